@@ -1,0 +1,236 @@
+"""A model on disk: ONNX graphs, a tokenizer and the manifest that vouches for them.
+
+An artifact is a folder:
+
+    manifest.json     what `Manifest` says, written last
+    vision.onnx       pixels uint8 (B, H, W, 3) RGB -> image_embeds float32 (B, D), unit norm
+    text.onnx         input_ids int64 (B, L) [, attention_mask int64 (B, L)] -> text_embeds float32 (B, D), unit norm
+    tokenizer.json    the `tokenizers` file
+
+Mean, standard deviation, projection and L2 norm are inside the graphs. An artifact may carry its towers in a second
+precision, as `vision.fp16.onnx` and `text.fp16.onnx`. Weights of a graph past 2 GB lie beside it in `<graph>.data`.
+Every file but the manifest has a record in `files`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from clipshelf.errors import ArtifactError
+from clipshelf.types import PathLike
+
+FORMAT = 1
+MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
+
+Tower = Literal["vision", "text"]
+Precision = Literal["fp32", "fp16", "int8"]
+Resize = Literal["shortest", "pad", "squash"]
+Resample = Literal["bicubic", "bilinear", "lanczos"]
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and SHA-256 of one file."""
+
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> FileRecord:
+        """Measure the file at `path`."""
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        return cls(path.stat().st_size, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How a picture becomes the (size, size) square that the vision graph takes.
+
+    `shortest`: scale the shorter edge to `resize_to`, crop the centre (CLIP). `pad`: scale the longer edge to `size`,
+    centre on white. `squash`: scale both edges to `size`. `resize_to` counts for `shortest` only.
+    """
+
+    size: int
+    resize: Resize
+    resize_to: int
+    resample: Resample
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """Limits of the tokenizer, and whether the text graph takes an attention mask."""
+
+    max_tokens: int
+    pad_id: int
+    bos_id: int
+    eos_id: int
+    attention_mask: bool
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that is known of an artifact; `manifest.json` is this record.
+
+    `source` names the checkpoint and its hash, `parity` holds the measured fidelity of each tower, `calibration` says
+    which data set the ranges of int8. `precision` is that of `vision.onnx` and `text.onnx`.
+    """
+
+    family: str
+    source: Mapping[str, Any]
+    dim: int
+    precision: Precision
+    opset: int
+    image: ImageSpec
+    text: TextSpec
+    files: Mapping[str, FileRecord]
+    licence: str = "unknown"
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over all that changes an embedding: contract, graphs and tokenizer."""
+        parts = {
+            "dim": self.dim,
+            "image": asdict(self.image),
+            "text": asdict(self.text),
+            "files": {name: record.sha256 for name, record in self.files.items()},
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Precisions that both towers are stored in, the default first."""
+        others = [p for p in get_args(Precision) if {f"vision.{p}.onnx", f"text.{p}.onnx"} <= self.files.keys()]
+        return (self.precision, *others)
+
+    def graph(self, tower: Tower, precision: Precision | None = None) -> str:
+        """File name of a tower's graph."""
+        if precision in (None, self.precision):
+            return f"{tower}.onnx"
+        if precision not in self.precisions:
+            raise ArtifactError(f"precision: expected one of {', '.join(self.precisions)}, found {precision}")
+        return f"{tower}.{precision}.onnx"
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`."""
+        return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read the text of `manifest.json`; ArtifactError names the field, what was expected and what was found."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ArtifactError(f"{MANIFEST}: expected JSON, found {error}") from error
+        _expect(isinstance(data, dict), "the top level", "an object", type(data).__name__)
+        _expect(data.get("format") == FORMAT, "format", FORMAT, data.get("format"))
+        fingerprint = data.pop("fingerprint", None)
+        files = data.get("files")
+        _expect(isinstance(files, dict), "files", "an object", type(files).__name__)
+        data["image"] = _record(ImageSpec, data.get("image"), "image.")
+        data["text"] = _record(TextSpec, data.get("text"), "text.")
+        data["files"] = {name: _record(FileRecord, value, f"files.{name}.") for name, value in files.items()}
+        manifest = _record(cls, data, "")
+        _check(manifest)
+        _expect(fingerprint == manifest.fingerprint, "fingerprint", manifest.fingerprint, fingerprint)
+        return manifest
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An opened artifact: its folder and its checked manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: PathLike) -> Artifact:
+        """Read the manifest and check that every file is there with its size.
+
+        Hashes are checked when a file is used (`file`) or by `verify`.
+        Raises ArtifactError naming the file, what was expected and what was found.
+        """
+        folder = Path(path)
+        source = folder / MANIFEST
+        if not source.is_file():
+            raise ArtifactError(f"{folder}: expected an artifact folder with a {MANIFEST}, found none")
+        try:
+            manifest = Manifest.from_json(source.read_text(encoding="utf-8"))
+        except (ArtifactError, UnicodeDecodeError) as error:
+            raise ArtifactError(f"{folder}: {error}") from error
+        for name, record in manifest.files.items():
+            file = folder / name
+            found = f"{file.stat().st_size} bytes" if file.is_file() else "no such file"
+            if found != f"{record.bytes} bytes":
+                raise ArtifactError(f"{file}: expected {record.bytes} bytes, found {found}")
+        return cls(folder, manifest)
+
+    def file(self, name: str) -> Path:
+        """Path of the file `name`, after its SHA-256, and that of its external weights, was compared."""
+        for part in (name, f"{name}.data"):
+            record = self.manifest.files.get(part)
+            if record is None:
+                continue
+            found = FileRecord.of(self.path / part)
+            if found != record:
+                raise ArtifactError(f"{self.path / part}: expected sha256 {record.sha256}, found {found.sha256}")
+        return self.path / name
+
+    def verify(self) -> None:
+        """Compare the SHA-256 of every file with the manifest."""
+        for name in self.manifest.files:
+            self.file(name)
+
+
+def _expect(holds: bool, where: str, expected: object, found: object) -> None:
+    if not holds:
+        raise ArtifactError(f"{MANIFEST}: {where}: expected {expected}, found {found}")
+
+
+def _record(cls: type[Record], data: object, prefix: str) -> Record:
+    """Build the dataclass `cls` from a JSON object with exactly its fields, checking plain types."""
+    if not isinstance(data, dict):
+        raise ArtifactError(f"{MANIFEST}: {prefix.rstrip('.')}: expected an object, found {type(data).__name__}")
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    for name in data.keys() - known.keys():
+        raise ArtifactError(f"{MANIFEST}: {prefix}{name}: expected no such field in format {FORMAT}, found one")
+    plain = {"int": int, "str": str, "bool": bool}
+    for name, f in known.items():
+        if name not in data:
+            required = f.default is MISSING and f.default_factory is MISSING
+            _expect(not required, prefix + name, "a value", "nothing")
+        elif f.type in plain:
+            value = data[name]
+            good = isinstance(value, plain[str(f.type)]) and (f.type == "bool" or not isinstance(value, bool))
+            _expect(good, prefix + name, f.type, repr(value))
+    return cls(**data)
+
+
+def _check(manifest: Manifest) -> None:
+    """Compare values with what this version of the engine can run."""
+    image, text = manifest.image, manifest.text
+    _expect(1 <= manifest.dim <= 1 << 16, "dim", "1 to 65536", manifest.dim)
+    for where, value, allowed in (
+        ("precision", manifest.precision, Precision),
+        ("image.resize", image.resize, Resize),
+        ("image.resample", image.resample, Resample),
+    ):
+        _expect(value in get_args(allowed), where, f"one of {', '.join(get_args(allowed))}", repr(value))
+    _expect(1 <= image.size <= 4096, "image.size", "1 to 4096", image.size)
+    _expect(image.resize_to >= image.size, "image.resize_to", f"at least {image.size}", image.resize_to)
+    _expect(text.max_tokens >= 3, "text.max_tokens", "3 or more", text.max_tokens)
+    for name in ("vision.onnx", "text.onnx", TOKENIZER):
+        _expect(name in manifest.files, "files", f"a record of {name}", "none")
+    for name in manifest.files:
+        _expect(Path(name).name == name and name not in ("", ".", ".."), "files", "plain file names", repr(name))

@@ -1,0 +1,134 @@
+"""The command line: argument parsing, and errors in one line. Everything else is imported where it is used.
+
+Exit codes: 0 done, 1 failure, 2 misuse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clipshelf.errors import ClipshelfError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = _parser(argv).parse_args(argv)
+    try:
+        return int(args.run(args))
+    except ClipshelfError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    except KeyboardInterrupt:
+        message = "interrupted"
+    print(f"clipshelf: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clipshelf", description="Product recommendations from pictures and words, in milliseconds, without torch."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="answer sample queries with the embedded model and shelf")
+    demo.add_argument("--html", metavar="FILE", default="demo.html", help="page to write (default: %(default)s)")
+    demo.set_defaults(run=_demo)
+
+    index = commands.add_parser("index", help="embed products into a catalogue")
+    index.add_argument("products", metavar="PRODUCTS", help="CSV with columns text, image or both; id and others kept")
+    index.add_argument("out", metavar="OUT", help="folder of the catalogue")
+    index.add_argument("--on-error", choices=("raise", "skip"), default="raise", help="what a broken picture does")
+    _add_artifact(index)
+    index.set_defaults(run=_index)
+
+    recommend = commands.add_parser("recommend", help="products that fit a text, a picture or both")
+    recommend.add_argument("--catalogue", metavar="DIR", required=True, help="folder that `clipshelf index` wrote")
+    recommend.add_argument("--text", metavar="T", help="a review or a wish, in words")
+    recommend.add_argument("--image", metavar="F", help="a picture file")
+    recommend.add_argument("-k", metavar="N", type=_positive, default=10, help="how many (default: %(default)s)")
+    recommend.add_argument("--json", action="store_true", help="print one JSON object")
+    recommend.add_argument("--html", metavar="FILE", help="write a page with the pictures too")
+    _add_artifact(recommend)
+    recommend.set_defaults(run=_recommend, misuse=recommend.error)
+
+    info = commands.add_parser("info", help="what an artifact or a catalogue holds")
+    info.add_argument("dir", metavar="DIR", help="folder of an artifact or a catalogue")
+    info.add_argument("--json", action="store_true", help="print the manifest")
+    info.set_defaults(run=_info)
+
+    export = commands.add_parser("export", help="turn a CLIP checkpoint into an artifact (needs clipshelf[export])")
+    if argv[:1] == ["export"]:
+        import clipshelf_export.cli
+
+        clipshelf_export.cli.add_arguments(export)
+        export.set_defaults(run=clipshelf_export.cli.run)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
+    return value
+
+
+def _add_artifact(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--artifact", metavar="DIR", help="folder of the model (default: the embedded one)")
+    parser.add_argument("--threads", metavar="N", type=_positive, help="threads of one inference (default: all CPUs)")
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from clipshelf.demo import run
+
+    run(Path(args.html))
+    return 0
+
+
+def _index(args: argparse.Namespace) -> int:
+    from clipshelf.catalogue import Catalogue
+    from clipshelf.engine import Engine
+    from clipshelf.progress import progress_bar
+
+    engine = Engine.load(args.artifact, threads=args.threads)
+    with progress_bar("embedding", "product") as progress:
+        catalogue = Catalogue.build(engine, args.products, on_error=args.on_error, progress=progress)
+    catalogue.save(args.out)
+    print(f"{args.out}: {len(catalogue)} products, {engine.dim} dimensions, model {engine.fingerprint}")
+    for skipped in catalogue.skipped:
+        print(f"clipshelf: left out product {skipped.id!r}: {skipped.reason}", file=sys.stderr)
+    return 1 if catalogue.skipped else 0
+
+
+def _recommend(args: argparse.Namespace) -> int:
+    from clipshelf.catalogue import Catalogue
+    from clipshelf.engine import Engine
+    from clipshelf.recommender import Recommender
+    from clipshelf.report import Section, write_page
+
+    if args.text is None and args.image is None:
+        args.misuse("expected --text, --image or both")
+    catalogue = Catalogue.load(args.catalogue)
+    engine = Engine.load(args.artifact or catalogue.model, threads=args.threads)
+    answer = Recommender(engine, catalogue).recommend(text=args.text, image=args.image, k=args.k)
+    if args.html:
+        section = Section("What fits", answer, catalogue, text=args.text, image=args.image)
+        write_page(args.html, "Recommendations", f"from {args.catalogue}", [section])
+    if args.json:
+        print(json.dumps(answer.to_dict(), ensure_ascii=False))
+    else:
+        print(answer)
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from clipshelf.info import describe, manifest
+
+    folder = Path(args.dir)
+    print(json.dumps(manifest(folder), indent=2, ensure_ascii=False) if args.json else describe(folder))
+    return 0

@@ -1,0 +1,60 @@
+"""Every error that clipshelf raises on purpose.
+
+    ClipshelfError
+    ├── InputError (ValueError)             a text, picture, product or option that cannot be used
+    │   ├── ImageError                      a picture that cannot be read
+    │   └── UnknownIdError (KeyError)       a product id that the catalogue does not have
+    ├── ArtifactError (ValueError)          a model folder that does not hold what its manifest says
+    ├── CatalogueError (ValueError)         a catalogue folder that does not hold what its manifest says
+    │   └── FingerprintMismatch             a catalogue and an engine of two different models
+    ├── ProviderUnavailable (RuntimeError)  an execution provider that this machine cannot run
+    ├── MissingExtra (ImportError)          an optional part of clipshelf that is not installed
+    └── ExportError (RuntimeError)          a checkpoint that cannot be turned into an artifact
+
+Each also derives from the builtin that a caller would expect. Messages say what was expected and what came.
+"""
+
+from __future__ import annotations
+
+
+class ClipshelfError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class InputError(ClipshelfError, ValueError):
+    """A text, picture, product or option that cannot be used."""
+
+
+class ImageError(InputError):
+    """A picture that cannot be read."""
+
+
+class UnknownIdError(InputError, KeyError):
+    """A product id that the catalogue does not have."""
+
+    # KeyError would print the repr of its message
+    __str__ = Exception.__str__
+
+
+class ArtifactError(ClipshelfError, ValueError):
+    """A model folder that does not hold what its manifest says."""
+
+
+class CatalogueError(ClipshelfError, ValueError):
+    """A catalogue folder that does not hold what its manifest says."""
+
+
+class FingerprintMismatch(CatalogueError):
+    """A catalogue and an engine of two different models."""
+
+
+class ProviderUnavailable(ClipshelfError, RuntimeError):
+    """An execution provider that this machine cannot run."""
+
+
+class MissingExtra(ClipshelfError, ImportError):
+    """An optional part of clipshelf that is not installed."""
+
+
+class ExportError(ClipshelfError, RuntimeError):
+    """A checkpoint that cannot be turned into an artifact."""

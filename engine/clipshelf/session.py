@@ -1,0 +1,113 @@
+"""The one importer of onnxruntime: opens graphs, and tells the truth about where they run.
+
+onnxruntime registers a provider, fails to load it, warns and runs on the CPU. Here a provider either runs or raises.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from clipshelf.errors import ArtifactError, ProviderUnavailable
+from clipshelf.types import FloatArray
+
+ALIASES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_CPU = ALIASES["cpu"]
+_MEND = {
+    "CUDAExecutionProvider": "uninstall onnxruntime, install onnxruntime-gpu, and have a CUDA and cuDNN that it names",
+}
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use: its affinity mask, cut down to the cgroup's CPU quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return count if quota is None else max(1, min(count, int(quota)))
+
+
+def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """CPUs per period that the cgroup grants, None where it sets no limit. Reads cgroup v2, then v1."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    return None if quota in ("max", "-1") else int(quota) / int(period)
+
+
+def resolve_provider(provider: str) -> str:
+    """Full name of an execution provider that this onnxruntime build has.
+
+    `provider` is "cpu", "cuda", "auto" (CUDA where the build has it, else the CPU) or onnxruntime's own name.
+    Raises ProviderUnavailable naming what is missing and how to mend it.
+    """
+    available = ort.get_available_providers()
+    if provider == "auto":
+        return ALIASES["cuda"] if ALIASES["cuda"] in available else _CPU
+    name = ALIASES.get(provider, provider)
+    if name not in available:
+        mend = _MEND.get(name, "install the onnxruntime build that has it")
+        raise ProviderUnavailable(
+            f"provider {provider!r}: expected one of {', '.join(available)} (all that this onnxruntime "
+            f"{ort.__version__} has), found {name}; to mend it: {mend}"
+        )
+    return name
+
+
+class Session:
+    """One graph with one output, opened on one provider.
+
+    `inputs` and `outputs` give the names, types and shapes that the graph must have; -1 stands for any size.
+    Safe to call from several threads at once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        inputs: Mapping[str, tuple[str, Sequence[int]]],
+        outputs: Mapping[str, tuple[str, Sequence[int]]],
+        provider: str,
+        threads: int,
+    ) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=[provider])
+        except Exception as error:  # onnxruntime raises a dozen private classes
+            raise ArtifactError(f"{path}: expected a graph that onnxruntime can open, found: {error}") from error
+        self._session.disable_fallback()
+        self.provider = self._session.get_providers()[0]
+        if self.provider != provider:
+            mend = _MEND.get(provider, "check the libraries that it needs")
+            raise ProviderUnavailable(
+                f"expected {provider}, found that onnxruntime could only start {self.provider}; to mend it: {mend}"
+            )
+        _check_ports(path, "input", self._session.get_inputs(), inputs)
+        _check_ports(path, "output", self._session.get_outputs(), outputs)
+        self._outputs = list(outputs)
+
+    def run(self, feeds: Mapping[str, npt.NDArray[np.generic]]) -> FloatArray:
+        """Run the graph and return its output."""
+        result: FloatArray = self._session.run(self._outputs, dict(feeds))[0]
+        return result
+
+
+def _check_ports(
+    path: Path, kind: str, found: Sequence[ort.NodeArg], expected: Mapping[str, tuple[str, Sequence[int]]]
+) -> None:
+    """Compare a graph's inputs or outputs with the contract; a dynamic dimension counts as -1."""
+    ports = {p.name: (p.type, [d if isinstance(d, int) else -1 for d in p.shape]) for p in found}
+    wanted = {name: (f"tensor({dtype})", list(shape)) for name, (dtype, shape) in expected.items()}
+    if ports != wanted:
+        raise ArtifactError(f"{path}: {kind}s: expected {wanted}, found {ports}")

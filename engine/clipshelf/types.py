@@ -1,0 +1,24 @@
+"""Array aliases and the letters that shapes are written with.
+
+B batch · H W height and width in pixels · L tokens · D embedding dim · N products · Q queries · k results
+
+Shapes stand in docstrings, as in ``(B, D)``; the aliases below only fix the dtype.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+TokenIds: TypeAlias = npt.NDArray[np.int64]
+Rows: TypeAlias = npt.NDArray[np.int64]
+
+PathLike: TypeAlias = str | os.PathLike[str]
+ImageSource: TypeAlias = PathLike | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
+Product: TypeAlias = dict[str, Any]
