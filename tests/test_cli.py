@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import tiny
+from clipshelf.cli import main
+from PIL import Image
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    for colour in tiny.COLOURS:
+        Image.fromarray(tiny.picture(colour)).save(tmp_path / f"{colour}.png")
+    path = tmp_path / "shop.csv"
+    path.write_text("id,text,image,price\n" + "\n".join(f"{c},{c} <shoe>,{c}.png,9.5" for c in tiny.COLOURS))
+    return path
+
+
+@pytest.fixture
+def catalogue(shop: Path, tiny_artifact: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    out = shop.parent / "catalogue"
+    assert main(["index", str(shop), str(out), "--artifact", str(tiny_artifact)]) == 0
+    assert "3 products" in capsys.readouterr().out
+    return out
+
+
+def test_recommend_prints_a_table(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recommend", "--catalogue", str(catalogue), "--text", "green", "-k", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"\s+1\s+\d\.\d+\s+green\s+green <shoe>", lines[0]) and len(lines) == 3
+
+
+def test_recommend_prints_one_json_object(catalogue: Path, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["recommend", "--catalogue", str(catalogue), "--image", str(shop.parent / "blue.png"), "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["recommendations"][0]["id"] == "blue"
+    assert found["recommendations"][0]["product"]["price"] == 9.5
+    assert found["took_ms"]["total"] > 0
+
+
+def test_recommend_writes_a_page_that_stands_alone(catalogue: Path, shop: Path) -> None:
+    page = shop.parent / "page.html"
+    command = ["recommend", "--catalogue", str(catalogue), "--text", "<b>red</b>", "--html", str(page)]
+    assert main([*command, "--image", str(shop.parent / "red.png")]) == 0
+    text = page.read_text()
+    assert text.count("<img ") == 4 and text.count("data:image/jpeg;base64,") == 4
+    assert "&lt;b&gt;red&lt;/b&gt;" in text and "<b>red" not in text
+    assert "red &lt;shoe&gt;" in text and "9.50" in text
+    assert not re.search(r"https?://", text)
+
+
+@pytest.mark.parametrize("flag", [[], ["--json"]])
+def test_info_tells_artifacts_and_catalogues(
+    catalogue: Path, tiny_artifact: Path, flag: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(catalogue), *flag]) == 0
+    told = capsys.readouterr().out
+    assert "products" in told and "fingerprint" in told
+    assert main(["info", str(tiny_artifact), *flag]) == 0
+    told = capsys.readouterr().out
+    assert "family" in told and "vision.onnx" in told and "fp32" in told
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["recommend"],
+        ["recommend", "--catalogue", "x"],
+        ["index", "x"],
+        ["dance"],
+        ["recommend", "--catalogue", "x", "--text", "y", "-k", "0"],
+    ],
+)
+def test_misuse_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    assert stop.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_failure_exits_with_1_and_one_line(catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for argv in (
+        ["recommend", "--catalogue", str(tmp_path / "nowhere"), "--text", "x"],
+        ["recommend", "--catalogue", str(catalogue), "--text", " "],
+        ["recommend", "--catalogue", str(catalogue), "--image", str(tmp_path / "nowhere.png")],
+        ["recommend", "--catalogue", str(catalogue), "--text", "red", "--html", str(tmp_path / "no/page.html")],
+        ["recommend", "--catalogue", str(catalogue), "--text", "red", "--artifact", str(tmp_path)],
+        ["index", str(tmp_path / "nowhere.csv"), str(tmp_path / "out")],
+        ["info", str(tmp_path / "nowhere")],
+    ):
+        assert main(argv) == 1
+        told = capsys.readouterr()
+        assert told.out == "" and len(told.err.splitlines()) == 1 and told.err.startswith("clipshelf: ")
+
+
+def test_index_leaves_out_broken_pictures_when_asked(
+    shop: Path, tiny_artifact: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop.parent / "red.png").write_bytes(b"broken")
+    command = ["index", str(shop), str(shop.parent / "out"), "--artifact", str(tiny_artifact)]
+    assert main(command) == 1
+    assert not (shop.parent / "out").exists()
+    assert main([*command, "--on-error", "skip"]) == 1
+    told = capsys.readouterr()
+    assert "2 products" in told.out and "left out product 'red'" in told.err
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert all(command in told for command in ("demo", "index", "recommend", "info", "export"))

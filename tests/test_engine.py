@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import tiny
+from clipshelf import Engine
+from clipshelf.errors import ImageError, InputError, ProviderUnavailable
+from clipshelf.session import _cgroup_quota, resolve_provider
+
+
+def test_embeddings_are_unit_norm_float32_in_order(engine: Engine) -> None:
+    images = engine.embed_images([tiny.picture(colour) for colour in tiny.COLOURS])
+    texts = engine.embed_texts(list(tiny.COLOURS))
+    for embeds in (images, texts):
+        assert embeds.shape == (3, engine.dim) and embeds.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(embeds, axis=1), 1, atol=1e-6)
+    assert (images @ texts.T).argmax(1).tolist() == [0, 1, 2]
+
+
+def test_an_embedding_does_not_depend_on_its_batch_mates(engine: Engine) -> None:
+    texts = ["red", "a warm green shirt", "blue shoe", "red", "watch " * 30] * 20
+    together = engine.embed_texts(texts)
+    alone = np.concatenate([engine.embed_texts([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    pictures = [tiny.picture(colour) for colour in list(tiny.COLOURS) * 7]
+    np.testing.assert_array_equal(
+        engine.embed_images(iter(pictures)), np.concatenate([engine.embed_images([p]) for p in pictures])
+    )
+
+
+def test_nothing_in_gives_nothing_out(engine: Engine) -> None:
+    assert engine.embed_texts([]).shape == engine.embed_images([]).shape == (0, engine.dim)
+
+
+def test_misuse_is_named(engine: Engine) -> None:
+    with pytest.raises(InputError, match="texts: expected a sequence, found one str"):
+        engine.embed_texts("red")
+    with pytest.raises(InputError, match=r"texts\[1\]: expected str, found int"):
+        engine.embed_texts(["red", 3])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="images: expected a sequence of pictures, found one str"):
+        engine.embed_images("red.jpg")
+    with pytest.raises(ImageError, match=r"nowhere\.jpg"):
+        engine.embed_images([tiny.picture("red"), "nowhere.jpg"])
+    with pytest.raises(InputError, match="threads: expected 1 or more, found 0"):
+        Engine.load(engine.artifact.path, threads=0)
+
+
+def test_threads_may_share_an_engine_from_its_first_use(tiny_artifact: Path) -> None:
+    engine = Engine.load(tiny_artifact, threads=1)
+    with ThreadPoolExecutor(8) as pool:
+        texts = [pool.submit(engine.embed_texts, ["red shoe"]) for _ in range(32)]
+        images = [pool.submit(engine.embed_images, [tiny.picture("blue")]) for _ in range(32)]
+    assert len({future.result().tobytes() for future in texts}) == 1
+    assert len({future.result().tobytes() for future in images}) == 1
+
+
+def test_a_provider_runs_or_raises(tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert Engine.load(tiny_artifact).provider == "CPUExecutionProvider"
+    assert resolve_provider("auto") == resolve_provider("CPUExecutionProvider") == "CPUExecutionProvider"
+    for name in ("cuda", "TensorrtExecutionProvider", "gpu"):
+        with pytest.raises(ProviderUnavailable, match=f"provider '{name}': expected one of CPUExecutionProvider"):
+            Engine.load(tiny_artifact, provider=name)
+
+
+def test_a_provider_that_only_registers_is_no_silent_fallback(
+    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    if "CUDAExecutionProvider" in onnxruntime.capi._pybind_state.get_available_providers():
+        pytest.skip("this machine can really run CUDA")
+    engine = Engine.load(tiny_artifact, provider="auto")
+    with pytest.raises(ProviderUnavailable, match="expected CUDAExecutionProvider"):
+        engine.embed_texts(["red"])
+
+
+def test_the_cgroup_quota_is_read_in_both_versions(tmp_path: Path) -> None:
+    assert _cgroup_quota(tmp_path) is None
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("150000\n")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
+    assert _cgroup_quota(tmp_path) == 1.5
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert _cgroup_quota(tmp_path) is None
+    (tmp_path / "cpu.max").write_text("200000 100000\n")
+    assert _cgroup_quota(tmp_path) == 2
+
+
+def test_the_runtime_imports_no_export_package() -> None:
+    code = (
+        "import sys, clipshelf, clipshelf.cli, clipshelf.demo, clipshelf.info;"
+        "print([m for m in ('torch', 'transformers', 'huggingface_hub', 'onnx', 'optimum') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

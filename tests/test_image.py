@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from clipshelf.artifact import ImageSpec, Resize
+from clipshelf.errors import ImageError
+from clipshelf.image import ImageReader, read_rgb
+from PIL import Image
+
+
+def reader(resize: Resize = "shortest", size: int = 8) -> ImageReader:
+    return ImageReader(ImageSpec(size=size, resize=resize, resize_to=size, resample="bicubic"))
+
+
+def halves(mode: str = "RGB") -> Image.Image:
+    """16 wide, 8 high: left half red, right half blue."""
+    image = Image.new("RGB", (16, 8), (255, 0, 0))
+    image.paste((0, 0, 255), (8, 0, 16, 8))
+    return image.convert(mode)
+
+
+def encode(image: Image.Image, format_: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def test_every_kind_of_source_gives_the_same_pixels(tmp_path: Path) -> None:
+    image = halves()
+    data = encode(image, "PNG")
+    path = tmp_path / "halves.png"
+    path.write_bytes(data)
+    expected = reader().read(image)
+    for source in (path, str(path), data, io.BytesIO(data), np.asarray(image)):
+        np.testing.assert_array_equal(reader().read(source), expected)
+
+
+def test_shortest_crops_the_centre_pad_keeps_all_on_white_squash_stretches() -> None:
+    crop, pad, squash = (reader(rule).read(halves()) for rule in ("shortest", "pad", "squash"))
+    assert crop.shape == pad.shape == squash.shape == (8, 8, 3)
+    assert tuple(crop[4, 0]) == (255, 0, 0) and tuple(crop[4, 7]) == (0, 0, 255)
+    assert (pad[:2] == 255).all() and (pad[6:] == 255).all()
+    assert pad[4, 0, 0] > 250 and pad[4, 0, 2] < 5
+    assert squash[0, 0, 0] > 250 and squash[0, 7, 2] > 250
+
+
+def test_a_tall_picture_is_not_transposed() -> None:
+    tall = Image.new("RGB", (4, 16), (255, 0, 0))
+    tall.paste((0, 255, 0), (0, 8, 4, 16))
+    pixels = reader("pad").read(tall)
+    assert (pixels[:, :3] == 255).all()
+    assert tuple(pixels[0, 4]) == (255, 0, 0) and tuple(pixels[7, 4]) == (0, 255, 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright = np.asarray(halves())
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    data = encode(Image.fromarray(np.ascontiguousarray(stored)), "PNG", exif=exif)
+    np.testing.assert_array_equal(np.asarray(read_rgb(data)), upright)
+
+
+def test_transparency_lies_over_white() -> None:
+    rgba = np.zeros((4, 6, 4), np.uint8)
+    rgba[:, :3, 3] = 255
+    pixels = np.asarray(read_rgb(rgba))
+    assert (pixels[:, :3] == 0).all() and (pixels[:, 3:] == 255).all()
+    palette = Image.fromarray(np.repeat([[0, 1]], 4, 0).astype(np.uint8), "P")
+    palette.putpalette([10, 20, 30, 200, 100, 50])
+    shown = np.asarray(read_rgb(encode(palette, "PNG", transparency=1)))
+    assert tuple(shown[0, 0]) == (10, 20, 30) and tuple(shown[0, 1]) == (255, 255, 255)
+    assert tuple(np.asarray(read_rgb(Image.new("LA", (2, 1), (0, 128))))[0, 0]) == (127, 127, 127)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    image = Image.new(mode, (6, 4)) if mode in ("LAB", "I;16") else halves(mode)
+    pixels = np.asarray(read_rgb(image))
+    assert pixels.shape == (image.height, image.width, 3) and pixels.dtype == np.uint8
+
+
+def test_sixteen_bit_gray_keeps_its_range() -> None:
+    gray = np.array([[0, 0x8000, 0xFFFF]], np.uint16)
+    for source in (Image.fromarray(gray), encode(Image.fromarray(gray), "PNG")):
+        assert np.asarray(read_rgb(source))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_the_first_frame_of_an_animation_counts() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert tuple(np.asarray(read_rgb(data))[0, 0]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1)])
+def test_extreme_shapes_are_read(size: tuple[int, int]) -> None:
+    for rule in ("shortest", "pad", "squash"):
+        assert reader(rule).read(Image.new("RGB", size)).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (b"", "0 bytes: expected a picture"),
+        (b"GIF89a", "6 bytes: expected a picture"),
+        (Path("nowhere.jpg"), r"nowhere\.jpg: expected a picture"),
+        (np.zeros((2, 2, 3), np.float32), r"expected uint8 of shape .*found array of float32 \(2, 2, 3\)"),
+        (np.zeros((2, 2, 2), np.uint8), r"found array of uint8 \(2, 2, 2\)"),
+        (np.zeros((0, 2, 3), np.uint8), r"found array of uint8 \(0, 2, 3\)"),
+        (3, "expected a picture"),
+        (None, "expected a picture"),
+    ],
+)
+def test_what_is_no_picture_is_named(source: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        reader().read(source)
+
+
+def test_a_truncated_file_is_named() -> None:
+    data = encode(Image.effect_noise((200, 100), 50), "JPEG")
+    with pytest.raises(ImageError, match="truncated"):
+        reader().read(data[: len(data) // 2])

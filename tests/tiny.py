@@ -1,0 +1,101 @@
+"""An artifact of a few kilobytes with predictable embeddings, so that the engine is tested for real.
+
+A picture's embedding is its mean colour, a text's is the mean of its words' rows; both of unit norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from clipshelf.artifact import MANIFEST, TOKENIZER, FileRecord, ImageSpec, Manifest, TextSpec
+from clipshelf.types import FloatArray, Pixels, TokenIds
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+SIZE, DIM = 8, 4
+WORDS = ["[PAD]", "[BOS]", "[EOS]", "[UNK]", "red", "green", "blue", "shoe", "shirt", "watch", "warm"]
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+def write_artifact(folder: Path, *, dim: int = DIM, seed: int = 0) -> Path:
+    """Write the tiny artifact to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(_vision(dim), folder / "vision.onnx")
+    onnx.save(_text(dim, seed), folder / "text.onnx")
+    _tokenizer().save(str(folder / TOKENIZER))
+    write_manifest(folder, dim=dim)
+    return folder
+
+
+def write_manifest(folder: Path, *, dim: int = DIM) -> None:
+    """Write a manifest that vouches for the files of `folder` as they are."""
+    manifest = Manifest(
+        family="tiny",
+        source={"name": "tests"},
+        dim=dim,
+        precision="fp32",
+        opset=18,
+        image=ImageSpec(size=SIZE, resize="shortest", resize_to=SIZE, resample="bicubic"),
+        text=TextSpec(max_tokens=8, pad_id=0, bos_id=1, eos_id=2, attention_mask=False),
+        files={p.name: FileRecord.of(p) for p in sorted(folder.iterdir()) if p.name != MANIFEST},
+    )
+    (folder / MANIFEST).write_text(manifest.to_json())
+
+
+def picture(colour: str, width: int = 20, height: int = 12) -> Pixels:
+    """A (height, width, 3) picture of one colour."""
+    return np.full((height, width, 3), COLOURS[colour], np.uint8)
+
+
+def _vision(dim: int) -> onnx.ModelProto:
+    weights = np.eye(3, dim, dtype=np.float32)
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["x", "axes"], ["colour"], keepdims=0),
+        helper.make_node("Add", ["colour", "one"], ["positive"]),
+        helper.make_node("MatMul", ["positive", "weights"], ["y"]),
+        helper.make_node("LpNormalization", ["y"], ["image_embeds"], axis=-1, p=2),
+    ]
+    constants = {"axes": np.array([1, 2]), "one": np.float32(1), "weights": weights}
+    return _model(nodes, constants, ("pixels", TensorProto.UINT8, ["B", SIZE, SIZE, 3]), ("image_embeds", dim))
+
+
+def _text(dim: int, seed: int) -> onnx.ModelProto:
+    rows = np.random.default_rng(seed).standard_normal((len(WORDS), dim)).astype(np.float32)
+    rows[1:3] = 0.01
+    rows[4:7] = np.eye(3, dim)
+    nodes = [
+        helper.make_node("Gather", ["rows", "input_ids"], ["x"]),
+        helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=0),
+        helper.make_node("LpNormalization", ["y"], ["text_embeds"], axis=-1, p=2),
+    ]
+    constants = {"rows": rows, "axes": np.array([1])}
+    return _model(nodes, constants, ("input_ids", TensorProto.INT64, ["B", "L"]), ("text_embeds", dim))
+
+
+def _model(
+    nodes: list[onnx.NodeProto],
+    constants: Mapping[str, Pixels | FloatArray | np.generic | TokenIds],
+    source: tuple[str, int, list[str | int]],
+    result: tuple[str, int],
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(*source)],
+        [helper.make_tensor_value_info(result[0], TensorProto.FLOAT, ["B", result[1]])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def _tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[BOS] $A [EOS]", special_tokens=[("[BOS]", 1), ("[EOS]", 2)]
+    )
+    return tokenizer
