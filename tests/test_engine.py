@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import tiny
-from clipshelf import Engine
+from clipshelf import Engine, Failure
 from clipshelf.errors import ImageError, InputError, ProviderUnavailable
-from clipshelf.session import _cgroup_quota, resolve_provider
+from clipshelf.session import _cgroup_quota, resolve_precision, resolve_provider
+from clipshelf.types import ImageSource, Pixels
 
 
 def test_embeddings_are_unit_norm_float32_in_order(engine: Engine) -> None:
@@ -43,12 +46,83 @@ def test_misuse_is_named(engine: Engine) -> None:
         engine.embed_texts("red")
     with pytest.raises(InputError, match=r"texts\[1\]: expected str, found int"):
         engine.embed_texts(["red", 3])  # type: ignore[list-item]
-    with pytest.raises(InputError, match="images: expected a sequence of pictures, found one str"):
+    with pytest.raises(InputError, match="images: expected a sequence, found one str"):
         engine.embed_images("red.jpg")
     with pytest.raises(ImageError, match=r"nowhere\.jpg"):
         engine.embed_images([tiny.picture("red"), "nowhere.jpg"])
     with pytest.raises(InputError, match="threads: expected 1 or more, found 0"):
         Engine.load(engine.artifact.path, threads=0)
+
+
+def test_broken_items_can_be_skipped_and_are_reported(engine: Engine) -> None:
+    failures: list[Failure] = []
+    pictures: list[ImageSource] = [
+        tiny.picture("red"),
+        b"broken",
+        tiny.picture("blue"),
+        *[tiny.picture("green")] * 20,
+        "nowhere.jpg",
+    ]
+    embeds = engine.embed_images(pictures, on_error="skip", failures=failures)
+    assert embeds.shape == (24, engine.dim)
+    assert [(failure.index, failure.source) for failure in failures] == [(1, "6 bytes"), (23, "nowhere.jpg")]
+    assert "expected a picture" in failures[0].reason
+    assert not embeds[[1, 23]].any()
+    np.testing.assert_array_equal(embeds[2], engine.embed_images([tiny.picture("blue")])[0])
+    failures.clear()
+    texts = engine.embed_texts(["red", None, "blue"], on_error="skip", failures=failures)  # type: ignore[list-item]
+    assert [failure.index for failure in failures] == [1] and not texts[1].any() and texts[2].any()
+    with pytest.raises(InputError, match="failures: expected a list"):
+        engine.embed_images([], on_error="skip")
+    with pytest.raises(InputError, match="on_error: expected one of raise, skip, found 'ignore'"):
+        engine.embed_images([], on_error="ignore")  # type: ignore[arg-type]
+
+
+def test_pictures_are_decoded_a_bounded_number_ahead(engine: Engine) -> None:
+    taken = 0
+
+    def pictures() -> Iterator[Pixels]:
+        nonlocal taken
+        for _ in range(200):
+            taken += 1
+            yield tiny.picture("red")
+
+    seen: list[tuple[int, int]] = []
+    embeds = engine.embed_images(pictures(), progress=lambda done: seen.append((done, taken)))
+    assert len(embeds) == 200 and seen[-1] == (200, 200)
+    assert all(taken - done <= 40 for done, taken in seen)
+
+
+def test_a_text_past_the_context_is_pooled_from_its_parts(engine: Engine) -> None:
+    sentences = ["red shoe red.", "blue watch warm blue.", "green shirt"]
+    whole = engine.embed_texts([" ".join(sentences), "red"])
+    parts = engine.embed_texts(sentences)
+    # two special tokens, four or three words and the full stop, which is a word of its own
+    pooled = parts * np.array([[6], [7], [4]])
+    pooled = pooled.sum(axis=0) / np.linalg.norm(pooled.sum(axis=0))
+    np.testing.assert_allclose(whole[0], pooled, atol=1e-6)
+    np.testing.assert_array_equal(whole[1], engine.embed_texts(["red"])[0])
+
+
+def test_a_forked_child_opens_its_own_sessions(engine: Engine) -> None:
+    expected = engine.embed_texts(["red shoe"])
+    code = engine.embed_texts(["red shoe"]).tobytes()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, engine.embed_texts(["red shoe"]).tobytes())
+        os._exit(0)
+    assert np.frombuffer(os.read(read, len(code)), np.float32).tolist() == expected[0].tolist()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_precision_follows_the_provider() -> None:
+    cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
+    assert resolve_precision(("int8", "fp16"), cpu) == "int8"
+    assert resolve_precision(("int8", "fp16"), cuda) == "fp16"
+    assert resolve_precision(("fp16", "fp32"), cpu) == "fp32"
+    assert resolve_precision(("fp32",), cuda) == "fp32"
+    assert resolve_precision(("int8",), cuda) == "int8"
 
 
 def test_threads_may_share_an_engine_from_its_first_use(tiny_artifact: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clipshelf.artifact import ImageSpec, Resize
-from clipshelf.errors import ImageError
+from clipshelf.errors import ImageError, InputError
 from clipshelf.image import ImageReader, read_rgb
 from PIL import Image
 
@@ -130,7 +130,44 @@ def test_what_is_no_picture_is_named(source: Any, message: str) -> None:
         reader().read(source)
 
 
-def test_a_truncated_file_is_named() -> None:
-    data = encode(Image.effect_noise((200, 100), 50), "JPEG")
-    with pytest.raises(ImageError, match="truncated"):
-        reader().read(data[: len(data) // 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_cut_short_is_read_as_far_as_it_goes(progressive: bool) -> None:
+    data = encode(Image.effect_noise((200, 160), 50).convert("RGB"), "JPEG", progressive=progressive)
+    whole, cut = (np.asarray(read_rgb(part)).astype(int) for part in (data, data[: len(data) * 9 // 10]))
+    assert (whole == cut)[:96].all() and not (whole == cut).all()
+
+
+def test_a_jpeg_that_is_mostly_missing_is_named() -> None:
+    data = encode(Image.effect_noise((200, 160), 50), "JPEG")
+    with pytest.raises(ImageError, match=r"truncated.*9\d% of the rows are missing"):
+        read_rgb(data[: len(data) // 12])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(Image.effect_noise((200, 160), 50), "JPEG", exif=exif)
+    with pytest.raises(ImageError, match="of the rows are missing"):
+        read_rgb(data[: len(data) // 10])
+
+
+def test_other_files_cut_short_are_named() -> None:
+    data = encode(Image.effect_noise((200, 100), 50), "PNG")
+    with pytest.raises(ImageError, match=f"{len(data) // 2} bytes: expected a picture, found: .*truncated"):
+        read_rgb(data[: len(data) // 2])
+
+
+def test_fast_decoding_stays_close_to_exact() -> None:
+    smooth = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    photo = Image.fromarray(smooth).resize((1600, 960), Image.Resampling.BICUBIC)
+    spec = ImageSpec(size=64, resize="shortest", resize_to=64, resample="bicubic")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for data in (encode(photo, "JPEG"), encode(photo, "PNG"), encode(photo, "JPEG", exif=exif)):
+        fast, exact = (ImageReader(spec, decode).read(data).astype(int) for decode in ("fast", "exact"))
+        assert np.abs(fast - exact).mean() < 1.5
+    with pytest.raises(InputError, match="decode: expected one of fast, exact, found 'best'"):
+        ImageReader(spec, "best")  # type: ignore[arg-type]
+
+
+def test_a_very_long_picture_gives_its_middle() -> None:
+    image = Image.new("RGB", (2, 40_000), (255, 0, 0))
+    image.paste((0, 0, 255), (0, 19_000, 2, 21_000))
+    assert (reader().read(image) == (0, 0, 255)).all()

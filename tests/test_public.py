@@ -9,6 +9,7 @@ def test_the_public_names_are_these() -> None:
         "Catalogue",
         "ClipshelfError",
         "Engine",
+        "Failure",
         "Ranker",
         "Recommendation",
         "Recommendations",

@@ -2,7 +2,7 @@
 
 from clipshelf.artifact import Artifact
 from clipshelf.catalogue import Catalogue
-from clipshelf.engine import Engine
+from clipshelf.engine import Engine, Failure
 from clipshelf.errors import ClipshelfError
 from clipshelf.query import Weights
 from clipshelf.rank import Ranker
@@ -13,6 +13,7 @@ __all__ = [
     "Catalogue",
     "ClipshelfError",
     "Engine",
+    "Failure",
     "Ranker",
     "Recommendation",
     "Recommendations",

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from clipshelf.artifact import FileRecord
-from clipshelf.engine import Engine
-from clipshelf.errors import CatalogueError, ImageError, InputError
+from clipshelf.engine import Engine, Failure
+from clipshelf.errors import CatalogueError, InputError
 from clipshelf.files import durable
 from clipshelf.products import read_products
-from clipshelf.types import FloatArray, PathLike, Pixels, Product
+from clipshelf.types import FloatArray, PathLike, Product
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -106,14 +106,17 @@ class Catalogue:
         skipped: list[Skipped] = []
         parts = [np.empty((0, 2 * engine.dim), np.float32)]
         for start in range(0, len(records), _CHUNK):
-            good, pixels, bad = _read_pictures(engine, records[start : start + _CHUNK], root)
+            chunk = records[start : start + _CHUNK]
+            rows, bad = _embed(engine, chunk, root)
             if bad and on_error == "raise":
-                raise InputError(f"product {bad[0].id!r}: {bad[0].reason}")
-            parts.append(_embed(engine, good, pixels))
-            kept += map(_record, good)
-            skipped += bad
+                first = min(bad)
+                raise InputError(f"product {chunk[first]['id']!r}: {bad[first]}")
+            good = [i for i in range(len(chunk)) if i not in bad]
+            parts.append(rows[good])
+            kept += [_record(chunk[i]) for i in good]
+            skipped += [Skipped(chunk[i]["id"], reason) for i, reason in bad.items()]
             if progress is not None:
-                progress(min(start + _CHUNK, len(records)), len(records))
+                progress(start + len(chunk), len(records))
         model = None if engine.is_default else str(engine.artifact.path.resolve())
         return cls(kept, np.concatenate(parts), engine.fingerprint, root, model, tuple(skipped))
 
@@ -207,35 +210,20 @@ def _next_generation(folder: Path) -> int:
     return int(read_manifest(folder)["generation"]) + 1
 
 
-def _read_pictures(
-    engine: Engine, products: Sequence[Product], root: Path
-) -> tuple[list[Product], list[Pixels | None], list[Skipped]]:
-    """Decode the pictures of some products; those whose picture cannot be read come back apart."""
-    good: list[Product] = []
-    pixels: list[Pixels | None] = []
-    bad: list[Skipped] = []
-    for product in products:
-        image = product.get("image")
-        try:
-            pixels.append(None if image is None else engine.read_image(_locate(image, root)))
-            good.append(product)
-        except ImageError as error:
-            bad.append(Skipped(product["id"], str(error)))
-    return good, pixels, bad
+def _embed(engine: Engine, products: Sequence[Product], root: Path) -> tuple[FloatArray, dict[int, str]]:
+    """Rows (n, 2D) of products, zero on a side that one lacks, and why the pictures of some cannot be read."""
+    rows = np.zeros((len(products), 2 * engine.dim), np.float32)
+    pictured = [i for i, product in enumerate(products) if "image" in product]
+    described = [i for i, product in enumerate(products) if "text" in product]
+    images = (_locate(products[i]["image"], root) for i in pictured)
+    failures: list[Failure] = []
+    rows[pictured, : engine.dim] = engine.embed_images(images, on_error="skip", failures=failures)
+    rows[described, engine.dim :] = engine.embed_texts([products[i]["text"] for i in described])
+    return rows, {pictured[failure.index]: failure.reason for failure in failures}
 
 
 def _locate(image: Any, root: Path) -> Any:
     return root / image if isinstance(image, (str, Path)) else image
-
-
-def _embed(engine: Engine, products: Sequence[Product], pixels: Sequence[Pixels | None]) -> FloatArray:
-    """(n, 2D) rows of products; a side that a product lacks is zero."""
-    rows = np.zeros((len(products), 2 * engine.dim), np.float32)
-    pictured = [i for i, square in enumerate(pixels) if square is not None]
-    described = [i for i, product in enumerate(products) if "text" in product]
-    rows[pictured, : engine.dim] = engine.embed_images(square for square in pixels if square is not None)
-    rows[described, engine.dim :] = engine.embed_texts([products[i]["text"] for i in described])
-    return rows
 
 
 def _record(product: Product) -> Product:

@@ -14,7 +14,7 @@ from clipshelf.report import Section, write_page
 
 REVIEW = "I love running shoes, especially those with great support and comfort."
 _QUERIES: tuple[tuple[str, str | None, str | None], ...] = (
-    ("A review and a photo", REVIEW, "shoe.jpg"),
+    ("A review and a photo", REVIEW, "sneaker.jpg"),
     ("Words alone", "something warm to wear in the snow", None),
     ("A photo alone", None, "fruit.jpg"),
 )

@@ -2,50 +2,77 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from clipshelf import embedded
-from clipshelf.artifact import TOKENIZER, Artifact, Tower
-from clipshelf.errors import InputError
-from clipshelf.image import ImageReader
-from clipshelf.session import Session, available_cpus, resolve_provider
-from clipshelf.text import Tokenizer
-from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels, TokenIds
+from clipshelf.ahead import batches, map_ahead
+from clipshelf.artifact import Artifact
+from clipshelf.errors import ImageError, InputError
+from clipshelf.image import Decode, ImageReader, describe
+from clipshelf.session import available_cpus, resolve_precision, resolve_provider
+from clipshelf.towers import Towers
+from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels
 
-Item = TypeVar("Item")
+OnError = Literal["raise", "skip"]
+Progress = Callable[[int], object]
 
 # Larger batches bring no more rate on a CPU, and these keep a batch of activations in its cache.
 _IMAGE_BATCH = 8
 _TEXT_BATCH = 32
+# Pictures decoded ahead of the batch that is being embedded, and texts tokenised at a time.
+_PICTURES_AHEAD = 2 * _IMAGE_BATCH
+_TEXTS_AT_A_TIME = 1024
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that was skipped: its position, a short name of it, and why."""
+
+    index: int
+    source: str
+    reason: str
 
 
 class Engine:
-    """Embeds texts and images with one artifact. Towers are opened on first use; safe to share between threads."""
+    """Embeds texts and images with one artifact.
 
-    def __init__(self, artifact: Artifact, *, provider: str = "cpu", threads: int | None = None) -> None:
+    Towers are opened on first use. Any number of threads may share an engine, and so may a forked child, which opens
+    its own sessions.
+    """
+
+    def __init__(
+        self, artifact: Artifact, *, provider: str = "cpu", threads: int | None = None, decode: Decode = "fast"
+    ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads: expected 1 or more, found {threads}")
         self.artifact = artifact
         self.provider = resolve_provider(provider)
+        self.precision = resolve_precision(artifact.manifest.precisions, self.provider)
         self.threads = threads or available_cpus()
-        self._reader = ImageReader(artifact.manifest.image)
-        self._lock = threading.Lock()
-        self._sessions: dict[Tower, Session] = {}
-        self._tokenizer: Tokenizer | None = None
+        self._reader = ImageReader(artifact.manifest.image, decode)
+        self._towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
 
     @classmethod
-    def load(cls, path: PathLike | None = None, provider: str = "cpu", threads: int | None = None) -> Engine:
+    def load(
+        cls,
+        path: PathLike | None = None,
+        provider: str = "cpu",
+        threads: int | None = None,
+        decode: Decode = "fast",
+    ) -> Engine:
         """Open the artifact at `path` (None: the embedded default).
 
         `provider` is "cpu", "cuda", "auto" or a name of onnxruntime's; `threads` is for one inference (None: all CPUs
-        that this process may use). Raises ArtifactError, ProviderUnavailable or InputError.
+        that this process may use); `decode` is "fast" or "exact", as `clipshelf.image` explains.
+        Raises ArtifactError, ProviderUnavailable or InputError.
         """
-        return cls(Artifact.open(embedded.model_path() if path is None else path), provider=provider, threads=threads)
+        artifact = Artifact.open(embedded.model_path() if path is None else path)
+        return cls(artifact, provider=provider, threads=threads, decode=decode)
 
     @property
     def dim(self) -> int:
@@ -62,93 +89,134 @@ class Engine:
         """Whether this is the embedded default."""
         return embedded.is_model(self.artifact.path)
 
-    def read_image(self, source: ImageSource) -> Pixels:
-        """Decode one picture to the (S, S, 3) uint8 square that the vision tower takes; raises ImageError."""
-        return self._reader.read(source)
-
     def warm(self) -> Engine:
         """Open both towers now instead of on first use."""
         self.embed_texts(["warm"])
         self.embed_images([np.zeros((1, 1, 3), np.uint8)])
         return self
 
-    def embed_texts(self, texts: Iterable[str]) -> FloatArray:
+    def read_image(self, source: ImageSource) -> Pixels:
+        """Decode one picture to the (S, S, 3) uint8 square that the vision tower takes; raises ImageError."""
+        return self._reader.read(source)
+
+    def embed_texts(
+        self,
+        texts: Iterable[str],
+        *,
+        on_error: OnError = "raise",
+        failures: list[Failure] | None = None,
+        progress: Progress | None = None,
+    ) -> FloatArray:
         """Embed n sentences to (n, D) float32 of unit norm, in order.
 
-        Only sentences of the same length share a batch, so that none is padded.
+        Only sentences of the same length share a batch, so that none is padded; one longer than the model's context
+        is embedded in parts. An item that is no str raises InputError, or with `on_error="skip"` gets a row of zeros
+        and is added to `failures`. `progress(done)` is called with the number of items done.
         """
-        sentences = _sequence(texts, "texts")
-        for i, text in enumerate(sentences):
-            if not isinstance(text, str):
-                raise InputError(f"texts[{i}]: expected str, found {type(text).__name__}")
-        embeds = np.empty((len(sentences), self.dim), np.float32)
-        if not sentences:
-            return embeds
-        session = self._session("text")
-        ids = self._get_tokenizer().encode(sentences)
-        by_length: dict[int, list[int]] = {}
-        for i, row in enumerate(ids):
-            by_length.setdefault(len(row), []).append(i)
-        for same in by_length.values():
-            for rows in _batches(same, _TEXT_BATCH):
-                embeds[rows] = session.run(self._text_feeds(np.stack([ids[i] for i in rows])))
-        return embeds
-
-    def embed_images(self, images: Iterable[ImageSource]) -> FloatArray:
-        """Embed n pictures (path, bytes, binary file, PIL image or uint8 array) to (n, D) float32 of unit norm.
-
-        Raises ImageError naming the first picture that cannot be read.
-        """
-        if isinstance(images, (str, bytes)):
-            raise InputError(f"images: expected a sequence of pictures, found one {type(images).__name__}")
-        session = None
+        report = _report("texts", texts, on_error, failures)
         parts = [np.empty((0, self.dim), np.float32)]
-        for batch in _batches(images, _IMAGE_BATCH):
-            session = session or self._session("vision")
-            parts.append(session.run({"pixels": np.stack([self.read_image(image) for image in batch])}))
+        done = 0
+        for batch in batches(texts, _TEXTS_AT_A_TIME):
+            embeds = np.zeros((len(batch), self.dim), np.float32)
+            good = []
+            for i, text in enumerate(batch):
+                if isinstance(text, str):
+                    good.append(i)
+                else:
+                    found = f"expected str, found {type(text).__name__}"
+                    report(done + i, repr(text), InputError(f"texts[{done + i}]: {found}"))
+            if good:
+                embeds[good] = self._embed_sentences([batch[i] for i in good])
+            parts.append(embeds)
+            done += len(batch)
+            if progress is not None:
+                progress(done)
         return np.concatenate(parts)
 
-    def _text_feeds(self, ids: TokenIds) -> dict[str, TokenIds]:
-        feeds = {"input_ids": ids}
-        if self.artifact.manifest.text.attention_mask:
-            feeds["attention_mask"] = np.ones_like(ids)
-        return feeds
+    def embed_images(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        on_error: OnError = "raise",
+        failures: list[Failure] | None = None,
+        progress: Progress | None = None,
+    ) -> FloatArray:
+        """Embed n pictures (path, bytes, binary file, PIL image or uint8 array) to (n, D) float32 of unit norm.
 
-    def _get_tokenizer(self) -> Tokenizer:
-        with self._lock:
-            if self._tokenizer is None:
-                self._tokenizer = Tokenizer(self.artifact.file(TOKENIZER), self.artifact.manifest.text)
-            return self._tokenizer
+        Pictures are decoded in threads ahead of the model, in order, a bounded number at a time. One that cannot be
+        read raises ImageError, or with `on_error="skip"` gets a row of zeros and is added to `failures`.
+        `progress(done)` is called with the number of pictures done.
+        """
+        report = _report("images", images, on_error, failures)
+        parts = [np.empty((0, self.dim), np.float32)]
+        done = 0
+        decoded = map_ahead(self._try_read, images, threads=available_cpus(), depth=_PICTURES_AHEAD)
+        for batch in batches(decoded, _IMAGE_BATCH):
+            embeds = np.zeros((len(batch), self.dim), np.float32)
+            squares = []
+            for i, (source, result) in enumerate(batch):
+                if isinstance(result, ImageError):
+                    report(done + i, describe(source), result)
+                else:
+                    squares.append((i, result))
+            if squares:
+                pixels = np.stack([square for _, square in squares])
+                embeds[[i for i, _ in squares]] = self._towers.session("vision").run({"pixels": pixels})
+            parts.append(embeds)
+            done += len(batch)
+            if progress is not None:
+                progress(done)
+        return np.concatenate(parts)
 
-    def _session(self, tower: Tower) -> Session:
-        """The tower's session, opened and checked against the manifest on first use."""
-        with self._lock:
-            if tower not in self._sessions:
-                manifest = self.artifact.manifest
-                size, ids = manifest.image.size, ("int64", (-1, -1))
-                inputs = (
-                    {"pixels": ("uint8", (-1, size, size, 3))}
-                    if tower == "vision"
-                    else {"input_ids": ids} | ({"attention_mask": ids} if manifest.text.attention_mask else {})
-                )
-                name = "image_embeds" if tower == "vision" else "text_embeds"
-                self._sessions[tower] = Session(
-                    self.artifact.file(manifest.graph(tower)),
-                    inputs=inputs,
-                    outputs={name: ("float", (-1, manifest.dim))},
-                    provider=self.provider,
-                    threads=self.threads,
-                )
-            return self._sessions[tower]
+    def _try_read(self, source: ImageSource) -> tuple[ImageSource, Pixels | ImageError]:
+        try:
+            return source, self.read_image(source)
+        except ImageError as error:
+            return source, error
+
+    def _embed_sentences(self, sentences: Sequence[str]) -> FloatArray:
+        """(n, D) unit rows: parts of one length share a batch; the parts of a long text are pooled."""
+        session, masked = self._towers.session("text"), self.artifact.manifest.text.attention_mask
+        parts_of = self._towers.tokenizer().encode_parts(sentences)
+        parts = [ids for own in parts_of for ids in own]
+        lengths = np.array([len(ids) for ids in parts])
+        embeds: FloatArray = np.empty((len(parts), self.dim), np.float32)
+        for length in np.unique(lengths):
+            for rows in batches(np.flatnonzero(lengths == length), _TEXT_BATCH):
+                ids = np.stack([parts[row] for row in rows])
+                feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if masked else {})
+                embeds[rows] = session.run(feeds)
+        return embeds if len(parts) == len(sentences) else _pool(embeds, lengths, [len(own) for own in parts_of])
 
 
-def _sequence(items: Iterable[Item], name: str) -> Sequence[Item]:
+def _pool(embeds: FloatArray, lengths: npt.NDArray[np.int64], counts: Sequence[int]) -> FloatArray:
+    """Mean of each text's parts, weighted by their tokens, of unit norm; a single part stays as it is.
+
+    `embeds` (P, D) and `lengths` (P,) hold the parts of all texts in turn, `counts` how many each text has.
+    """
+    pooled = np.empty((len(counts), embeds.shape[1]), np.float32)
+    for row, (count, end) in enumerate(zip(counts, np.cumsum(counts), strict=True)):
+        own = slice(end - count, end)
+        pooled[row] = embeds[end - 1] if count == 1 else lengths[own].astype(np.float32) @ embeds[own]
+        if count > 1:
+            pooled[row] /= np.linalg.norm(pooled[row])
+    return pooled
+
+
+def _report(
+    name: str, items: object, on_error: str, failures: list[Failure] | None
+) -> Callable[[int, str, InputError], None]:
+    """What to do with an item that cannot be used: raise its error, or keep it in `failures`."""
     if isinstance(items, (str, bytes)):
         raise InputError(f"{name}: expected a sequence, found one {type(items).__name__}")
-    return items if isinstance(items, Sequence) else list(items)
+    if on_error not in get_args(OnError):
+        raise InputError(f"on_error: expected one of {', '.join(get_args(OnError))}, found {on_error!r}")
+    if on_error == "skip" and failures is None:
+        raise InputError("failures: expected a list for what on_error='skip' leaves out, found None")
 
+    def report(index: int, source: str, error: InputError) -> None:
+        if on_error == "raise" or failures is None:
+            raise error
+        failures.append(Failure(index, source, str(error)))
 
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+    return report

@@ -1,22 +1,41 @@
 """Pictures to pixels: path, bytes, binary file, PIL image or uint8 array to one (S, S, 3) RGB square.
 
-EXIF orientation is applied, transparency is laid over white, an animation gives its first frame, 16-bit gray is scaled
-to 8 bits. The square is made as the artifact's `ImageSpec` says; for CLIP that is transformers' CLIPImageProcessor:
+What becomes of each kind of picture, whichever way it is decoded:
+
+    EXIF orientation        applied
+    transparency            over white, in every mode that has it
+    palette, 1-bit, gray    RGB
+    CMYK, YCCK, LAB, HSV    RGB by Pillow's conversion, without colour profiles
+    16-bit gray             high byte; 32-bit and float gray alike when a value passes 255
+    animation               first frame
+    JPEG cut short          read as far as it goes, the rest mid-gray; an error when over half of its rows are missing
+    any other broken file   an error that names it
+    past 179 megapixels     an error (Pillow's guard against decompression bombs)
+    1 pixel wide or high    scaled like any other
+
+`exact` decoding is transformers' CLIPImageProcessor to the bit on opaque, upright 8-bit pictures:
 https://huggingface.co/docs/transformers/model_doc/clip#transformers.CLIPImageProcessor
+`fast` decoding lets a JPEG be scaled while it is decoded, to at least twice the size that is needed, and reduces other
+large pictures by whole factors first.
 """
 
 from __future__ import annotations
 
 import io
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from clipshelf.artifact import ImageSpec
-from clipshelf.errors import ImageError
+from clipshelf.errors import ImageError, InputError
 from clipshelf.types import ImageSource, Pixels
+
+Decode = Literal["fast", "exact"]
+Size: TypeAlias = tuple[int, int]
+Box: TypeAlias = tuple[float, float, float, float]
 
 _RESAMPLE = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -24,11 +43,27 @@ _RESAMPLE = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 _WHITE = (255, 255, 255)
+_ORIENTATION = 0x0112
+# `fast` keeps this factor between what is decoded and what is needed, so that the final filter has detail to work on.
+_DETAIL = 2.0
+# Longer than this many squares, only the middle of a picture is resized.
+_LONGEST = 16
+_END_OF_JPEG = b"\xff\xd9"
+_FAULTS = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    SyntaxError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
-def read_rgb(source: ImageSource) -> Image.Image:
+def read_rgb(source: ImageSource, needed: Callable[[int, int], Size] | None = None) -> Image.Image:
     """Decode a picture to upright RGB over white.
 
+    `needed(width, height)` says which size of an upright picture will do, so that a JPEG can be decoded smaller.
     Raises ImageError naming the picture and what was wrong with it.
     """
     try:
@@ -36,11 +71,10 @@ def read_rgb(source: ImageSource) -> Image.Image:
             return _flatten(_from_array(source))
         if isinstance(source, Image.Image):
             return _flatten(ImageOps.exif_transpose(source))
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return _flatten(ImageOps.exif_transpose(image))
+        return _decode(_read_bytes(source), needed)
     except ImageError:
         raise
-    except (OSError, ValueError, TypeError, AttributeError, SyntaxError, Image.DecompressionBombError) as error:
+    except _FAULTS as error:
         raise ImageError(f"{describe(source)}: expected a picture, found: {error or type(error).__name__}") from error
 
 
@@ -56,40 +90,96 @@ def describe(source: object) -> str:
 
 
 class ImageReader:
-    """Turns pictures into the square of an `ImageSpec`."""
+    """Turns pictures into the square of an `ImageSpec`; `decode` is "fast" or "exact"."""
 
-    def __init__(self, spec: ImageSpec) -> None:
+    def __init__(self, spec: ImageSpec, decode: Decode = "fast") -> None:
+        if decode not in get_args(Decode):
+            raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, found {decode!r}")
         self.spec = spec
+        self.decode = decode
 
     def read(self, source: ImageSource) -> Pixels:
         """Read one picture to (S, S, 3) uint8 RGB; raises ImageError."""
-        image = read_rgb(source)
-        resized = {"shortest": self._shortest, "pad": self._pad, "squash": self._squash}[self.spec.resize](image)
-        return np.asarray(resized)
-
-    def _resize(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
-        return image if image.size == size else image.resize(size, _RESAMPLE[self.spec.resample])
-
-    def _shortest(self, image: Image.Image) -> Image.Image:
-        size, short = self.spec.size, self.spec.resize_to
-        width, height = image.size
-        if width <= height:
-            image = self._resize(image, (short, int(short * height / width)))
-        else:
-            image = self._resize(image, (int(short * width / height), short))
-        left, top = (image.width - size) // 2, (image.height - size) // 2
-        return image.crop((left, top, left + size, top + size))
-
-    def _pad(self, image: Image.Image) -> Image.Image:
-        size = self.spec.size
-        scale = size / max(image.size)
-        width, height = (max(1, round(edge * scale)) for edge in image.size)
+        image = read_rgb(source, self._needed if self.decode == "fast" else None)
+        size, (width, height) = self.spec.size, self._scaled(*image.size)
+        if self.spec.resize == "shortest" and max(width, height) > _LONGEST * size:
+            return np.asarray(self._resize_middle(image, width, height))
+        resized = self._resize(image, (width, height))
+        if resized.size == (size, size):
+            return np.asarray(resized)
+        left, top = (width - size) // 2, (height - size) // 2
+        if self.spec.resize == "shortest":
+            return np.asarray(resized.crop((left, top, left + size, top + size)))
         square = Image.new("RGB", (size, size), _WHITE)
-        square.paste(self._resize(image, (width, height)), ((size - width) // 2, (size - height) // 2))
-        return square
+        square.paste(resized, (-left, -top))
+        return np.asarray(square)
 
-    def _squash(self, image: Image.Image) -> Image.Image:
-        return self._resize(image, (self.spec.size, self.spec.size))
+    def _scaled(self, width: int, height: int) -> Size:
+        """Size of the whole picture after scaling, before it is cropped or padded."""
+        spec = self.spec
+        if spec.resize == "squash":
+            return spec.size, spec.size
+        if spec.resize == "pad":
+            longest = max(width, height)
+            return max(1, round(spec.size * width / longest)), max(1, round(spec.size * height / longest))
+        if width <= height:
+            return spec.resize_to, int(spec.resize_to * height / width)
+        return int(spec.resize_to * width / height), spec.resize_to
+
+    def _needed(self, width: int, height: int) -> Size:
+        scaled = self._scaled(width, height)
+        return int(_DETAIL * scaled[0]), int(_DETAIL * scaled[1])
+
+    def _resize(self, image: Image.Image, size: Size, box: Box | None = None) -> Image.Image:
+        if image.size == size:
+            return image
+        gap = _DETAIL if self.decode == "fast" else None
+        return image.resize(size, _RESAMPLE[self.spec.resample], box=box, reducing_gap=gap)
+
+    def _resize_middle(self, image: Image.Image, width: int, height: int) -> Image.Image:
+        """The centre square of the picture scaled to width x height, without making the rest of it."""
+        size = self.spec.size
+        across, down = image.width / width, image.height / height
+        left, top = (width - size) // 2 * across, (height - size) // 2 * down
+        right, bottom = min(image.width, left + size * across), min(image.height, top + size * down)
+        return self._resize(image, (size, size), (left, top, right, bottom))
+
+
+def _read_bytes(source: Any) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as file:  # noqa: PTH123  (a path of any kind)
+            return file.read()
+    data = source.read()
+    if not isinstance(data, bytes):
+        raise TypeError(f"a file of {type(data).__name__}, not of bytes")
+    return data
+
+
+def _decode(data: bytes, needed: Callable[[int, int], Size] | None) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        if needed is not None:
+            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            step = -1 if turned else 1
+            image.draft(None, needed(*image.size[::step])[::step])
+        try:
+            image.load()
+        except OSError as error:
+            if image.format in ("JPEG", "MPO") and not data.endswith(_END_OF_JPEG):
+                return _decode_cut_short(data, needed, error)
+            raise
+        return _flatten(ImageOps.exif_transpose(image))
+
+
+def _decode_cut_short(data: bytes, needed: Callable[[int, int], Size] | None, error: OSError) -> Image.Image:
+    """What is there of a JPEG: libjpeg fills the rest with mid-gray once the end is marked."""
+    image = _decode(data + _END_OF_JPEG, needed)
+    filled = np.asarray(image.convert("L")) == 128
+    missing = max(filled.all(axis=axis).mean() for axis in (0, 1))  # rows may have become columns by EXIF
+    if missing > 0.5:
+        raise OSError(f"{error}; {missing:.0%} of the rows are missing") from error
+    return image
 
 
 def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
@@ -101,20 +191,18 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
 
 def _flatten(image: Image.Image) -> Image.Image:
     """Any mode to RGB, transparency over white."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        image.load()
-        return image if type(image) is Image.Image else image.copy()
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bits(image).convert("RGB")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         rgba = image.convert("RGBA")
         canvas = Image.new("RGBA", rgba.size, (*_WHITE, 255))
         return Image.alpha_composite(canvas, rgba).convert("RGB")
-    return image.convert("RGB")
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _eight_bits(image)
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit gray to 8 bits by its high byte; 32-bit and float gray that already fit 0..255 stay as they are."""
+    """Deep gray to 8 bits: 65535 becomes 255, and what already fits 0..255 stays as it is."""
     values = np.asarray(image).astype(np.float64)
     if image.mode.startswith("I;16") or values.max(initial=0) > 255:
         values = values / 257

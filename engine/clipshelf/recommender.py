@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,7 @@ from clipshelf.engine import Engine
 from clipshelf.errors import FingerprintMismatch, InputError
 from clipshelf.query import Weights, fuse
 from clipshelf.rank import Ranker
-from clipshelf.types import ImageSource, Product
+from clipshelf.types import ImageSource, Pixels, Product
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,11 @@ class Recommender:
         if text is not None and not text.strip():
             raise InputError("text: expected words, found a blank string")
         clock = [time.perf_counter()]
-        text_embed = None if text is None else self.engine.embed_texts([text])[0]
-        clock.append(time.perf_counter())
-        image_embed = None if image is None else self.engine.embed_images([image])[0]
+        with _decoding(self.engine, image if text is not None else None) as decoded:
+            text_embed = None if text is None else self.engine.embed_texts([text])[0]
+            clock.append(time.perf_counter())
+            picture = image if decoded is None else decoded.result()
+        image_embed = None if picture is None else self.engine.embed_images([picture])[0]
         clock.append(time.perf_counter())
         scores, rows = self._ranker.top_k(fuse(text_embed, image_embed, self.weights), k)
         clock.append(time.perf_counter())
@@ -92,3 +96,13 @@ class Recommender:
             for score, row in zip(scores[0], rows[0].tolist(), strict=True)
         )
         return Recommendations(items, took_ms)
+
+
+@contextmanager
+def _decoding(engine: Engine, image: ImageSource | None) -> Iterator[Future[Pixels] | None]:
+    """Decode a picture in another thread while the block runs."""
+    if image is None:
+        yield None
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(engine.read_image, image)

@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from clipshelf.artifact import Precision
 from clipshelf.errors import ArtifactError, ProviderUnavailable
 from clipshelf.types import FloatArray
+
+Port: TypeAlias = tuple[str, Sequence[int]]
 
 ALIASES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _CPU = ALIASES["cpu"]
@@ -62,6 +66,16 @@ def resolve_provider(provider: str) -> str:
     return name
 
 
+def resolve_precision(stored: Sequence[Precision], provider: str) -> Precision:
+    """The precision of `stored` (default first) that suits a provider: fp16 only off the CPU, int8 only on it.
+
+    onnxruntime's CPU provider computes fp16 ten to a hundred times slower than fp32.
+    """
+    avoided = "fp16" if provider == _CPU else "int8"
+    wanted: list[Precision] = ["fp16"] if provider == ALIASES["cuda"] else []
+    return next((p for p in (*wanted, *stored) if p in stored and p != avoided), stored[0])
+
+
 class Session:
     """One graph with one output, opened on one provider.
 
@@ -73,8 +87,8 @@ class Session:
         self,
         path: Path,
         *,
-        inputs: Mapping[str, tuple[str, Sequence[int]]],
-        outputs: Mapping[str, tuple[str, Sequence[int]]],
+        inputs: Mapping[str, Port],
+        outputs: Mapping[str, Port],
         provider: str,
         threads: int,
     ) -> None:
@@ -103,9 +117,7 @@ class Session:
         return result
 
 
-def _check_ports(
-    path: Path, kind: str, found: Sequence[ort.NodeArg], expected: Mapping[str, tuple[str, Sequence[int]]]
-) -> None:
+def _check_ports(path: Path, kind: str, found: Sequence[ort.NodeArg], expected: Mapping[str, Port]) -> None:
     """Compare a graph's inputs or outputs with the contract; a dynamic dimension counts as -1."""
     ports = {p.name: (p.type, [d if isinstance(d, int) else -1 for d in p.shape]) for p in found}
     wanted = {name: (f"tensor({dtype})", list(shape)) for name, (dtype, shape) in expected.items()}
