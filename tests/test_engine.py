@@ -46,6 +46,8 @@ def test_misuse_is_named(engine: Engine) -> None:
         engine.embed_texts("red")
     with pytest.raises(InputError, match=r"texts\[1\]: expected str, found int"):
         engine.embed_texts(["red", 3])  # type: ignore[list-item]
+    with pytest.raises(InputError, match=r"texts\[0\]: expected Unicode text, found a lone surrogate at 1"):
+        engine.embed_texts(["a\ud800"])
     with pytest.raises(InputError, match="images: expected a sequence, found one str"):
         engine.embed_images("red.jpg")
     with pytest.raises(ImageError, match=r"nowhere\.jpg"):

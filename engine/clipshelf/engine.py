@@ -110,21 +110,19 @@ class Engine:
         """Embed n sentences to (n, D) float32 of unit norm, in order.
 
         Only sentences of the same length share a batch, so that none is padded; one longer than the model's context
-        is embedded in parts. An item that is no str raises InputError, or with `on_error="skip"` gets a row of zeros
-        and is added to `failures`. `progress(done)` is called with the number of items done.
+        is embedded in parts. An item that is no Unicode text raises InputError, or with `on_error="skip"` gets a row
+        of zeros and is added to `failures`. `progress(done)` is called with the number of items done.
         """
         report = _report("texts", texts, on_error, failures)
         parts = [np.empty((0, self.dim), np.float32)]
         done = 0
         for batch in batches(texts, _TEXTS_AT_A_TIME):
             embeds = np.zeros((len(batch), self.dim), np.float32)
-            good = []
-            for i, text in enumerate(batch):
-                if isinstance(text, str):
-                    good.append(i)
-                else:
-                    found = f"expected str, found {type(text).__name__}"
-                    report(done + i, repr(text), InputError(f"texts[{done + i}]: {found}"))
+            faults = [_fault(text) for text in batch]
+            for i, fault in enumerate(faults):
+                if fault:
+                    report(done + i, ascii(batch[i]), InputError(f"texts[{done + i}]: {fault}"))
+            good = [i for i, fault in enumerate(faults) if not fault]
             if good:
                 embeds[good] = self._embed_sentences([batch[i] for i in good])
             parts.append(embeds)
@@ -187,6 +185,17 @@ class Engine:
                 feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if masked else {})
                 embeds[rows] = session.run(feeds)
         return embeds if len(parts) == len(sentences) else _pool(embeds, lengths, [len(own) for own in parts_of])
+
+
+def _fault(text: object) -> str:
+    """What is wrong with a text, "" for nothing."""
+    if not isinstance(text, str):
+        return f"expected str, found {type(text).__name__}"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"expected Unicode text, found a lone surrogate at {error.start}"
+    return ""
 
 
 def _pool(embeds: FloatArray, lengths: npt.NDArray[np.int64], counts: Sequence[int]) -> FloatArray:

@@ -46,8 +46,9 @@ _WHITE = (255, 255, 255)
 _ORIENTATION = 0x0112
 # `fast` keeps this factor between what is decoded and what is needed, so that the final filter has detail to work on.
 _DETAIL = 2.0
-# Longer than this many squares, only the middle of a picture is resized.
-_LONGEST = 16
+# A picture so long that scaling all of it would take more pixels than this is scaled in the middle only, where it is
+# cropped; the same pixels to within one level.
+_LARGEST = 1 << 25
 _END_OF_JPEG = b"\xff\xd9"
 _FAULTS = (
     OSError,
@@ -102,7 +103,7 @@ class ImageReader:
         """Read one picture to (S, S, 3) uint8 RGB; raises ImageError."""
         image = read_rgb(source, self._needed if self.decode == "fast" else None)
         size, (width, height) = self.spec.size, self._scaled(*image.size)
-        if self.spec.resize == "shortest" and max(width, height) > _LONGEST * size:
+        if self.spec.resize == "shortest" and width * height > _LARGEST:
             return np.asarray(self._resize_middle(image, width, height))
         resized = self._resize(image, (width, height))
         if resized.size == (size, size):
