@@ -1,0 +1,9 @@
+"""`python -m clipshelf_export SOURCE OUT`: the same as `clipshelf export`."""
+
+from __future__ import annotations
+
+import sys
+
+from clipshelf.cli import main
+
+sys.exit(main(["export", *sys.argv[1:]]))

@@ -1,0 +1,179 @@
+"""Checkpoint to artifact: load, build, prove against torch, calibrate, climb the ladder, measure, write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from clipshelf.artifact import MANIFEST, TOKENIZER, Artifact, FileRecord, Manifest, Precision, Tower
+from clipshelf.errors import ExportError
+from clipshelf.session import available_cpus
+from clipshelf.types import FloatArray, PathLike
+from tqdm import tqdm
+
+from clipshelf_export import data, fidelity, loaders, output, run, transformer
+from clipshelf_export.data import Samples
+from clipshelf_export.fidelity import Fidelity
+from clipshelf_export.graph import OPSET
+from clipshelf_export.ladder import Ladder, Target
+from clipshelf_export.plan import Plan
+from clipshelf_export.rounding import Rounding
+from clipshelf_export.towers import Checkpoint, ConvNet, Transformer
+
+# what fp32 may differ from torch, in any component of a unit-norm embedding
+EXACT = 1e-5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `export` was asked for."""
+
+    precisions: Sequence[Precision] = ("int8",)
+    calibration_images: Path | None = None
+    calibration_texts: Path | None = None
+    target: Target = field(default_factory=Target)
+    threads: int = 1
+
+
+def export(
+    source: PathLike,
+    out: PathLike,
+    *,
+    precisions: Sequence[Precision] = ("int8",),
+    calibration_images: PathLike | None = None,
+    calibration_texts: PathLike | None = None,
+    min_overlap: float | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> Artifact:
+    """Turn the checkpoint `source`, a folder or a hub id, into the artifact `out`, which appears whole or not at all.
+
+    `precisions`: the first is the artifact's default. `min_overlap`: accept int8 with less top-10 overlap than 0.97,
+    and with as many times more centred loss. Raises ExportError or MissingExtra.
+    """
+    options = Options(
+        precisions,
+        None if calibration_images is None else Path(calibration_images),
+        None if calibration_texts is None else Path(calibration_texts),
+        Target() if min_overlap is None else Target.with_overlap(min_overlap),
+        threads or available_cpus(),
+    )
+    folder = Path(out)
+    output.check(folder, overwrite=overwrite)
+    checkpoint = loaders.load(str(source))
+    with output.draft(folder, overwrite=overwrite) as (made, work):
+        manifest = _make(checkpoint, options, made, work)
+        (made / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return Artifact.open(folder)
+
+
+def _make(checkpoint: Checkpoint, options: Options, made: Path, work: Path) -> Manifest:
+    """Write everything but the manifest to `made`, and return it."""
+    tokenizer = json.dumps(json.loads(checkpoint.tokenizer_json), ensure_ascii=False, separators=(",", ":"))
+    (made / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+    samples: dict[Tower, Samples] = {
+        "vision": data.image_samples(checkpoint.image, options.calibration_images),
+        "text": data.text_samples(checkpoint, options.calibration_texts),
+    }
+    parity: dict[str, Any] = {}
+    for tower, part in samples.items():
+        parity[tower] = _Tower(tower, checkpoint, options, part, folders=(made, work)).write()
+    calibration: dict[str, Any] = {tower: part.describe() for tower, part in samples.items()}
+    if options.target != Target():
+        calibration["accepted"] = {"top10_overlap": options.target.overlap, "centred": options.target.centred}
+    return Manifest(
+        family=checkpoint.family,
+        source=checkpoint.source,
+        dim=checkpoint.vision.dim,
+        precision=options.precisions[0],
+        opset=OPSET,
+        image=checkpoint.image,
+        text=checkpoint.text_spec,
+        files={path.name: FileRecord.of(path) for path in sorted(made.iterdir())},
+        licence=checkpoint.licence,
+        parity=parity,
+        calibration=calibration,
+    )
+
+
+class _Tower:
+    """One tower on its way into the artifact."""
+
+    def __init__(
+        self, name: Tower, checkpoint: Checkpoint, options: Options, samples: Samples, *, folders: tuple[Path, Path]
+    ) -> None:
+        self.name, self.options, self.samples = name, options, samples
+        self.tower = checkpoint.vision if name == "vision" else checkpoint.text
+        self.made, self.work = folders[0], folders[1] / f"{name}.onnx"
+        self.reference = _reference(checkpoint, name, samples.measure)
+
+    def write(self) -> dict[str, Any]:
+        """Write the tower in each precision and return its parity by precision."""
+        self._prove()
+        return {precision: self._write(precision) for precision in self.options.precisions}
+
+    def _prove(self) -> None:
+        """Hold the fp32 graph against torch."""
+        found = self._embed(Plan())
+        if not found.difference <= EXACT:
+            raise ExportError(
+                f"{self.name} fp32: expected agreement with torch to {EXACT}, found a difference of {found.difference}"
+            )
+
+    def _write(self, precision: Precision) -> dict[str, Any]:
+        if precision == "int8":
+            plan, found, rungs = self._int8()
+        else:
+            plan, rungs = Plan(precision), []
+            found = self._embed(plan)
+            if not self.options.target.reached(found):
+                raise ExportError(f"{self.name} {precision}: expected a faithful graph, found {found.brief()}")
+        first = precision == self.options.precisions[0]
+        path = self.made / (f"{self.name}.onnx" if first else f"{self.name}.{precision}.onnx")
+        graph = run.write(self.tower, plan, path)
+        if isinstance(self.tower, Transformer):
+            run.check_fused(path, self.work, graph, transformer.fused(self.tower), precision=precision)
+        record: dict[str, Any] = found.as_record()
+        return record | {"rungs": rungs} if rungs else record
+
+    def _int8(self) -> tuple[Plan, Fidelity, list[str]]:
+        common = (self.samples.measure, self.reference, self.work, self.options.threads)
+        if isinstance(self.tower, ConvNet):
+            rounding = Rounding(self.name, self.tower, *common)
+            return *rounding.find(), rounding.rungs
+        label = f"{self.name}: calibrating"
+        stats = run.collect(self.tower, self.samples.calibrate, self.work, self.options.threads, label)
+        ladder = Ladder(self.name, self.tower, stats, *common)
+        return *ladder.climb(self.options.target), ladder.rungs
+
+    def _embed(self, plan: Plan) -> Fidelity:
+        run.write(self.tower, plan, self.work)
+        session = run.open_session(self.work, self.options.threads)
+        rows = run.embed(session, self.samples.measure, f"{self.name}: {plan.precision}")
+        return fidelity.compare(self.reference, rows)
+
+
+def _reference(checkpoint: Checkpoint, tower: Tower, items: Sequence[Any]) -> FloatArray:
+    """Embeddings (n, D) of the original model, a few inputs at a time."""
+    rows = []
+    starts = range(0, len(items), 8)
+    for start in tqdm(starts, desc=f"{tower}: the original in torch", leave=False, disable=None):
+        batch = items[start : start + 8]
+        if tower == "vision":
+            rows.append(checkpoint.reference.images(np.stack(batch)))
+        else:
+            rows.append(checkpoint.reference.texts(*data.pad(batch, checkpoint.text_spec.pad_id)))
+    return np.concatenate(rows)
+
+
+def parity_table(manifest: Manifest) -> str:
+    """The measured fidelity of an artifact as a small text table."""
+    return fidelity.table(_flat(manifest.parity))
+
+
+def _flat(parity: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {f"{tower} {precision}": record for tower, found in parity.items() for precision, record in found.items()}

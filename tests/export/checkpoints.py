@@ -1,0 +1,113 @@
+"""Tiny CLIP checkpoints with a real byte-level tokenizer, and ways to make them as unruly as trained ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+SENTENCES = [f"{a} {b} {c}, size {n}" for n, (a, b, c) in enumerate(
+    (a, b, c)
+    for a in ("red", "blue", "striped", "cheap", "warm")
+    for b in ("leather", "cotton", "wooden")
+    for c in ("jacket", "shoe", "lamp", "chair for the garden", "mug that my mother loved so much that she kept it")
+)]  # fmt: skip
+SHAPE: dict[str, dict[str, Any]] = {
+    "vision": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+               "image_size": 32, "patch_size": 8},
+    "text": {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 3,
+             "max_position_embeddings": 40},
+}  # fmt: skip
+
+
+def write_checkpoint(folder: Path, *, seed: int = 0, dim: int = 32, **changes: Any) -> CLIPModel:
+    """Write a random CLIPModel; `changes` such as text_eos_token_id=2 reach its configs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = write_tokenizer(folder)
+    shape = {tower: dict(values) for tower, values in SHAPE.items()}
+    shape["text"] |= {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
+    for name, value in changes.items():
+        tower, key = name.split("_", 1)
+        shape[tower][key] = value
+    torch.manual_seed(seed)
+    model = CLIPModel(CLIPConfig(vision_config=shape["vision"], text_config=shape["text"], projection_dim=dim)).eval()
+    _scatter(model)
+    model.save_pretrained(folder)
+    side = shape["vision"]["image_size"]
+    square = {"height": side, "width": side}
+    CLIPImageProcessor(size={"shortest_edge": side}, crop_size=square).save_pretrained(folder)
+    return model
+
+
+def _scatter(model: CLIPModel) -> None:
+    """Larger weights than at the start of training, so that different inputs get different embeddings."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if value.ndim == 2 and ("proj" in name or "fc" in name):
+                value.mul_(2.5)
+            elif name.endswith("bias") and "norm" not in name:
+                value.normal_(std=0.05)
+
+
+def write_tokenizer(folder: Path) -> CLIPTokenizerFast:
+    """vocab.json and merges.txt of a byte-level BPE, as CLIP's, trained on SENTENCES."""
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    words = pre_tokenizers.Split(Regex(r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=700, end_of_word_suffix="</w>", initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    vocabulary = dict(model["vocab"])
+    for token in [f"{byte}</w>" for byte in sorted(alphabet)] + [START, END]:
+        vocabulary.setdefault(token, len(vocabulary))
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+    fast = CLIPTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=40)
+    fast.save_pretrained(folder)
+    return fast
+
+
+def inject_outliers(model: CLIPModel, *, seed: int = 5, channels: int = 3, constant: float = 15.0) -> None:
+    """Outlier channels after norms and values, constant hidden units: all of it undone by the weights that follow.
+
+    The model computes the same embeddings as before, but plain int8 no longer does.
+    """
+    rng = np.random.default_rng(seed)
+
+    def some(width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = torch.from_numpy(rng.choice(width, channels, replace=False))
+        return rows, torch.from_numpy(rng.uniform(20, 80, channels).astype(np.float32))
+
+    with torch.no_grad():
+        for layer in (*model.vision_model.encoder.layers, *model.text_model.encoder.layers):
+            attention, mlp = layer.self_attn, layer.mlp
+            queries = (attention.q_proj, attention.k_proj, attention.v_proj)
+            for norm, nexts in ((layer.layer_norm1, queries), (layer.layer_norm2, (mlp.fc1,))):
+                rows, size = some(norm.weight.numel())
+                norm.weight[rows] *= size
+                norm.bias[rows] *= size
+                for linear in nexts:
+                    linear.weight[:, rows] /= size
+            rows, size = some(attention.v_proj.bias.numel())
+            attention.v_proj.weight[rows] *= size[:, None]
+            attention.v_proj.bias[rows] *= size
+            attention.out_proj.weight[:, rows] /= size
+            rows, _ = some(mlp.fc1.bias.numel())
+            mlp.fc1.bias[rows] += constant
+            mlp.fc2.bias -= mlp.fc2.weight[:, rows].sum(1) * constant
+
+
+def pictures(count: int, side: int = 32, seed: int = 3) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Smooth pictures of several colours, (count, side, side, 3)."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 4, 4, 3)).repeat(side // 4, 1).repeat(side // 4, 2)
+    return np.clip(coarse + rng.integers(-40, 40, (count, side, side, 3)), 0, 255).astype(np.uint8)
