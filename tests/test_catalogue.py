@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 from clipshelf import Catalogue, Engine
-from clipshelf.errors import CatalogueError, InputError
+from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
+from clipshelf.indexing import index
+from clipshelf.journal import Journal
+from clipshelf.keys import KeyIndex, as_keys, text_key
+from clipshelf.manifest import read_manifest
 from clipshelf.products import read_products
+from clipshelf.sources import Fields
+from clipshelf.types import FloatArray, Product
+from clipshelf.verify import find_problems
 from PIL import Image
 
 
@@ -59,7 +68,8 @@ def test_it_survives_a_round_trip_and_saves_again(engine: Engine, shop: Path, tm
         assert loaded.products == built.products and loaded.root == built.root
         assert loaded.fingerprint == engine.fingerprint and loaded.model == str(engine.artifact.path)
         np.testing.assert_array_equal(loaded.embeddings, built.embeddings)
-    assert sorted(path.name for path in out.iterdir()) == ["embeddings.3.npy", "manifest.json", "products.3.jsonl"]
+    assert {path.name for path in out.iterdir()} == {"manifest.json", ".lock", *read_manifest(out).files}
+    assert all(".3." in name for name in read_manifest(out).files)
 
 
 def test_a_save_that_fails_leaves_the_old_state(engine: Engine, shop: Path, tmp_path: Path) -> None:
@@ -67,10 +77,10 @@ def test_a_save_that_fails_leaves_the_old_state(engine: Engine, shop: Path, tmp_
     Catalogue.build(engine, shop).save(out)
     broken = Catalogue.build(engine, [{"text": "red", "tag": "x"}])
     broken.products[0]["tag"] = object()
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="object is not JSON serializable"):
         broken.save(out)
     assert Catalogue.load(out).ids == ["r", "g", "b"]
-    assert not list(out.glob(".*"))
+    assert {path.name for path in out.iterdir()} == {"manifest.json", ".lock", *read_manifest(out).files}
 
 
 def test_a_folder_of_something_else_is_left_alone(engine: Engine, shop: Path) -> None:
@@ -81,7 +91,7 @@ def test_a_folder_of_something_else_is_left_alone(engine: Engine, shop: Path) ->
 @pytest.mark.parametrize(
     ("products", "message"),
     [
-        ([{"id": "a"}], "product 0: expected a text, an image or both, found id"),
+        ([{"id": "a"}], "product 'a': expected a text, an image or both, found id"),
         ([{"text": " "}], "product 0: expected a text, an image or both"),
         ([{"text": 3}], "product 0: text: expected str, found int"),
         (["red"], "product 0: expected a dict"),
@@ -133,10 +143,162 @@ def test_what_does_not_match_its_manifest_is_refused(engine: Engine, shop: Path,
     with pytest.raises(CatalogueError, match=r"products\.1\.jsonl: expected \d+ bytes, found \d+"):
         Catalogue.load(out)
     manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["sha256"]
     for change, message in (
         ({"format": 9}, "format: expected 1, found 9"),
         ({"dim": "4"}, "dim: expected int, found '4'"),
+        ({"files": {"../x.npy": {"bytes": 1, "sha256": ""}}}, "expected plain file names"),
+        ({"files": {"embeddings.1.npy": 3}}, "files: expected bytes and sha256 of each"),
+        ({"columns": {"price": "money"}}, "known kinds"),
     ):
-        (out / "manifest.json").write_text(json.dumps({**manifest, **change}))
+        plain = json.dumps({**manifest, **change}, indent=2, ensure_ascii=False)
+        sealed = json.loads(plain) | {"sha256": hashlib.sha256(plain.encode()).hexdigest()}
+        (out / "manifest.json").write_text(json.dumps(sealed, indent=2, ensure_ascii=False) + "\n")
         with pytest.raises(CatalogueError, match=message):
             Catalogue.load(out)
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CatalogueError, match="expected a text with the sha256 that it names, None, found a changed"):
+        Catalogue.load(out)
+
+
+class Counter:
+    """An engine that counts what it embeds."""
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.texts: list[str] = []
+        self.images: list[object] = []
+        embed_texts, embed_images = engine.embed_texts, engine.embed_images
+
+        def noted_texts(texts: list[str], **options: Any) -> FloatArray:
+            self.texts += texts
+            return embed_texts(texts, **options)
+
+        def noted_images(images: list[Any], **options: Any) -> FloatArray:
+            self.images += images
+            return embed_images(images, **options)
+
+        monkeypatch.setattr(engine, "embed_texts", noted_texts)
+        monkeypatch.setattr(engine, "embed_images", noted_images)
+
+
+def test_add_update_and_remove_embed_only_what_changed(
+    engine: Engine, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "catalogue"
+    Catalogue.build(engine, shop).save(out)
+    counter = Counter(engine, monkeypatch)
+    new: list[Product] = [
+        {"id": "w", "text": "a warm shirt"},
+        {"id": "x", "text": "green", "image": shop.parent / "blue.png"},
+    ]
+    Catalogue.load(out).add(engine, new).save(out)
+    assert counter.texts == ["a warm shirt"] and counter.images == [shop.parent / "blue.png"]
+    changed: list[Product] = [
+        {"id": "g", "text": "green", "image": "green.png", "price": 8},
+        {"id": "w", "text": "a warm watch"},
+    ]
+    monkeypatch.chdir(shop.parent)
+    Catalogue.load(out).update(engine, changed).save(out)
+    assert counter.texts == ["a warm shirt", "a warm watch"] and len(counter.images) == 1
+    Catalogue.load(out).remove(["r", "b"]).save(out)
+    left = Catalogue.load(out)
+    assert left.ids == ["g", "w", "x"] and left.rows(["x", "g"]).tolist() == [2, 0] and left.row("w") == 1
+    assert left.products[0] == changed[0] and left.picture(left.products[2]) == shop.parent / "blue.png"
+    again = Catalogue.build(engine, [*left.products])
+    np.testing.assert_array_equal(left.embeddings, again.embeddings)
+    assert not find_problems(out)
+
+
+def test_a_matrix_that_stays_the_same_is_not_written_again(engine: Engine, shop: Path, tmp_path: Path) -> None:
+    out = tmp_path / "catalogue"
+    Catalogue.build(engine, shop).save(out)
+    Catalogue.load(out).update(engine, [{"id": "b", "text": "blue", "price": 3}]).save(out)
+    files = read_manifest(out).files
+    assert "embeddings.1.npy" in files and "products.2.jsonl" in files
+    assert Catalogue.load(out).mask({"price": 3}).tolist() == [False, False, True]
+    Catalogue.load(out).remove(["r"]).save(out)
+    assert "embeddings.3.npy" in read_manifest(out).files and not find_problems(out)
+
+
+def test_changes_that_do_not_fit_are_refused(engine: Engine, shop: Path, tmp_path: Path) -> None:
+    catalogue = Catalogue.build(engine, shop)
+    with pytest.raises(InputError, match="expected ids that the catalogue doesn't have yet, found 'r'"):
+        catalogue.add(engine, [{"id": "r", "text": "red"}])
+    with pytest.raises(InputError, match="product 0: expected an id, found none"):
+        catalogue.add(engine, [{"text": "red"}])
+    with pytest.raises(UnknownIdError, match="expected ids of the catalogue's 3 products, found 'z'"):
+        catalogue.update(engine, [{"id": "z", "text": "red"}])
+    with pytest.raises(UnknownIdError, match="found 'y', 'z'"):
+        catalogue.remove(["r", "y", "z"])
+    with pytest.raises(InputError, match="ids: expected a sequence of ids, found one str 'red'"):
+        catalogue.remove("red")
+    other = Engine.load(tiny.write_artifact(tmp_path / "other", seed=1))
+    with pytest.raises(FingerprintMismatch, match=f"{engine.fingerprint}, found one with {other.fingerprint}"):
+        catalogue.add(other, [{"id": "n", "text": "red"}])
+
+
+def test_bad_products_are_left_out_with_reasons(engine: Engine, shop: Path) -> None:
+    catalogue = Catalogue.build(engine, shop)
+    bad: list[Product] = [{"id": "r", "image": "nowhere.png"}, {"id": "g", "text": 3}, {"id": "b", "text": "red"}]
+    updated = catalogue.update(engine, bad, on_error="skip")
+    assert updated.products[:2] == catalogue.products[:2] and updated.products[2] == {"id": "b", "text": "red"}
+    assert [skipped.id for skipped in updated.skipped] == ["g", "r"]
+    assert "expected str, found int" in updated.skipped[0].reason and "nowhere.png" in updated.skipped[1].reason
+
+
+def test_an_interrupted_index_goes_on_where_it_stopped(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "catalogue"
+    products = [{"id": str(i), "text": f"{'red ' * (i % 7)}{'shoe ' * (i // 7 + 1)}"} for i in range(300)]
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index(engine, products, out, fields=Fields(), progress=interrupt)
+    with (out / f"journal.{engine.fingerprint}").open("ab") as file:
+        file.write(b"torn")
+    counter = Counter(engine, monkeypatch)
+    catalogue = index(engine, products, out, fields=Fields())
+    assert counter.texts == [product["text"] for product in products[128:]]
+    np.testing.assert_array_equal(catalogue.embeddings, Catalogue.build(engine, products).embeddings)
+    assert not list(out.glob("journal.*")) and not find_problems(out)
+    counter.texts.clear()
+    index(engine, [*products, {"id": "new", "text": "warm"}], out, fields=Fields())
+    assert counter.texts == ["warm"] and len(Catalogue.load(out)) == 301
+
+
+def test_a_journal_that_was_changed_is_embedded_again(engine: Engine, tmp_path: Path) -> None:
+    embeds = np.eye(3, 4, dtype=np.float32)
+    keys = as_keys(text_key(word) for word in ("a", "b", "c"))
+    with Journal(tmp_path, "0f", 4) as journal:
+        journal.append(keys, embeds)
+    content = bytearray((tmp_path / "journal.0f").read_bytes())
+    content[36 + 20] ^= 1
+    (tmp_path / "journal.0f").write_bytes(content + b"x" * 35)
+    with Journal(tmp_path, "0f", 4) as journal:
+        rows = np.zeros((3, 4), np.float32)
+        assert journal.known.fill(keys, rows).tolist() == [True, False, True]
+        np.testing.assert_array_equal(rows, embeds * [[1], [0], [1]])
+
+
+def test_keys_that_share_their_first_half_are_told_apart() -> None:
+    keys = np.zeros((4, 16), np.uint8)
+    keys[:, 0], keys[:, 15] = 1, [3, 1, 2, 1]
+    keys = np.concatenate((np.zeros((2, 16), np.uint8), keys))
+    wanted = keys[[4, 2, 3, 0]].copy()
+    assert KeyIndex(keys).find(wanted).tolist() == [4, 2, 3, -1]
+    wanted[:, 15] = 9
+    assert KeyIndex(keys).find(wanted).tolist() == [-1] * 4
+
+
+def test_an_empty_catalogue_survives_too(engine: Engine, tmp_path: Path) -> None:
+    Catalogue.build(engine, []).save(tmp_path / "empty")
+    empty = Catalogue.load(tmp_path / "empty", verify=True)
+    assert len(empty) == 0 and empty.ids == [] and empty.embeddings.shape == (0, 8) and not empty.mask({}).size
+    with pytest.raises(UnknownIdError, match="found 'x'"):
+        empty.row("x")
+    empty.add(engine, [{"id": "x", "text": "red"}]).save(tmp_path / "empty")
+    Catalogue.load(tmp_path / "empty").remove(["x"]).save(tmp_path / "empty")
+    assert len(Catalogue.load(tmp_path / "empty", verify=True)) == 0

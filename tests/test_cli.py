@@ -104,7 +104,7 @@ def test_index_leaves_out_broken_pictures_when_asked(
     (shop.parent / "red.png").write_bytes(b"broken")
     command = ["index", str(shop), str(shop.parent / "out"), "--artifact", str(tiny_artifact)]
     assert main(command) == 1
-    assert not (shop.parent / "out").exists()
+    assert not (shop.parent / "out/manifest.json").exists()
     assert main([*command, "--on-error", "skip"]) == 1
     told = capsys.readouterr()
     assert "2 products" in told.out and "left out product 'red'" in told.err
@@ -115,4 +115,36 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     told = capsys.readouterr().out
-    assert all(command in told for command in ("demo", "index", "recommend", "info", "export"))
+    commands = ("demo", "index", "add", "update", "remove", "verify", "recommend", "info", "export")
+    assert all(command in told for command in commands)
+
+
+def test_add_update_remove_and_verify(catalogue: Path, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = shop.parent / "more.jsonl"
+    more.write_text('{"sku": "w", "title": "a warm shirt"}\n{"sku": "v", "title": "a watch"}\n')
+    named = ["--id-column", "sku", "--text-column", "title"]
+    for command, told, code in (
+        (["add", str(catalogue), str(more), *named], "5 products", 0),
+        (["update", str(catalogue), str(more), *named], "5 products", 0),
+        (["remove", str(catalogue), "w", "red"], "3 products", 0),
+        (["verify", str(catalogue)], "all is well with 3 products", 0),
+        (["add", str(catalogue), str(more), *named], "found 'v'", 1),
+        (["remove", str(catalogue), "z"], "found 'z'", 1),
+        (["remove", str(shop.parent / "nowhere"), "z"], "expected a catalogue folder", 1),
+        (["verify", str(shop.parent / "nowhere")], "expected a catalogue folder", 1),
+    ):
+        assert main(command) == code
+        shown = capsys.readouterr()
+        assert told in (shown.err if code else shown.out)
+    assert not (shop.parent / "nowhere").exists()
+
+
+def test_bad_products_are_listed_with_their_reasons(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = catalogue.parent / "bad.csv"
+    bad.write_text("id,text,image\nn,,nowhere.png\nm,,\no,a red watch,\n")
+    assert main(["add", str(catalogue), str(bad)]) == 1
+    assert "product 'm': expected a text, an image or both" in capsys.readouterr().err
+    assert main(["add", str(catalogue), str(bad), "--on-error", "skip"]) == 1
+    told = capsys.readouterr()
+    assert "4 products" in told.out
+    assert "left out product 'm': " in told.err and "left out product 'n': " in told.err and "nowhere.png" in told.err

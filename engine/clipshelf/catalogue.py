@@ -1,72 +1,82 @@
-"""Products and their embeddings, computed once and kept as one matrix.
-
-On disk a catalogue is a folder. Its manifest names the files of one generation and is replaced in one step, so that a
-reader finds the state before a save or the state after it, never a mixture:
-
-    manifest.json               format, counts, model, and the files with size and SHA-256
-    embeddings.<gen>.npy        float32 (N, 2D): image rows | text rows; zeros where a product lacks that side
-    products.<gen>.jsonl        one product record per line, in the order of the rows
-"""
+"""Products and their embeddings, computed once and kept as one matrix; `generation` says how they lie on disk."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from clipshelf.artifact import FileRecord
-from clipshelf.engine import Engine, Failure
-from clipshelf.errors import CatalogueError, InputError
-from clipshelf.files import durable
-from clipshelf.products import read_products
-from clipshelf.types import FloatArray, PathLike, Product
+from clipshelf.draft import appended, drafted, replaced, without
+from clipshelf.embedding import Memory, Progress
+from clipshelf.engine import Engine
+from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
+from clipshelf.files import locked
+from clipshelf.filters import Filter, Mask, Where
+from clipshelf.generation import Content, Generation
+from clipshelf.journal import Known
+from clipshelf.keys import KeyIndex, id_keys
+from clipshelf.products import Batch, Skipped, read_products
+from clipshelf.publish import current, publish
+from clipshelf.sources import Fields, some
+from clipshelf.types import FloatArray, PathLike, Product, Rows
+from clipshelf.verify import find_problems
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-_CHUNK = 64
-_FILES = {"embeddings": "embeddings.{}.npy", "products": "products.{}.jsonl"}
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A product that was left out, and why."""
-
-    id: str
-    reason: str
+_FIELDS, _NOTHING = Fields(), Memory()
 
 
-@dataclass(frozen=True)
 class Catalogue:
-    """N products with their embeddings.
+    """N products with their embeddings: made by `build`, opened by `load`, changed by `add`, `update` and `remove`.
 
-    `embeddings` is (N, 2D) float32, image rows | text rows. `root` is the folder that relative pictures start from.
-    `model` is the path of the artifact that embedded it, None for the embedded default.
+    A catalogue doesn't change: these three return another one, which `save` writes.
+
+    `fingerprint` is that of the model that embedded it, `model` the path of its artifact, None for the embedded
+    default. `root` is the folder that relative pictures start from. `skipped` has what the last step left out.
     """
 
-    products: Sequence[Product]
-    embeddings: FloatArray
-    fingerprint: str
-    root: Path
-    model: str | None = None
-    skipped: tuple[Skipped, ...] = ()
+    def __init__(
+        self,
+        content: Content,
+        fingerprint: str,
+        root: Path,
+        model: str | None = None,
+        *,
+        skipped: tuple[Skipped, ...] = (),
+        base: Generation | None = None,
+    ) -> None:
+        self.fingerprint = fingerprint
+        self.root = root
+        self.model = model
+        self.skipped = skipped
+        self._content = content
+        self._base = base
 
     def __len__(self) -> int:
-        return len(self.products)
+        return len(self._content)
 
-    @cached_property
+    @property
+    def products(self) -> Sequence[Product]:
+        """The products' records, in the order of the rows; of a loaded catalogue parsed when one is asked for."""
+        return self._content.products
+
+    @property
     def ids(self) -> list[str]:
         """The products' ids, in the order of the rows."""
-        return [product["id"] for product in self.products]
+        return self._content.ids
 
     @property
     def dim(self) -> int:
         """D, the width of one side."""
-        return int(self.embeddings.shape[1]) // 2
+        return self._content.dim
+
+    @property
+    def embeddings(self) -> FloatArray:
+        """(N, 2D) float32, image rows | text rows; of a loaded catalogue memory-mapped.
+
+        Raises CatalogueError when a loaded matrix isn't what was saved, which is found out on first use.
+        """
+        return self._content.embeddings
 
     @property
     def image_embeds(self) -> FloatArray:
@@ -78,10 +88,35 @@ class Catalogue:
         """(N, D) view of the text rows."""
         return self.embeddings[:, self.dim :]
 
+    @property
+    def memory(self) -> Memory:
+        """The embeddings by what they are of, so that it isn't embedded again."""
+        keys = self._content.keys
+        return Memory((Known(keys[:, 1], self.image_embeds), Known(keys[:, 2], self.text_embeds)))
+
     def picture(self, product: Product) -> Path | None:
         """Path of a product's picture, None where it has none on disk."""
         image = product.get("image")
         return self.root / image if image else None
+
+    def row(self, id_: str) -> int:
+        """Row of the product `id_`; raises UnknownIdError."""
+        return int(self.rows([id_])[0])
+
+    def rows(self, ids: Iterable[str]) -> Rows:
+        """(n,) int64 rows of n products; raises UnknownIdError naming those that aren't there."""
+        if isinstance(ids, str):
+            raise InputError(f"ids: expected a sequence of ids, found one str {ids!r}")
+        wanted = list(ids)
+        rows = self._index.find(id_keys(wanted))
+        if (rows < 0).any():
+            missing = some(repr(wanted[i]) for i in np.flatnonzero(rows < 0))
+            raise UnknownIdError(f"id: expected ids of the catalogue's {len(self)} products, found {missing}")
+        return rows
+
+    def mask(self, where: Where) -> Mask:
+        """(N,) bool, true for the products that fulfil `where`, as `clipshelf.filters` explains; raises InputError."""
+        return Filter(self._content.kinds, self._content.column, len(self)).mask(where)
 
     @classmethod
     def build(
@@ -89,147 +124,128 @@ class Catalogue:
         engine: Engine,
         products: PathLike | Iterable[Product],
         *,
+        fields: Fields = _FIELDS,
         on_error: str = "raise",
-        progress: Callable[[int, int], object] | None = None,
+        progress: Progress | None = None,
     ) -> Catalogue:
-        """Embed products: dicts with `text`, `image` or both, or the path of a CSV with such columns.
+        """Embed products: dicts with `text`, `image` or both, a table of pandas, polars or pyarrow, or a file.
 
-        `id` is optional (else the position); every other key is kept with the product. Relative pictures start from
-        the CSV's folder, else from the current one. A picture that cannot be read raises InputError naming the
-        product, or with `on_error="skip"` leaves that product out and lists it in `skipped`.
-        `progress(done, total)` is called as products are embedded.
+        A file ends in .csv, .jsonl, .ndjson or .parquet. `fields` names the columns of id, text and image. The id is
+        optional (else the position); every other field is kept with the product. Relative pictures start from the
+        file's folder, else from the current one. A product that doesn't fit, or whose picture cannot be read, raises
+        InputError naming it, or with `on_error="skip"` is left out and listed in `skipped`; ids that come twice always
+        raise. `progress(done, total)` is called as products are embedded.
         """
-        if on_error not in ("raise", "skip"):
-            raise InputError(f"on_error: expected 'raise' or 'skip', found {on_error!r}")
-        root, records = read_products(products)
-        kept: list[Product] = []
-        skipped: list[Skipped] = []
-        parts = [np.empty((0, 2 * engine.dim), np.float32)]
-        for start in range(0, len(records), _CHUNK):
-            chunk = records[start : start + _CHUNK]
-            rows, bad = _embed(engine, chunk, root)
-            if bad and on_error == "raise":
-                first = min(bad)
-                raise InputError(f"product {chunk[first]['id']!r}: {bad[first]}")
-            good = [i for i in range(len(chunk)) if i not in bad]
-            parts.append(rows[good])
-            kept += [_record(chunk[i]) for i in good]
-            skipped += [Skipped(chunk[i]["id"], reason) for i, reason in bad.items()]
-            if progress is not None:
-                progress(start + len(chunk), len(records))
-        model = None if engine.is_default else str(engine.artifact.path.resolve())
-        return cls(kept, np.concatenate(parts), engine.fingerprint, root, model, tuple(skipped))
-
-    def save(self, path: PathLike) -> None:
-        """Write the catalogue to the folder `path`, as a new generation where there is one already.
-
-        Raises CatalogueError when the folder holds something else or cannot be written; what was there stays intact.
-        """
-        folder = Path(path)
-        try:
-            generation = _next_generation(folder)
-            names = {role: pattern.format(generation) for role, pattern in _FILES.items()}
-            folder.mkdir(parents=True, exist_ok=True)
-            with durable(folder / names["embeddings"]) as file:
-                np.save(file, self.embeddings, allow_pickle=False)
-            with durable(folder / names["products"]) as file:
-                file.writelines(json.dumps(p, ensure_ascii=False).encode() + b"\n" for p in self.products)
-            manifest = {
-                "format": FORMAT,
-                "generation": generation,
-                "products": len(self),
-                "dim": self.dim,
-                "fingerprint": self.fingerprint,
-                "model": self.model,
-                "root": str(self.root),
-                "files": {name: asdict(FileRecord.of(folder / name)) for name in names.values()},
-            }
-            with durable(folder / MANIFEST) as file:
-                file.write(json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")
-            for pattern in _FILES.values():
-                for old in folder.glob(pattern.format("*")):
-                    if old.name not in names.values():
-                        old.unlink()
-        except OSError as error:
-            raise CatalogueError(f"{folder}: expected a folder that can be written, found: {error}") from error
+        batch = read_products(products, fields=fields, on_error=on_error)
+        return cls.embed(engine, batch, on_error=on_error, progress=progress)
 
     @classmethod
-    def load(cls, path: PathLike) -> Catalogue:
-        """Open a saved catalogue; the matrix stays on disk, memory-mapped.
+    def embed(
+        cls,
+        engine: Engine,
+        batch: Batch,
+        *,
+        memory: Memory = _NOTHING,
+        on_error: str = "raise",
+        progress: Progress | None = None,
+    ) -> Catalogue:
+        """Embed products that were read already, all but what `memory` knows. Raises InputError, as `build` does."""
+        done = drafted(engine, batch, batch.root, memory, on_error=on_error, progress=progress)
+        model = None if engine.is_default else str(engine.artifact.path.resolve())
+        return cls(done.draft, engine.fingerprint, batch.root, model, skipped=done.skipped)
 
-        Raises CatalogueError naming the file, what was expected and what was found.
+    def add(
+        self,
+        engine: Engine,
+        products: PathLike | Iterable[Product],
+        *,
+        fields: Fields = _FIELDS,
+        on_error: str = "raise",
+        progress: Progress | None = None,
+    ) -> Catalogue:
+        """This catalogue and more products behind its own, each with an id that it doesn't have.
+
+        Otherwise as `build`. Raises FingerprintMismatch for another model's engine, InputError for ids that it has.
+        """
+        batch = self._read(engine, products, fields, on_error)
+        known = self._index.find(id_keys(product["id"] for product in batch.products)) >= 0
+        if known.any():
+            twice = some(repr(batch.products[i]["id"]) for i in np.flatnonzero(known))
+            raise InputError(f"id: expected ids that the catalogue doesn't have yet, found {twice}")
+        done = drafted(engine, batch, self.root, self.memory, on_error=on_error, progress=progress)
+        return self._changed(appended(self._content, done.draft), done.skipped)
+
+    def update(
+        self,
+        engine: Engine,
+        products: PathLike | Iterable[Product],
+        *,
+        fields: Fields = _FIELDS,
+        on_error: str = "raise",
+        progress: Progress | None = None,
+    ) -> Catalogue:
+        """This catalogue with the records of some products replaced, each in its row; one that is left out stays.
+
+        A text or picture whose content is known isn't embedded again. Otherwise as `build`.
+        Raises FingerprintMismatch for another model's engine, UnknownIdError for ids that it doesn't have.
+        """
+        batch = self._read(engine, products, fields, on_error)
+        rows = self.rows(product["id"] for product in batch.products)
+        done = drafted(engine, batch, self.root, self.memory, on_error=on_error, progress=progress)
+        return self._changed(replaced(self._content, rows[done.positions], done.draft), done.skipped)
+
+    def remove(self, ids: Iterable[str]) -> Catalogue:
+        """This catalogue without some products; the others keep their order. Raises UnknownIdError."""
+        return self._changed(without(self._content, self.rows(ids)), ())
+
+    def save(self, path: PathLike) -> None:
+        """Write the catalogue to the folder `path`, as its next generation, in one step: all of it or nothing.
+
+        Raises CatalogueError when the folder holds something else or cannot be written, while another writer is at
+        work, and when this catalogue came from the folder but another was saved there since.
         """
         folder = Path(path)
-        manifest = read_manifest(folder)
-        names = {role: pattern.format(manifest["generation"]) for role, pattern in _FILES.items()}
-        for name in names.values():
-            expected, file = manifest["files"][name]["bytes"], folder / name
-            found = file.stat().st_size if file.is_file() else "no such file"
-            if found != expected:
-                raise CatalogueError(f"{file}: expected {expected} bytes, found {found}")
-        try:
-            embeddings = np.load(folder / names["embeddings"], mmap_mode="r", allow_pickle=False)
-            lines = (folder / names["products"]).read_bytes().splitlines()
-            products = [json.loads(line) for line in lines]
-        except (OSError, ValueError) as error:
-            raise CatalogueError(f"{folder}: expected {' and '.join(names.values())} whole, found: {error}") from error
-        shape = (manifest["products"], 2 * manifest["dim"])
-        if embeddings.shape != shape or embeddings.dtype != np.float32 or len(products) != shape[0]:
+        with locked(folder):
+            self.save_locked(folder)
+
+    def save_locked(self, folder: Path) -> None:
+        """`save`, for a caller that is the folder's one writer already."""
+        before = current(folder)
+        base = self._base if self._base is not None and self._base.folder == folder.resolve() else None
+        if base is not None and (before is None or before.generation != base.manifest.generation):
+            found = "none" if before is None else before.generation
             raise CatalogueError(
-                f"{folder}: expected {shape[0]} products and float32 {shape}, "
-                f"found {len(products)} and {embeddings.dtype} {embeddings.shape}"
+                f"{folder}: expected generation {base.manifest.generation}, which this catalogue came from, "
+                f"found {found}: it was saved by somebody else since; load it again"
             )
-        return cls(products, embeddings, manifest["fingerprint"], Path(manifest["root"]), manifest["model"])
+        publish(folder, self._content, fingerprint=self.fingerprint, model=self.model, root=self.root, base=base)
+        self._base = Generation.open(folder)
 
+    @classmethod
+    def load(cls, path: PathLike, *, verify: bool = False) -> Catalogue:
+        """Open a saved catalogue; its matrix and records stay on disk, memory-mapped, and nothing is read through.
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the catalogue in `folder`; raises CatalogueError when there is none that this version reads."""
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CatalogueError(f"{folder}: expected a catalogue folder with a {MANIFEST}, found none") from None
-    except (OSError, ValueError) as error:
-        raise CatalogueError(f"{path}: expected a catalogue manifest in JSON, found: {error}") from error
-    fields = {"generation": int, "products": int, "dim": int, "fingerprint": str, "root": str, "files": dict}
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-        raise CatalogueError(f"{path}: format: expected {FORMAT}, found {found}")
-    for name, kind in fields.items():
-        if not isinstance(manifest.get(name), kind):
-            raise CatalogueError(f"{path}: {name}: expected {kind.__name__}, found {manifest.get(name)!r}")
-    return manifest
+        Large files are compared with their checksums on first use, as `clipshelf.generation` explains, or at once
+        with `verify`. Raises CatalogueError naming the file, what was expected and what was found.
+        """
+        folder = Path(path)
+        if verify and (problems := find_problems(folder)):
+            raise CatalogueError("; ".join(problems))
+        generation = Generation.open(folder)
+        manifest = generation.manifest
+        return cls(generation, manifest.fingerprint, Path(manifest.root), manifest.model, base=generation)
 
+    @cached_property
+    def _index(self) -> KeyIndex:
+        return KeyIndex(self._content.keys[:, 0])
 
-def _next_generation(folder: Path) -> int:
-    """1 for a new or empty folder, one more than a catalogue's; any other folder is refused."""
-    if not folder.exists() or not any(folder.iterdir()):
-        return 1
-    if not (folder / MANIFEST).exists():
-        raise CatalogueError(f"{folder}: expected a new, an empty or a catalogue folder, found other files")
-    return int(read_manifest(folder)["generation"]) + 1
+    def _read(self, engine: Engine, products: PathLike | Iterable[Product], fields: Fields, on_error: str) -> Batch:
+        if engine.fingerprint != self.fingerprint:
+            raise FingerprintMismatch(
+                f"expected the model that embedded the catalogue, fingerprint {self.fingerprint}, "
+                f"found one with {engine.fingerprint}; index the products again with this model"
+            )
+        return read_products(products, fields=fields, on_error=on_error, numbered=False)
 
-
-def _embed(engine: Engine, products: Sequence[Product], root: Path) -> tuple[FloatArray, dict[int, str]]:
-    """Rows (n, 2D) of products, zero on a side that one lacks, and why the pictures of some cannot be read."""
-    rows = np.zeros((len(products), 2 * engine.dim), np.float32)
-    pictured = [i for i, product in enumerate(products) if "image" in product]
-    described = [i for i, product in enumerate(products) if "text" in product]
-    images = (_locate(products[i]["image"], root) for i in pictured)
-    failures: list[Failure] = []
-    rows[pictured, : engine.dim] = engine.embed_images(images, on_error="skip", failures=failures)
-    rows[described, engine.dim :] = engine.embed_texts([products[i]["text"] for i in described])
-    return rows, {pictured[failure.index]: failure.reason for failure in failures}
-
-
-def _locate(image: Any, root: Path) -> Any:
-    return root / image if isinstance(image, (str, Path)) else image
-
-
-def _record(product: Product) -> Product:
-    """A product as it is kept: pictures that are not files cannot be shown again and go."""
-    image = product.get("image")
-    if image is None:
-        return product
-    kept = {key: value for key, value in product.items() if key != "image"}
-    return {**kept, "image": str(image)} if isinstance(image, (str, Path)) else kept
+    def _changed(self, content: Content, skipped: tuple[Skipped, ...]) -> Catalogue:
+        return Catalogue(content, self.fingerprint, self.root, self.model, skipped=skipped, base=self._base)

@@ -10,8 +10,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipshelf.errors import ClipshelfError
+
+if TYPE_CHECKING:
+    from clipshelf.catalogue import Catalogue
+    from clipshelf.sources import Fields
+
+_PRODUCTS = "CSV, JSON Lines or Parquet file with columns text, image or both; id and all others are kept"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,11 +48,26 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     index = commands.add_parser("index", help="embed products into a catalogue")
-    index.add_argument("products", metavar="PRODUCTS", help="CSV with columns text, image or both; id and others kept")
+    index.add_argument("products", metavar="PRODUCTS", help=_PRODUCTS)
     index.add_argument("out", metavar="OUT", help="folder of the catalogue")
-    index.add_argument("--on-error", choices=("raise", "skip"), default="raise", help="what a broken picture does")
-    _add_artifact(index)
+    _add_embedding(index)
     index.set_defaults(run=_index)
+
+    for command, told in (("add", "put more products into a catalogue"), ("update", "replace products by their ids")):
+        change = commands.add_parser(command, help=told)
+        change.add_argument("catalogue", metavar="CATALOGUE", help="folder that `clipshelf index` wrote")
+        change.add_argument("products", metavar="PRODUCTS", help=_PRODUCTS)
+        _add_embedding(change)
+        change.set_defaults(run=_change, command=command)
+
+    remove = commands.add_parser("remove", help="take products out of a catalogue")
+    remove.add_argument("catalogue", metavar="CATALOGUE", help="folder that `clipshelf index` wrote")
+    remove.add_argument("ids", metavar="ID", nargs="+", help="id of a product")
+    remove.set_defaults(run=_remove)
+
+    verify = commands.add_parser("verify", help="check every byte of a catalogue")
+    verify.add_argument("dir", metavar="DIR", help="folder that `clipshelf index` wrote")
+    verify.set_defaults(run=_verify)
 
     recommend = commands.add_parser("recommend", help="products that fit a text, a picture or both")
     recommend.add_argument("--catalogue", metavar="DIR", required=True, help="folder that `clipshelf index` wrote")
@@ -61,6 +83,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     info.add_argument("dir", metavar="DIR", help="folder of an artifact or a catalogue")
     info.add_argument("--json", action="store_true", help="print the manifest")
     info.set_defaults(run=_info)
+
+    bench = commands.add_parser("bench", help="how fast this device answers, stage by stage")
+    bench.add_argument("--products", metavar="N", type=_positive, default=10_000, help="(default: %(default)s)")
+    bench.add_argument("--runs", metavar="N", type=_positive, default=100, help="of each stage (default: %(default)s)")
+    bench.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_artifact(bench)
+    bench.set_defaults(run=_bench)
 
     export = commands.add_parser("export", help="turn a CLIP checkpoint into an artifact (needs clipshelf[export])")
     if argv[:1] == ["export"]:
@@ -83,6 +112,21 @@ def _add_artifact(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", metavar="N", type=_positive, help="threads of one inference (default: all CPUs)")
 
 
+def _add_embedding(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--on-error", choices=("raise", "skip"), default="raise", help="what a bad product does")
+    for field in ("id", "text", "image"):
+        parser.add_argument(
+            f"--{field}-column", metavar="NAME", default=field, help=f"column of the {field} (default: %(default)s)"
+        )
+    _add_artifact(parser)
+
+
+def _fields(args: argparse.Namespace) -> Fields:
+    from clipshelf.sources import Fields
+
+    return Fields(id=args.id_column, text=args.text_column, image=args.image_column)
+
+
 def _demo(args: argparse.Namespace) -> int:
     from clipshelf.demo import run
 
@@ -91,17 +135,56 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _index(args: argparse.Namespace) -> int:
-    from clipshelf.catalogue import Catalogue
     from clipshelf.engine import Engine
+    from clipshelf.indexing import index
     from clipshelf.progress import progress_bar
 
     engine = Engine.load(args.artifact, threads=args.threads)
     with progress_bar("embedding", "product") as progress:
-        catalogue = Catalogue.build(engine, args.products, on_error=args.on_error, progress=progress)
-    catalogue.save(args.out)
-    print(f"{args.out}: {len(catalogue)} products, {engine.dim} dimensions, model {engine.fingerprint}")
+        catalogue = index(
+            engine, args.products, Path(args.out), fields=_fields(args), on_error=args.on_error, progress=progress
+        )
+    return _told(args.out, catalogue)
+
+
+def _change(args: argparse.Namespace) -> int:
+    from clipshelf.engine import Engine
+    from clipshelf.indexing import change
+    from clipshelf.progress import progress_bar
+
+    def how(catalogue: Catalogue) -> Catalogue:
+        engine = Engine.load(args.artifact or catalogue.model, threads=args.threads)
+        method = catalogue.add if args.command == "add" else catalogue.update
+        return method(engine, args.products, fields=_fields(args), on_error=args.on_error, progress=progress)
+
+    with progress_bar("embedding", "product") as progress:
+        catalogue = change(Path(args.catalogue), how)
+    return _told(args.catalogue, catalogue)
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from clipshelf.indexing import change
+
+    return _told(args.catalogue, change(Path(args.catalogue), lambda catalogue: catalogue.remove(args.ids)))
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from clipshelf.catalogue import Catalogue
+    from clipshelf.verify import find_problems
+
+    problems = find_problems(Path(args.dir))
+    for problem in problems:
+        print(f"clipshelf: {problem}", file=sys.stderr)
+    if not problems:
+        print(f"{args.dir}: all is well with {len(Catalogue.load(args.dir))} products")
+    return 1 if problems else 0
+
+
+def _told(folder: str, catalogue: Catalogue) -> int:
+    """Say what the catalogue is now and what was left out; the exit code."""
+    print(f"{folder}: {len(catalogue)} products, {catalogue.dim} dimensions, model {catalogue.fingerprint}")
     for skipped in catalogue.skipped:
-        print(f"clipshelf: left out product {skipped.id!r}: {skipped.reason}", file=sys.stderr)
+        print(f"clipshelf: left out product {skipped.id!r}: {' '.join(skipped.reason.split())}", file=sys.stderr)
     return 1 if catalogue.skipped else 0
 
 
@@ -123,6 +206,15 @@ def _recommend(args: argparse.Namespace) -> int:
         print(json.dumps(answer.to_dict(), ensure_ascii=False))
     else:
         print(answer)
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from clipshelf.bench import measure
+    from clipshelf.engine import Engine
+
+    found = measure(Engine.load(args.artifact, threads=args.threads), products=args.products, runs=args.runs)
+    print(json.dumps(found.to_dict(), ensure_ascii=False) if args.json else found)
     return 0
 
 

@@ -20,7 +20,7 @@ _QUERIES: tuple[tuple[str, str | None, str | None], ...] = (
 )
 
 
-def run(page: Path, k: int = 5) -> None:
+def run(page: Path, k: int = 6) -> None:
     """Answer the sample queries, print the answers and write them to the HTML file `page`."""
     engine = Engine.load()
     shelf, photos = embedded.shelf_path(), embedded.queries_path()

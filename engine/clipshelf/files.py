@@ -1,12 +1,17 @@
-"""Files that are whole or not there: written beside their place, flushed to the disk, then renamed."""
+"""Files that are whole or not there, and folders that have one writer at a time."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from clipshelf.errors import CatalogueError
+
+LOCK = ".lock"
 
 
 @contextmanager
@@ -33,3 +38,56 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the one writer of `folder`, which is made where there is none, while the block runs.
+
+    The system gives the lock back when its process ends, however it ends; the file `.lock` stays.
+    Raises CatalogueError while somebody else writes, in this process or another, and for any OSError.
+    """
+    try:
+        with _held(folder):
+            yield
+    except OSError as error:
+        raise CatalogueError(f"{folder}: expected a folder that can be written, found: {error}") from error
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+b") as file:
+        if not _try_lock(file):
+            file.seek(0)
+            holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
+            raise CatalogueError(f"{folder}: expected no other writer, found one at work, process {holder}")
+        file.truncate(0)
+        file.write(b"%d\n" % os.getpid())
+        file.flush()
+        yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # The byte that is locked lies past the text, which others may then still read.
+    _LOCKED_BYTE = 1 << 20
+
+    def _try_lock(file: BinaryIO) -> bool:
+        file.seek(_LOCKED_BYTE)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(file: BinaryIO) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from clipshelf.artifact import MANIFEST, Artifact
-from clipshelf.catalogue import Catalogue, read_manifest
+from clipshelf.catalogue import Catalogue
 from clipshelf.errors import ClipshelfError
+from clipshelf.manifest import read_manifest
 
 
 def manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an artifact or a catalogue, after the folder was checked against it. Raises ClipshelfError."""
     if _is_catalogue(folder):
         Catalogue.load(folder)
-        return read_manifest(folder)
-    artifact = Artifact.open(folder)
-    artifact.verify()
-    found: dict[str, Any] = json.loads(artifact.manifest.to_json())
+        text = read_manifest(folder).to_bytes().decode()
+    else:
+        artifact = Artifact.open(folder)
+        artifact.verify()
+        text = artifact.manifest.to_json()
+    found: dict[str, Any] = json.loads(text)
     return found
 
 

@@ -19,11 +19,14 @@ from clipshelf.types import FloatArray
 
 @dataclass(frozen=True)
 class Weights:
-    """Weight of each cosine, named query side then product side. Only those of the sides that a query has count."""
+    """Weight of each cosine, named query side then product side. Only those of the sides that a query has count.
+
+    By default a side counts half across the gap between words and pictures.
+    """
 
     text_text: float = 1.0
-    text_image: float = 1.0
-    image_text: float = 1.0
+    text_image: float = 0.5
+    image_text: float = 0.5
     image_image: float = 1.0
 
 

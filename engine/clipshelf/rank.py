@@ -1,46 +1,179 @@
-"""Exact top-k by inner product. Pure: arrays in, arrays out; rows are taken as they are, never normalised."""
+"""Exact top-k by inner product. Rows are taken as they are, never normalised.
+
+`clipshelf.certify` says what a score is, and proves that the rows found are the best.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 
+from clipshelf.certify import best_rows, scores_of, top
 from clipshelf.errors import InputError
+from clipshelf.estimate import Mask, row_norms
+from clipshelf.scan import Scanner, float_parts, int8_parts, parts_to_redo
+from clipshelf.session import available_cpus
+from clipshelf.store import Store
 from clipshelf.types import FloatArray, Rows
+
+PRECISIONS = ("auto", "fp32", "int8")
+_INT8_FROM = 2**20  # numbers in the matrix from which "auto" quantises
+_GROUP = 8  # queries that are scanned together
+_FEW = 128  # a mask that leaves at most one row in so many is answered without a scan
+_MANY = 16  # to score more than one row in so many costs more than a float32 scan
 
 
 class Ranker:
-    """Searches the rows of one matrix (N, D) float32 by inner product."""
+    """Searches the rows of one matrix (N, D) float32 by inner product, exactly.
 
-    def __init__(self, matrix: FloatArray) -> None:
-        if matrix.ndim != 2 or matrix.dtype != np.float32:
-            raise InputError(f"matrix: expected float32 (N, D), found {matrix.dtype} {matrix.shape}")
-        self._matrix = matrix
+    `precision` "fp32" scans the matrix with NumPy's matmul; "int8" scans a quantised copy, a quarter of the size;
+    "auto" chooses by size. All give the same scores and rows, bit by bit. The matrix is not copied, so it may be a
+    memory map; it must not change. Several threads may search at once, but not while rows are added or removed.
+    """
 
-    def top_k(self, queries: FloatArray, k: int) -> tuple[FloatArray, Rows]:
+    def __init__(self, matrix: FloatArray, precision: str = "auto", *, threads: int | None = None) -> None:
+        """Reads the matrix once. Raises InputError on a wrong shape, dtype or precision and on NaN or infinity."""
+        if precision not in PRECISIONS:
+            raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision!r}")
+        _check_matrix("matrix", matrix)
+        self._wanted = precision
+        self._threads = threads or available_cpus()
+        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        self._lock = threading.Lock()
+        self._asked = self._settled = 0
+        self._store = Store(matrix)
+        self._int8: Scanner | None = None
+        self._fp32: Scanner | None = None
+        self._index()
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    @property
+    def precision(self) -> str:
+        """What is scanned: "fp32" or "int8"."""
+        if self._wanted != "auto":
+            return self._wanted
+        return "int8" if self._store.places * self._store.dim >= _INT8_FROM else "fp32"
+
+    @property
+    def certified(self) -> float:
+        """Share of the queries so far, 0 to 1, that the error bound settled with few candidates.
+
+        The others were answered by a float32 scan as well: right, but slower. 1 before the first query.
+        """
+        return self._settled / self._asked if self._asked else 1.0
+
+    def top_k(self, queries: FloatArray, k: int, mask: Mask | None = None) -> tuple[FloatArray, Rows]:
         """Scores (Q, k) float32 and rows (Q, k) int64 of the best rows, best first, ties by lower row.
 
-        k is cut to N. Raises InputError on shapes that don't fit and on NaN or infinite queries.
+        Only rows that are True in `mask` (N,) are found. k is cut to their number. Raises InputError on shapes that
+        don't fit and on NaN or infinite queries.
         """
-        if queries.ndim != 2 or queries.shape[1] != self._matrix.shape[1]:
-            raise InputError(f"queries: expected (Q, {self._matrix.shape[1]}), found {queries.shape}")
+        self._check(queries, k, mask)
+        allowed = self._store.allowed(mask)
+        count = len(self) if mask is None else int(np.count_nonzero(mask))
+        k = min(k, count)
+        scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        if k == 0 or len(queries) == 0:
+            return scores, rows
+        if count <= max(k, len(self) // _FEW):
+            places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
+            for line, query in enumerate(queries):
+                scores[line], rows[line] = top(self._score(query, places), places, k)
+        else:
+            for start in range(0, len(queries), _GROUP):
+                group = slice(start, start + _GROUP)
+                self._search(queries[group], allowed, scores[group], rows[group])
+        return scores, self._store.rows(rows)
+
+    def add(self, rows: FloatArray) -> None:
+        """Append rows (M, D) as rows N to N + M - 1; they are copied. Quantises them, and at most a few parts anew."""
+        _check_matrix("rows", rows)
+        if rows.shape[1] != self._store.dim:
+            raise InputError(f"rows: expected (M, {self._store.dim}), found {rows.shape}")
+        row_norms(rows)  # raises where a row is not finite, before anything changes
+        self._store.append(rows)
+        self._index()
+
+    def remove(self, rows: Sequence[int] | Rows) -> None:
+        """Remove rows by number; the rows after them move up, as in np.delete. Nothing is quantised anew."""
+        numbers = np.unique(rows)
+        if len(numbers) == 0:
+            return
+        if numbers.dtype.kind not in "iu":
+            raise InputError(f"rows: expected row numbers, found {numbers.dtype}")
+        if not 0 <= numbers[0] <= numbers[-1] < len(self):
+            raise InputError(f"rows: expected numbers from 0 to {len(self) - 1}, found {numbers[0]} to {numbers[-1]}")
+        self._store.drop(numbers)
+
+    def _index(self) -> None:
+        """Make the scanner for the precision cover all places, keeping what it has."""
+        self._fp32 = None
+        if self.precision == "fp32" or not self._store.places:
+            self._int8 = None
+            self._floats()
+            return
+        old = () if self._int8 is None else self._int8.parts
+        start, kept = parts_to_redo(old, self._store.places, self._store.dim)
+        new = int8_parts(self._store.since(start), self._threads, self._pool, alone=not kept)
+        self._int8 = Scanner([*kept, *new], self._pool)
+
+    def _floats(self) -> Scanner:
+        """The float32 scanner, made when it is first needed."""
+        with self._lock:
+            if self._fp32 is None:
+                base, extra = self._store.runs()
+                self._fp32 = Scanner([*float_parts(base), *float_parts(extra)], None)
+            return self._fp32
+
+    def _search(self, queries: FloatArray, allowed: Mask | None, scores: FloatArray, rows: Rows) -> None:
+        """Fill scores (Q, k) and places (Q, k): by int8 where few candidates settle it, the others by float32."""
+        left = list(range(len(queries)))
+        if self._int8 is not None:
+            left = self._settle(self._int8, max(1024, len(self) // _MANY), queries, allowed, (scores, rows))
+        with self._lock:
+            self._asked += len(queries)
+            self._settled += len(queries) - len(left) if self._int8 is not None else len(queries)
+        if left:
+            some = (scores[left], rows[left])
+            self._settle(self._floats(), len(self), queries[left], allowed, some)
+            scores[left], rows[left] = some
+
+    def _settle(
+        self, scanner: Scanner, limit: int, queries: FloatArray, allowed: Mask | None, out: tuple[FloatArray, Rows]
+    ) -> list[int]:
+        """Answer the queries for which scoring at most `limit` rows is enough; the numbers of the others."""
+        scores, rows = out
+        left = []
+        for line, (unit, estimates) in enumerate(scanner.scan(queries, allowed)):
+            score = partial(self._score, queries[line])
+            found = best_rows(estimates, unit, scores.shape[1], limit, score)
+            if found is None:
+                left.append(line)
+            else:
+                scores[line], rows[line] = found
+        return left
+
+    def _score(self, query: FloatArray, places: Rows) -> FloatArray:
+        return scores_of(self._store.at, places, query)
+
+    def _check(self, queries: FloatArray, k: int, mask: Mask | None) -> None:
+        dim = self._store.dim
+        if queries.ndim != 2 or queries.shape[1] != dim or queries.dtype != np.float32:
+            raise InputError(f"queries: expected float32 (Q, {dim}), found {queries.dtype} {queries.shape}")
         if k < 1:
             raise InputError(f"k: expected 1 or more, found {k}")
         if not np.isfinite(queries).all():
             raise InputError("queries: expected finite numbers, found NaN or infinity")
-        k = min(k, len(self._matrix))
-        scores = queries @ self._matrix.T
-        rows = np.empty((len(queries), k), np.int64)
-        for best, line in zip(rows, scores, strict=True):
-            best[:] = _best_rows(line, k)
-        return np.take_along_axis(scores, rows, axis=1), rows
+        if mask is not None and (mask.shape != (len(self),) or mask.dtype != np.bool_):
+            raise InputError(f"mask: expected bool ({len(self)},), found {mask.dtype} {mask.shape}")
 
 
-def _best_rows(scores: FloatArray, k: int) -> Rows:
-    """The k best of scores (N,), best first. All above the k-th score, then its ties from the lowest row on."""
-    if k == 0:
-        return np.empty(0, np.int64)
-    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-    above = np.flatnonzero(scores > threshold)
-    ties = np.flatnonzero(scores == threshold)[: k - len(above)]
-    rows = np.concatenate((above, ties))
-    return rows[np.lexsort((rows, -scores[rows]))]
+def _check_matrix(name: str, matrix: FloatArray) -> None:
+    if matrix.ndim != 2 or matrix.dtype != np.float32:
+        raise InputError(f"{name}: expected float32 (N, D), found {matrix.dtype} {matrix.shape}")

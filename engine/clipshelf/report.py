@@ -42,16 +42,17 @@ h2 {{ font-size: 1.1rem; margin: 40px 0 12px; }}
   background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--accent); border-radius: 10px; }}
 .query img {{ width: 112px; height: 112px; object-fit: contain; background: #fff; border-radius: 6px; flex: none; }}
 .query blockquote {{ margin: 0; font-size: 1.1rem; overflow-wrap: anywhere; }}
-.shelf {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(168px, 1fr)); gap: 14px;
+.shelf {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(166px, 1fr)); gap: 14px;
   list-style: none; margin: 0; padding: 0; }}
 .product {{ display: flex; flex-direction: column; overflow: hidden;
   background: var(--card); border: 1px solid var(--line); border-radius: 10px; }}
 .product img, .blank {{ width: 100%; aspect-ratio: 1; object-fit: contain; padding: 12px; background: #fff; }}
 .words {{ display: flex; flex-direction: column; flex: 1; gap: 6px; padding: 12px; border-top: 1px solid var(--line); }}
 .words p {{ margin: 0; overflow-wrap: anywhere; }}
-.facts {{ display: flex; justify-content: space-between; gap: 8px; font-size: .85rem; color: var(--soft); }}
+.words .facts {{ display: flex; justify-content: space-between; gap: 8px; margin-top: auto;
+  font-size: .85rem; color: var(--soft); }}
 .price {{ color: var(--ink); font-weight: 600; white-space: nowrap; }}
-.score {{ display: flex; align-items: center; gap: 8px; margin-top: auto; font-size: .8rem; color: var(--soft);
+.score {{ display: flex; align-items: center; gap: 8px; font-size: .8rem; color: var(--soft);
   font-variant-numeric: tabular-nums; }}
 .bar {{ flex: 1; height: 5px; border-radius: 3px; background: var(--line); overflow: hidden; }}
 .bar i {{ display: block; height: 100%; background: var(--accent); }}

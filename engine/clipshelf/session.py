@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from clipshelf import wire
 from clipshelf.artifact import Precision
 from clipshelf.errors import ArtifactError, ProviderUnavailable
 from clipshelf.types import FloatArray
@@ -114,6 +115,31 @@ class Session:
     def run(self, feeds: Mapping[str, npt.NDArray[np.generic]]) -> FloatArray:
         """Run the graph and return its output."""
         result: FloatArray = self._session.run(self._outputs, dict(feeds))[0]
+        return result
+
+
+class ScaledProduct:
+    """(M, D) uint8 digits times an int8 matrix that onnxruntime has packed for this CPU.
+
+    `weights` (D, n) int8 and `scales` (n,) float32 are handed over without a copy. onnxruntime keeps the packed form of
+    the weights and drops the array, so that they exist once.
+    """
+
+    def __init__(self, weights: npt.NDArray[np.int8], scales: FloatArray, *, zero: int, threads: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False  # it rounds every buffer up, and keeps it
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in (weights, scales)]
+        options.add_external_initializers(["weights", "scales"], values)
+        dim, rows = weights.shape
+        graph = wire.scaled_product(dim, rows, zero)
+        self._session = ort.InferenceSession(graph, options, providers=[_CPU])
+
+    def __call__(self, digits: npt.NDArray[np.uint8]) -> FloatArray:
+        """(digits - zero) @ weights * scales, (M, n): the integer sums are exact, each value is rounded twice."""
+        result: FloatArray = self._session.run(None, {"digits": digits})[0]
         return result
 
 

@@ -1,0 +1,139 @@
+"""How fast this device answers: every stage of one query, with the runtime alone.
+
+The query is a sentence and a 1000x1000 JPEG, the products random unit rows. Stages are timed one after another, and
+`total` is the whole query through the engine.
+"""
+
+from __future__ import annotations
+
+import io
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image
+
+from clipshelf.engine import Engine
+from clipshelf.image import ImageReader, read_rgb
+from clipshelf.query import Weights, fuse
+from clipshelf.rank import Ranker
+from clipshelf.session import available_cpus
+from clipshelf.towers import Towers
+from clipshelf.types import FloatArray
+
+SENTENCE = "I love running shoes, especially those with great support and comfort."
+_EDGE = 1000
+_K = 10
+_WARM = 5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Milliseconds of one stage."""
+
+    name: str
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Stages in the order of a query, and what they were measured on."""
+
+    device: dict[str, Any]
+    stages: tuple[Stage, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `clipshelf bench --json` prints: stages by name, in milliseconds."""
+        times = {stage.name: {k: v for k, v in asdict(stage).items() if k != "name"} for stage in self.stages}
+        return {"device": self.device, "unit": "ms", "stages": times}
+
+    def __str__(self) -> str:
+        """A table for people."""
+        device = self.device
+        head = [
+            f"{device['machine']}, {device['threads']} of {device['cpus']} CPUs, {device['provider']}, "
+            f"onnxruntime {device['onnxruntime']}",
+            f"model {device['model']}, {device['precision']}, {device['dim']} dims, {device['products']} products",
+            f"{'ms':12}{'p50':>9}{'p95':>9}{'p99':>9}",
+        ]
+        return "\n".join(head + [f"{s.name:12}{s.p50:9.2f}{s.p95:9.2f}{s.p99:9.2f}" for s in self.stages])
+
+
+def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> Report:
+    """Time every stage `runs` times, after a few that do not count, ranking among `products` random ones."""
+    ranker = Ranker(_unit_rows(products, 2 * engine.dim), threads=engine.threads)
+    stages = tuple(_timed(name, call, runs) for name, call in _stages(engine, ranker).items())
+    device = {
+        "machine": f"{platform.machine()} {platform.system()}",
+        "cpus": available_cpus(),
+        "threads": engine.threads,
+        "provider": engine.provider,
+        "onnxruntime": ort.__version__,
+        "python": platform.python_version(),
+        "model": engine.fingerprint,
+        "precision": engine.precision,
+        "dim": engine.dim,
+        "products": products,
+        "runs": runs,
+    }
+    return Report(device, stages)
+
+
+def _stages(engine: Engine, ranker: Ranker) -> dict[str, Callable[[], object]]:
+    """Each stage as a call on what the stage before it gave."""
+    manifest = engine.artifact.manifest
+    towers = Towers(engine.artifact, provider=engine.provider, precision=engine.precision, threads=engine.threads)
+    tokenizer, vision, text = towers.tokenizer(), towers.session("vision"), towers.session("text")
+    reader, photo = ImageReader(manifest.image), _photo()
+    decoded = read_rgb(photo, reader._needed)  # JPEG decodes smaller when a smaller picture will do
+    pixels = reader.read(decoded)[None]
+    ids = tokenizer.encode([SENTENCE])[0][None]
+    feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if manifest.text.attention_mask else {})
+    words, picture = text.run(feeds)[0], vision.run({"pixels": pixels})[0]
+    query = fuse(words, picture, Weights())
+
+    def total() -> object:
+        sentence, image = engine.embed_texts([SENTENCE])[0], engine.embed_images([photo])[0]
+        return ranker.top_k(fuse(sentence, image, Weights()), _K)
+
+    return {
+        "decode": lambda: read_rgb(photo, reader._needed),
+        "preprocess": lambda: reader.read(decoded),
+        "vision": lambda: vision.run({"pixels": pixels}),
+        "tokenise": lambda: tokenizer.encode([SENTENCE]),
+        "text": lambda: text.run(feeds),
+        "fuse": lambda: fuse(words, picture, Weights()),
+        "rank": lambda: ranker.top_k(query, _K),
+        "total": total,
+    }
+
+
+def _timed(name: str, call: Callable[[], object], runs: int) -> Stage:
+    times = []
+    for _ in range(_WARM + runs):
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return Stage(name, *(round(float(value), 4) for value in np.percentile(times[_WARM:], [50, 95, 99])))
+
+
+def _photo() -> bytes:
+    """A JPEG of smooth shapes with some grain, about as hard to decode as a photograph."""
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).resize((_EDGE, _EDGE))
+    grain = rng.normal(0, 8, (_EDGE, _EDGE, 1))
+    file = io.BytesIO()
+    Image.fromarray(np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def _unit_rows(count: int, dim: int) -> FloatArray:
+    rows = np.random.default_rng(0).standard_normal((count, dim), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows

@@ -1,0 +1,104 @@
+"""The manifest of a catalogue: which files make up the generation that counts, and what they must be.
+
+It is replaced in one step, so that a reader finds the state before a save or the state after it, never a mixture.
+Its last field is a SHA-256 over all others, and its text has one form only, so that any changed byte shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+from clipshelf.artifact import FileRecord
+from clipshelf.columns import Kind
+from clipshelf.errors import CatalogueError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+_TYPES = {
+    "generation": (int,),
+    "products": (int,),
+    "dim": (int,),
+    "fingerprint": (str,),
+    "model": (str, type(None)),
+    "root": (str,),
+    "columns": (dict,),
+    "files": (dict,),
+}
+
+
+@dataclass(frozen=True)
+class CatalogueManifest:
+    """What `manifest.json` of a catalogue says.
+
+    `model` is the path of the artifact that embedded it, None for the embedded default; `columns` gives each column's
+    kind; `files` has a record for every other file, whose name up to the first dot says what it holds.
+    """
+
+    generation: int
+    products: int
+    dim: int
+    fingerprint: str
+    model: str | None
+    root: str
+    columns: Mapping[str, Kind]
+    files: Mapping[str, FileRecord]
+
+    def name(self, role: str) -> str:
+        """Name of the file that holds `role`; raises CatalogueError where there is none."""
+        for name in self.files:
+            if name.split(".")[0] == role:
+                return name
+        raise CatalogueError(f"{MANIFEST}: files: expected one of {role}, found none")
+
+    def to_bytes(self) -> bytes:
+        """The content of `manifest.json`."""
+        return _seal({"format": FORMAT, **asdict(self)})
+
+
+def read_manifest(folder: Path) -> CatalogueManifest:
+    """The manifest of the catalogue in `folder`; raises CatalogueError when there is none that this version reads."""
+    path = folder / MANIFEST
+    try:
+        content = path.read_bytes()
+        data = json.loads(content)
+    except FileNotFoundError:
+        raise CatalogueError(f"{folder}: expected a catalogue folder with a {MANIFEST}, found none") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CatalogueError(f"{path}: expected a catalogue manifest in JSON, found: {error}") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise CatalogueError(f"{path}: format: expected {FORMAT}, found {found}")
+    sealed = data.pop("sha256", None)
+    expected = _seal(data)
+    if content != expected:
+        raise CatalogueError(f"{path}: expected a text with the sha256 that it names, {sealed}, found a changed one")
+    for name, kinds in _TYPES.items():
+        if not isinstance(data.get(name), kinds):
+            raise CatalogueError(f"{path}: {name}: expected {kinds[0].__name__}, found {data.get(name)!r}")
+    return _record(path, data)
+
+
+def _seal(data: dict[str, Any]) -> bytes:
+    """The text of a manifest with the given fields: one form only, the checksum of the rest at its end."""
+    plain = json.dumps(data, indent=2, ensure_ascii=False)
+    sealed = {**data, "sha256": hashlib.sha256(plain.encode()).hexdigest()}
+    return json.dumps(sealed, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _record(path: Path, data: dict[str, Any]) -> CatalogueManifest:
+    try:
+        files = {name: FileRecord(int(one["bytes"]), str(one["sha256"])) for name, one in data["files"].items()}
+        manifest = CatalogueManifest(**{f.name: data[f.name] for f in fields(CatalogueManifest)} | {"files": files})
+    except (KeyError, TypeError, ValueError) as error:
+        raise CatalogueError(f"{path}: files: expected bytes and sha256 of each, found another record") from error
+    strange = [name for name in files if Path(name).name != name or name in ("", ".", "..")]
+    strange += [kind for kind in manifest.columns.values() if kind not in get_args(Kind)]
+    if strange or min(manifest.products, manifest.dim - 1, manifest.generation - 1) < 0:
+        raise CatalogueError(f"{path}: expected plain file names, known kinds and sizes from 0, found others {strange}")
+    return manifest

@@ -1,0 +1,92 @@
+"""Scans all rows of a matrix that comes in parts: int8 parts side by side, one thread each, float parts one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+
+import numpy as np
+
+from clipshelf.certify import Estimates
+from clipshelf.estimate import LANES, DoubleArray, FloatRows, Int8Rows, Mask, Part, encode, row_norms
+from clipshelf.types import FloatArray
+
+_PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller ones leave holes
+_ALONE_BYTES = 2**24  # below this, sharing one product between threads beats one part for each
+
+
+class Scanner:
+    """Estimates for all rows of the parts, which follow each other."""
+
+    def __init__(self, parts: Sequence[Part], pool: ThreadPoolExecutor | None) -> None:
+        self.parts = tuple(parts)
+        self._pool = pool if len(self.parts) > 1 else None
+        self._starts = list(accumulate((part.rows for part in self.parts), initial=0))
+        self._widest: list[DoubleArray] = [part.widths.max(axis=1).astype(np.float64) for part in self.parts]
+
+    def scan(self, queries: FloatArray, allowed: Mask | None) -> Iterator[tuple[float, list[Estimates]]]:
+        """Unit and estimates, part by part, for each query (Q, D); rows that `allowed` (N,) leaves out are hidden."""
+        encoded, digits = encode(queries)
+
+        def run(number: int) -> list[Estimates]:
+            part, start = self.parts[number], self._starts[number]
+            values = np.empty((len(encoded), *part.widths.shape), np.float32)
+            mask = None if allowed is None else allowed[start : start + part.rows]
+            if mask is None or mask.any():
+                part.scan(encoded, digits, values)
+            _hide(values, part.rows, mask)
+            peaks = values.max(axis=2)
+            widest = self._widest[number]
+            return [
+                Estimates(values[i], peaks[i], *part.bound(query), part.widths, widest, start)
+                for i, query in enumerate(encoded)
+            ]
+
+        numbers = range(len(self.parts))
+        found = list(self._pool.map(run, numbers) if self._pool else map(run, numbers))
+        return ((query.unit, [part[i] for part in found]) for i, query in enumerate(encoded))
+
+
+def _hide(values: FloatArray, rows: int, allowed: Mask | None) -> None:
+    """Set values (Q, b, LANES) to -inf past the last row and where not allowed (n,)."""
+    flat = values.reshape(len(values), -1)
+    flat[:, rows:] = -np.inf
+    if allowed is not None:
+        np.copyto(flat[:, :rows], np.float32(-np.inf), where=~allowed)
+
+
+def int8_parts(matrix: FloatArray, threads: int, pool: ThreadPoolExecutor | None, *, alone: bool) -> list[Part]:
+    """Quantise all rows of (N, D) in parts of 32 MiB or somewhat more, as many for each thread.
+
+    A small matrix becomes one part, which shares its product between the threads if it will stand `alone`.
+    """
+    rows, dim = matrix.shape
+    parts = 1 if rows * dim <= _ALONE_BYTES else max(1, rows * dim // (_PART_BYTES * threads)) * threads
+    size = LANES * -(-rows // (LANES * parts)) or 1
+    inner = threads if alone and parts == 1 else 1
+
+    def build(start: int) -> Part:
+        some = matrix[start : start + size]
+        return Int8Rows(some, row_norms(some, start), inner)
+
+    starts = range(0, rows, size)
+    return list(pool.map(build, starts) if pool else map(build, starts))
+
+
+def parts_to_redo(parts: Sequence[Part], places: int, dim: int) -> tuple[int, list[Part]]:
+    """Which parts stay when the rows grew to `places`, and the place from which the rest is quantised (again).
+
+    A part is joined with what follows it while it is not more than twice as large, up to 32 MiB: so parts stay few, and
+    a row is quantised again a logarithmic number of times.
+    """
+    kept = list(parts)
+    start = sum(part.rows for part in kept)
+    while kept and kept[-1].rows <= 2 * (places - start) and (places - start + kept[-1].rows) * dim <= _PART_BYTES:
+        start -= kept.pop().rows
+    return start, kept
+
+
+def float_parts(matrix: FloatArray) -> list[Part]:
+    """One part over the rows of (N, D) as they are, none for no rows."""
+    return [FloatRows(matrix, row_norms(matrix))] if len(matrix) else []

@@ -1,0 +1,123 @@
+"""Where products come from: a list of dicts, a CSV, JSON Lines or Parquet file, a pandas, polars or pyarrow table."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipshelf.errors import InputError, MissingExtra
+from clipshelf.types import PathLike
+
+_NAMES_SHOWN = 5
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Names of the columns that hold a product's id, text and picture."""
+
+    id: str = "id"
+    text: str = "text"
+    image: str = "image"
+
+
+def read_source(source: PathLike | Iterable[Any], fields: Fields) -> tuple[Path, list[Any]]:
+    """The folder that relative pictures start from, and the records as they are, dicts where all is well.
+
+    A file's suffix says what it is: .csv, .jsonl, .ndjson or .parquet. A table is recognised by its methods, so that
+    no table library is ever imported here. Raises InputError naming the file or line, and MissingExtra for Parquet.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return Path.cwd(), _from_memory(source)
+    path = Path(source)
+    readers = {".csv": _read_csv, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".parquet": _read_parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: expected a file that ends in {', '.join(readers)}, found {path.suffix or 'none'}")
+    return path.parent.resolve(), reader(path, fields)
+
+
+def _from_memory(source: Any) -> list[Any]:
+    """Records of a polars, pyarrow or pandas table, or of any iterable."""
+    for method in ("to_dicts", "to_pylist"):
+        if hasattr(source, method):
+            return list(getattr(source, method)())
+    if hasattr(source, "to_dict") and hasattr(source, "notna"):
+        # pandas knows several kinds of nothing; here there is one.
+        return list(source.astype(object).where(source.notna(), None).to_dict("records"))
+    if isinstance(source, (dict, bytes)) or not isinstance(source, Iterable):
+        raise InputError(f"products: expected a file, a table or dicts, found {type(source).__name__}")
+    return list(source)
+
+
+def _read_csv(path: Path, fields: Fields) -> list[Any]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restkey="", strict=True)
+            rows: list[Any] = list(reader)
+            columns = list(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a CSV file in UTF-8, found: {error}") from error
+    if len(set(columns)) < len(columns):
+        raise InputError(f"{path}: expected columns of different names, found {some(columns)}")
+    if not {fields.text, fields.image} & set(columns):
+        found = some(columns) or "no columns"
+        raise InputError(f"{path}: expected a column named {fields.text} or {fields.image}, found {found}")
+    for line, row in enumerate(rows, 2):
+        if "" in row or None in row.values():
+            raise InputError(f"{path}: row {line}: expected {len(columns)} cells, as many as the header, found others")
+    for column in columns:
+        if column not in (fields.id, fields.text, fields.image):
+            _type_cells(rows, column)
+    return rows
+
+
+def _type_cells(rows: list[Any], column: str) -> None:
+    """Turn a column of numbers into floats."""
+    if all(_NUMBER.fullmatch(row[column]) for row in rows if row[column]):
+        for row in rows:
+            row[column] = float(row[column]) if row[column] else None
+
+
+def _read_json_lines(path: Path, _: Fields) -> list[Any]:
+    records = []
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    records.append(_parse(path, number, line))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected JSON Lines in UTF-8, found: {error}") from error
+    return records
+
+
+def _parse(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: line {number}: expected one JSON object, found: {error}") from error
+
+
+def _read_parquet(path: Path, _: Fields) -> list[Any]:
+    try:
+        arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
+    except ImportError:
+        raise MissingExtra('Parquet files need pyarrow: pip install "clipshelf[parquet]"') from None
+    try:
+        return list(parquet.read_table(path).to_pylist())
+    except (OSError, arrow.ArrowException) as error:
+        raise InputError(f"{path}: expected a Parquet file, found: {error}") from error
+
+
+def some(names: Iterable[object]) -> str:
+    """The first few of some names, for a message."""
+    shown = [str(name) for name in names]
+    more = f" and {len(shown) - _NAMES_SHOWN} more" if len(shown) > _NAMES_SHOWN else ""
+    return ", ".join(shown[:_NAMES_SHOWN]) + more
