@@ -1,0 +1,1 @@
+"""Measures what clipshelf claims, against what a reader would use instead."""

@@ -1,0 +1,38 @@
+"""The contenders, in the order of the report. A new one: its file, and its class in this list."""
+
+from __future__ import annotations
+
+from clipshelf_bench.contenders.base import Contender
+from clipshelf_bench.contenders.clipshelf_runtime import Clipshelf, ClipshelfFloat, ClipshelfRank, ClipshelfRankFloat
+from clipshelf_bench.contenders.faiss_rank import FaissFlat, FaissSq8
+from clipshelf_bench.contenders.fastembed_clip import Fastembed
+from clipshelf_bench.contenders.hnswlib_rank import Hnswlib
+from clipshelf_bench.contenders.modern_onnx_clip import ModernOnnxClip
+from clipshelf_bench.contenders.numpy_rank import NumpyRank
+from clipshelf_bench.contenders.openvino_clip import OpenVinoHalf, OpenVinoInt8
+from clipshelf_bench.contenders.optimum_ort import OptimumOrt
+from clipshelf_bench.contenders.original import Original
+from clipshelf_bench.contenders.ort_dynamic import OrtDynamic
+from clipshelf_bench.contenders.torch_clip import TorchClip, TorchClipHalf
+from clipshelf_bench.contenders.usearch_rank import UsearchExact
+
+ALL: tuple[type[Contender], ...] = (
+    Clipshelf,
+    ClipshelfFloat,
+    OpenVinoInt8,
+    OpenVinoHalf,
+    OrtDynamic,
+    OptimumOrt,
+    Fastembed,
+    ModernOnnxClip,
+    TorchClip,
+    TorchClipHalf,
+    Original,
+    ClipshelfRank,
+    ClipshelfRankFloat,
+    NumpyRank,
+    FaissFlat,
+    FaissSq8,
+    UsearchExact,
+    Hnswlib,
+)

@@ -1,0 +1,57 @@
+"""The forty-line script that this project began as: a processor, a CLIPModel, a loop over products, cosine."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipshelf_bench.arrays import Array
+from clipshelf_bench.contenders.base import Call, Contender, Job, K
+from clipshelf_bench.subject import Subject
+
+
+class Original(Contender):
+    """Both towers in one forward pass per query, fp32 on torch; products compared one by one."""
+
+    name = "original"
+    about = "the forty-line original"
+    requires = ("torch", "transformers")
+
+    def openers(self) -> Mapping[str, Callable[[Job], Call]]:
+        """Only whole answers."""
+        return {"answer": self.answer}
+
+    def disk(self, subject: Subject) -> Path | None:
+        """The checkpoint itself."""
+        return subject.checkpoint
+
+    def answer(self, job: Job) -> Call:
+        """The script as a function; its products' embeddings are computed beforehand, which it would not do."""
+        import torch
+        from PIL import Image
+        from transformers import CLIPModel, CLIPProcessor
+
+        torch.set_num_threads(job.threads)
+        model = CLIPModel.from_pretrained(job.model.source).eval()
+        processor = CLIPProcessor.from_pretrained(job.model.source)
+        products = torch.from_numpy(job.rows())
+
+        def call(query: tuple[str, bytes]) -> Array:
+            text, photo = query
+            image = Image.open(io.BytesIO(photo))
+            inputs: Any = processor(text=[text], images=image, return_tensors="pt", padding=True)
+            with torch.no_grad():
+                outputs = model(**inputs)
+            wanted = torch.cat([outputs.image_embeds, outputs.text_embeds], dim=-1)
+            # both sides of a product meet both sides of the query, as in clipshelf
+            half = wanted.shape[1] // 2
+            both = (wanted[:, :half] + wanted[:, half:]).repeat(1, 2)
+            scores = [torch.nn.functional.cosine_similarity(both, product[None]).item() for product in products]
+            best = sorted(range(len(scores)), key=lambda row: -scores[row])[:K]
+            return np.array([best])
+
+        return call

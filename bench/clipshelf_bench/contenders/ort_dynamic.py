@@ -1,0 +1,63 @@
+"""onnxruntime alone: the plain export after `quantize_dynamic`, the recipe of most int8 models on the hubs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from clipshelf_bench.arrays import Array, Pixels, TokenIds
+from clipshelf_bench.contenders.base import Call, Contender, Job, normalise, unit
+from clipshelf_bench.contenders.plain_export import REQUIRES, plain_export
+from clipshelf_bench.subject import Subject, whole
+
+
+class OrtDynamic(Contender):
+    """QInt8 weights, one scale per channel, activations ranged at run time."""
+
+    name = "ort-dynamic-int8"
+    about = "onnxruntime quantize_dynamic, int8"
+    requires = REQUIRES
+
+    def openers(self) -> Mapping[str, Callable[[Job], Call]]:
+        """The towers."""
+        return {"image": self.image, "text": self.text}
+
+    def prepare(self, subject: Subject) -> None:
+        """Quantise both towers of the plain export."""
+        with whole(subject.prepared(self.name)) as folder:
+            if folder is None:
+                return
+            from onnxruntime.quantization import QuantType, quantize_dynamic
+
+            for tower in ("vision", "text"):
+                source = plain_export(subject) / tower / "model.onnx"
+                quantize_dynamic(source, folder / f"{tower}.onnx", weight_type=QuantType.QInt8, per_channel=True)
+
+    def image(self, job: Job) -> Call:
+        """Normalisation by NumPy, the graph, the norm."""
+        session = self._session(job, "vision")
+
+        def call(pixels: Pixels) -> Array:
+            return unit(np.asarray(session.run(["image_embeds"], {"pixel_values": normalise(pixels)})[0]))
+
+        return call
+
+    def text(self, job: Job) -> Call:
+        """The graph, the norm."""
+        session = self._session(job, "text")
+
+        def call(ids: TokenIds) -> Array:
+            return unit(np.asarray(session.run(["text_embeds"], {"input_ids": ids})[0]))
+
+        return call
+
+    def _session(self, job: Job, tower: str) -> Any:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = job.threads
+        return ort.InferenceSession(
+            job.model.prepared(self.name) / f"{tower}.onnx", options, providers=["CPUExecutionProvider"]
+        )

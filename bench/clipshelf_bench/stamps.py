@@ -1,0 +1,75 @@
+"""The held-out set: Tux Paint's stamps, a picture and an English sentence each, and how retrieval on it is scored.
+
+n pictures, m different sentences. The set is never used to train or to choose anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+PACKAGE = "tuxpaint-stamps-default"
+_FOLDER = Path("usr/share/tuxpaint/stamps")
+# Glyphs of a script: letters, coins, operators and notes are told apart by reading, not by looking.
+_GLYPHS = ("symbols/alphabets", "symbols/money", "symbols/math", "symbols/music")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A picture and what it shows."""
+
+    path: Path
+    sentence: str
+
+
+def read_stamps(root: Path) -> list[Stamp]:
+    """Stamps under `root` (an unpacked package) in order of path: every .png or .jpg with a sentence beside it.
+
+    The sentence is the first line of the .txt of the same name; the lines after it are translations.
+    Raises FileNotFoundError when `root` holds no stamps.
+    """
+    folder = root / _FOLDER
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no stamps at {folder}: expected the unpacked Debian package {PACKAGE}")
+    stamps = []
+    for picture in sorted(p for p in folder.rglob("*") if p.suffix in {".png", ".jpg"}):
+        text = picture.with_suffix(".txt")
+        if picture.relative_to(folder).as_posix().startswith(_GLYPHS) or not text.is_file():
+            continue
+        sentence = text.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip()
+        if sentence:
+            stamps.append(Stamp(picture, sentence))
+    return stamps
+
+
+def sentence_targets(stamps: list[Stamp]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Different sentences (m) in order of first appearance, and for each stamp (n,) the row of its own."""
+    rows: dict[str, int] = {}
+    targets = [rows.setdefault(stamp.sentence, len(rows)) for stamp in stamps]
+    return list(rows), np.asarray(targets, dtype=np.int64)
+
+
+def ranks(scores: npt.NDArray[np.floating], targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Rank (n,) of each target under scores (n, m), 0 is best. Ties count against the target."""
+    own = np.take_along_axis(scores, targets[:, None], axis=1)
+    return np.asarray((scores >= own).sum(axis=1) - 1, dtype=np.int64)
+
+
+def recall_at(scores: npt.NDArray[np.floating], targets: npt.NDArray[np.int64], k: int) -> float:
+    """Share of rows of scores (n, m) whose target (n,) is among the k highest."""
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    return float((ranks(scores, targets) < k).mean())
+
+
+def recall_interval(
+    scores: npt.NDArray[np.floating], targets: npt.NDArray[np.int64], k: int, *, rounds: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of `recall_at`, resampling the n pictures."""
+    hits = ranks(scores, targets) < k
+    draws = np.random.default_rng(seed).integers(0, len(hits), size=(rounds, len(hits)))
+    low, high = np.percentile(hits[draws].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
