@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import tiny
 from clipshelf import Catalogue, Engine
+from clipshelf.catalogue.indexing import index
+from clipshelf.catalogue.journal import Journal
+from clipshelf.catalogue.keys import KeyIndex, as_keys, text_key
+from clipshelf.catalogue.manifest import read_manifest
+from clipshelf.catalogue.products import read_products
+from clipshelf.catalogue.sources import Fields
+from clipshelf.catalogue.verify import find_problems
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
-from clipshelf.indexing import index
-from clipshelf.journal import Journal
-from clipshelf.keys import KeyIndex, as_keys, text_key
-from clipshelf.manifest import read_manifest
-from clipshelf.products import read_products
-from clipshelf.sources import Fields
 from clipshelf.types import FloatArray, Product
-from clipshelf.verify import find_problems
 from PIL import Image
 
 

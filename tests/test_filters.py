@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clipshelf.columns import columns_of
+from clipshelf.catalogue.columns import columns_of
+from clipshelf.catalogue.filters import Filter
 from clipshelf.errors import InputError
-from clipshelf.filters import Filter
 from clipshelf.types import Product
 
 PRODUCTS: list[Product] = [

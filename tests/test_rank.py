@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clipshelf import Ranker, estimate, scan, wire
+from clipshelf import Ranker, wire
 from clipshelf.errors import InputError
-from clipshelf.estimate import FloatRows, Int8Rows, Part, encode, row_norms
+from clipshelf.rank import estimate, scan
+from clipshelf.rank.estimate import FloatRows, Int8Rows, Part, encode, row_norms
 from clipshelf.session import ScaledProduct
 from clipshelf.types import FloatArray, Rows
 from hypothesis import given, settings

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clipshelf.catalogue.products import Skipped, read_products
+from clipshelf.catalogue.sources import Fields
 from clipshelf.errors import InputError, MissingExtra
-from clipshelf.products import Skipped, read_products
-from clipshelf.sources import Fields
 from clipshelf.types import Product
 
 RECORDS: list[Product] = [

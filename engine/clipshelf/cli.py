@@ -16,7 +16,7 @@ from clipshelf.errors import ClipshelfError
 
 if TYPE_CHECKING:
     from clipshelf.catalogue import Catalogue
-    from clipshelf.sources import Fields
+    from clipshelf.catalogue.sources import Fields
 
 _PRODUCTS = "CSV, JSON Lines or Parquet file with columns text, image or both; id and all others are kept"
 
@@ -122,7 +122,7 @@ def _add_embedding(parser: argparse.ArgumentParser) -> None:
 
 
 def _fields(args: argparse.Namespace) -> Fields:
-    from clipshelf.sources import Fields
+    from clipshelf.catalogue.sources import Fields
 
     return Fields(id=args.id_column, text=args.text_column, image=args.image_column)
 
@@ -135,8 +135,8 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _index(args: argparse.Namespace) -> int:
+    from clipshelf.catalogue.indexing import index
     from clipshelf.engine import Engine
-    from clipshelf.indexing import index
     from clipshelf.progress import progress_bar
 
     engine = Engine.load(args.artifact, threads=args.threads)
@@ -148,8 +148,8 @@ def _index(args: argparse.Namespace) -> int:
 
 
 def _change(args: argparse.Namespace) -> int:
+    from clipshelf.catalogue.indexing import change
     from clipshelf.engine import Engine
-    from clipshelf.indexing import change
     from clipshelf.progress import progress_bar
 
     def how(catalogue: Catalogue) -> Catalogue:
@@ -163,14 +163,14 @@ def _change(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from clipshelf.indexing import change
+    from clipshelf.catalogue.indexing import change
 
     return _told(args.catalogue, change(Path(args.catalogue), lambda catalogue: catalogue.remove(args.ids)))
 
 
 def _verify(args: argparse.Namespace) -> int:
     from clipshelf.catalogue import Catalogue
-    from clipshelf.verify import find_problems
+    from clipshelf.catalogue.verify import find_problems
 
     problems = find_problems(Path(args.dir))
     for problem in problems:

@@ -8,8 +8,8 @@ from typing import Any
 
 from clipshelf.artifact import MANIFEST, Artifact
 from clipshelf.catalogue import Catalogue
+from clipshelf.catalogue.manifest import read_manifest
 from clipshelf.errors import ClipshelfError
-from clipshelf.manifest import read_manifest
 
 
 def manifest(folder: Path) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 from clipshelf import Catalogue, Engine
+from clipshelf.catalogue.indexing import change, index
+from clipshelf.catalogue.manifest import MANIFEST, read_manifest
+from clipshelf.catalogue.publish import current
+from clipshelf.catalogue.sources import Fields
+from clipshelf.catalogue.verify import find_problems
 from clipshelf.errors import CatalogueError
 from clipshelf.files import LOCK
-from clipshelf.indexing import change, index
-from clipshelf.manifest import MANIFEST, read_manifest
-from clipshelf.publish import current
-from clipshelf.sources import Fields
 from clipshelf.types import FloatArray, Product
-from clipshelf.verify import find_problems
 
 WHERE = {"price": {"<": 40}, "tags": {"contains": "new"}}
 # What a writer does to its files; a crash between two of these leaves the same on the disk as anywhere between them.

@@ -7,11 +7,12 @@ from pathlib import Path
 import crash
 import numpy as np
 import pytest
-from clipshelf import Catalogue, Engine, generation
+from clipshelf import Catalogue, Engine
+from clipshelf.catalogue import generation
+from clipshelf.catalogue.manifest import read_manifest
+from clipshelf.catalogue.verify import find_problems
 from clipshelf.cli import main
 from clipshelf.errors import CatalogueError
-from clipshelf.manifest import read_manifest
-from clipshelf.verify import find_problems
 
 
 @pytest.fixture

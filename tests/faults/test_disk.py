@@ -10,9 +10,9 @@ from pathlib import Path
 import crash
 import pytest
 from clipshelf import Catalogue, Engine
+from clipshelf.catalogue.verify import find_problems
 from clipshelf.errors import CatalogueError
 from clipshelf.files import locked
-from clipshelf.verify import find_problems
 
 
 @pytest.fixture

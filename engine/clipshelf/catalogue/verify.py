@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from clipshelf.artifact import FileRecord
-from clipshelf.columns import columns_of
+from clipshelf.catalogue.columns import columns_of
+from clipshelf.catalogue.generation import Generation
+from clipshelf.catalogue.keys import id_keys
+from clipshelf.catalogue.manifest import read_manifest
 from clipshelf.errors import CatalogueError
-from clipshelf.generation import Generation
-from clipshelf.keys import id_keys
-from clipshelf.manifest import read_manifest
 
 _ROWS_AT_A_TIME = 1 << 16
 

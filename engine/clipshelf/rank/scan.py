@@ -8,8 +8,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from clipshelf.certify import Estimates
-from clipshelf.estimate import LANES, DoubleArray, FloatRows, Int8Rows, Mask, Part, encode, row_norms
+from clipshelf.rank.certify import Estimates
+from clipshelf.rank.estimate import LANES, DoubleArray, FloatRows, Int8Rows, Mask, Part, encode, row_norms
 from clipshelf.types import FloatArray
 
 _PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller ones leave holes

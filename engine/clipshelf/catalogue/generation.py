@@ -32,11 +32,11 @@ import numpy as np
 import numpy.typing as npt
 
 from clipshelf.artifact import FileRecord
-from clipshelf.blocks import BLOCK, BlockReader, Sums
-from clipshelf.columns import Column
+from clipshelf.catalogue.blocks import BLOCK, BlockReader, Sums
+from clipshelf.catalogue.columns import Column
+from clipshelf.catalogue.keys import SIZE, Keys
+from clipshelf.catalogue.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.errors import CatalogueError
-from clipshelf.keys import SIZE, Keys
-from clipshelf.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.types import FloatArray, Product
 
 # Files up to this size are compared when a catalogue is opened: all of them together take some ten milliseconds.

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from clipshelf.artifact import FileRecord
-from clipshelf.blocks import BlockWriter, Sums
+from clipshelf.catalogue.blocks import BlockWriter, Sums
+from clipshelf.catalogue.generation import Content, Generation
+from clipshelf.catalogue.journal import is_journal
+from clipshelf.catalogue.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.errors import CatalogueError
 from clipshelf.files import LOCK, durable, sync_folder
-from clipshelf.generation import Content, Generation
-from clipshelf.journal import is_journal
-from clipshelf.manifest import MANIFEST, CatalogueManifest, read_manifest
 
 Dump: TypeAlias = Callable[[BlockWriter], object]
 

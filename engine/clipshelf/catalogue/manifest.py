@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from clipshelf.artifact import FileRecord
-from clipshelf.columns import Kind
+from clipshelf.catalogue.columns import Kind
 from clipshelf.errors import CatalogueError
 
 FORMAT = 1

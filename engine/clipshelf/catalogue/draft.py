@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.columns import Column, columns_of
-from clipshelf.embedding import Memory, Progress, embed_products
+from clipshelf.catalogue.columns import Column, columns_of
+from clipshelf.catalogue.embedding import Memory, Progress, embed_products
+from clipshelf.catalogue.generation import Content
+from clipshelf.catalogue.keys import Keys
+from clipshelf.catalogue.products import Batch, Skipped, kept
 from clipshelf.engine import Engine
-from clipshelf.generation import Content
-from clipshelf.keys import Keys
-from clipshelf.products import Batch, Skipped, kept
 from clipshelf.types import FloatArray, Product, Rows
 
 

@@ -1,6 +1,6 @@
 """Exact top-k by inner product. Rows are taken as they are, never normalised.
 
-`clipshelf.certify` says what a score is, and proves that the rows found are the best.
+`clipshelf.rank.certify` says what a score is, and proves that the rows found are the best.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from functools import partial
 
 import numpy as np
 
-from clipshelf.certify import best_rows, scores_of, top
 from clipshelf.errors import InputError
-from clipshelf.estimate import Mask, row_norms
-from clipshelf.scan import Scanner, float_parts, int8_parts, parts_to_redo
+from clipshelf.rank.certify import best_rows, scores_of, top
+from clipshelf.rank.estimate import Mask, row_norms
+from clipshelf.rank.scan import Scanner, float_parts, int8_parts, parts_to_redo
+from clipshelf.rank.store import Store
 from clipshelf.session import available_cpus
-from clipshelf.store import Store
 from clipshelf.types import FloatArray, Rows
 
 PRECISIONS = ("auto", "fp32", "int8")

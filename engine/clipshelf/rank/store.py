@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clipshelf.estimate import Mask
+from clipshelf.rank.estimate import Mask
 from clipshelf.types import FloatArray, Rows
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from clipshelf.catalogue.sources import Fields, read_source, some
 from clipshelf.errors import InputError
-from clipshelf.sources import Fields, read_source, some
 from clipshelf.types import PathLike, Product
 
 _FIELDS = Fields()

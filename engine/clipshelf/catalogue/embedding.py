@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from clipshelf.ahead import map_ahead
+from clipshelf.catalogue.journal import Journal, Known
+from clipshelf.catalogue.keys import NONE, SIZE, Keys, as_keys, id_keys, image_key, text_key
 from clipshelf.engine import Engine, Failure
 from clipshelf.errors import InputError
-from clipshelf.journal import Journal, Known
-from clipshelf.keys import NONE, SIZE, Keys, as_keys, id_keys, image_key, text_key
 from clipshelf.session import available_cpus
 from clipshelf.types import FloatArray, Product
 

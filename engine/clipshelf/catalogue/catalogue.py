@@ -8,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from clipshelf.draft import appended, drafted, replaced, without
-from clipshelf.embedding import Memory, Progress
+from clipshelf.catalogue.draft import appended, drafted, replaced, without
+from clipshelf.catalogue.embedding import Memory, Progress
+from clipshelf.catalogue.filters import Filter, Mask, Where
+from clipshelf.catalogue.generation import Content, Generation
+from clipshelf.catalogue.journal import Known
+from clipshelf.catalogue.keys import KeyIndex, id_keys
+from clipshelf.catalogue.products import Batch, Skipped, read_products
+from clipshelf.catalogue.publish import current, publish
+from clipshelf.catalogue.sources import Fields, some
+from clipshelf.catalogue.verify import find_problems
 from clipshelf.engine import Engine
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
 from clipshelf.files import locked
-from clipshelf.filters import Filter, Mask, Where
-from clipshelf.generation import Content, Generation
-from clipshelf.journal import Known
-from clipshelf.keys import KeyIndex, id_keys
-from clipshelf.products import Batch, Skipped, read_products
-from clipshelf.publish import current, publish
-from clipshelf.sources import Fields, some
 from clipshelf.types import FloatArray, PathLike, Product, Rows
-from clipshelf.verify import find_problems
 
 _FIELDS, _NOTHING = Fields(), Memory()
 
@@ -115,7 +115,7 @@ class Catalogue:
         return rows
 
     def mask(self, where: Where) -> Mask:
-        """(N,) bool, true for the products that fulfil `where`, as `clipshelf.filters` explains; raises InputError."""
+        """(N,) bool, true for the products that fulfil `where`, as the module `filters` explains; raises InputError."""
         return Filter(self._content.kinds, self._content.column, len(self)).mask(where)
 
     @classmethod
@@ -225,7 +225,7 @@ class Catalogue:
     def load(cls, path: PathLike, *, verify: bool = False) -> Catalogue:
         """Open a saved catalogue; its matrix and records stay on disk, memory-mapped, and nothing is read through.
 
-        Large files are compared with their checksums on first use, as `clipshelf.generation` explains, or at once
+        Large files are compared with their checksums on first use, as the module `generation` explains, or at once
         with `verify`. Raises CatalogueError naming the file, what was expected and what was found.
         """
         folder = Path(path)

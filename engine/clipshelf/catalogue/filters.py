@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.columns import Column
+from clipshelf.catalogue.columns import Column
 from clipshelf.errors import InputError
 
 Mask: TypeAlias = npt.NDArray[np.bool_]

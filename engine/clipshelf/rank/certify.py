@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.estimate import LANES, DoubleArray
+from clipshelf.rank.estimate import LANES, DoubleArray
 from clipshelf.types import FloatArray, Rows
 
 _Number = TypeVar("_Number", np.float64, np.int64)

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from clipshelf.catalogue import Catalogue
-from clipshelf.embedding import Memory, Progress
+from clipshelf.catalogue.embedding import Memory, Progress
+from clipshelf.catalogue.journal import Journal
+from clipshelf.catalogue.manifest import read_manifest
+from clipshelf.catalogue.products import read_products
+from clipshelf.catalogue.publish import current
+from clipshelf.catalogue.sources import Fields
 from clipshelf.engine import Engine
 from clipshelf.files import locked
-from clipshelf.journal import Journal
-from clipshelf.manifest import read_manifest
-from clipshelf.products import read_products
-from clipshelf.publish import current
-from clipshelf.sources import Fields
 from clipshelf.types import PathLike, Product
 
 

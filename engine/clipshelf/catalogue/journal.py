@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.keys import SIZE, KeyIndex, Keys
+from clipshelf.catalogue.keys import SIZE, KeyIndex, Keys
 from clipshelf.types import FloatArray
 
 _NAME = re.compile(r"journal\.[0-9a-f]+")
