@@ -11,7 +11,7 @@ from typing import Any
 
 from clipshelf.catalogue import Catalogue
 from clipshelf.engine import Engine
-from clipshelf.errors import FingerprintMismatch, InputError
+from clipshelf.errors import InputError
 from clipshelf.query import Weights, fuse
 from clipshelf.rank import Ranker
 from clipshelf.types import ImageSource, Pixels, Product
@@ -61,11 +61,7 @@ class Recommender:
     """Answers queries from one catalogue with the engine that embedded it."""
 
     def __init__(self, engine: Engine, catalogue: Catalogue, *, weights: Weights | None = None) -> None:
-        if engine.fingerprint != catalogue.fingerprint:
-            raise FingerprintMismatch(
-                f"expected the model that embedded the catalogue, fingerprint {catalogue.fingerprint}, "
-                f"found one with {engine.fingerprint}; index the products again with this model"
-            )
+        catalogue.require(engine)
         self.engine = engine
         self.catalogue = catalogue
         self.weights = weights or Weights()
@@ -90,10 +86,10 @@ class Recommender:
         stages = zip(("embed_text", "embed_image", "rank"), clock, clock[1:], strict=False)
         took_ms = {name: round(1e3 * (end - start), 3) for name, start, end in stages}
         took_ms["total"] = round(1e3 * (clock[-1] - clock[0]), 3)
-        ids, products = self.catalogue.ids, self.catalogue.products
+        products = [self.catalogue.products[row] for row in rows[0].tolist()]
         items = tuple(
-            Recommendation(ids[row], float(score), products[row])
-            for score, row in zip(scores[0], rows[0].tolist(), strict=True)
+            Recommendation(product["id"], float(score), product)
+            for score, product in zip(scores[0], products, strict=True)
         )
         return Recommendations(items, took_ms)
 
