@@ -118,6 +118,14 @@ class Catalogue:
         """(N,) bool, true for the products that fulfil `where`, as the module `filters` explains; raises InputError."""
         return Filter(self._content.kinds, self._content.column, len(self)).mask(where)
 
+    def require(self, engine: Engine) -> None:
+        """Raise FingerprintMismatch unless `engine` has the model that embedded this catalogue."""
+        if engine.fingerprint != self.fingerprint:
+            raise FingerprintMismatch(
+                f"expected the model that embedded the catalogue, fingerprint {self.fingerprint}, "
+                f"found one with {engine.fingerprint}; index the products again with this model"
+            )
+
     @classmethod
     def build(
         cls,
@@ -240,11 +248,7 @@ class Catalogue:
         return KeyIndex(self._content.keys[:, 0])
 
     def _read(self, engine: Engine, products: PathLike | Iterable[Product], fields: Fields, on_error: str) -> Batch:
-        if engine.fingerprint != self.fingerprint:
-            raise FingerprintMismatch(
-                f"expected the model that embedded the catalogue, fingerprint {self.fingerprint}, "
-                f"found one with {engine.fingerprint}; index the products again with this model"
-            )
+        self.require(engine)
         return read_products(products, fields=fields, on_error=on_error, numbered=False)
 
     def _changed(self, content: Content, skipped: tuple[Skipped, ...]) -> Catalogue:
