@@ -179,18 +179,19 @@ class Artifact:
     def file(self, name: str) -> Path:
         """Path of the file `name`, after its SHA-256, and that of its external weights, was compared."""
         for part in (name, f"{name}.data"):
-            record = self.manifest.files.get(part)
-            if record is None:
-                continue
-            found = FileRecord.of(self.path / part)
-            if found != record:
-                raise ArtifactError(f"{self.path / part}: expected sha256 {record.sha256}, found {found.sha256}")
+            if part in self.manifest.files:
+                self._compare(part)
         return self.path / name
 
     def verify(self) -> None:
         """Compare the SHA-256 of every file with the manifest."""
         for name in self.manifest.files:
-            self.file(name)
+            self._compare(name)
+
+    def _compare(self, name: str) -> None:
+        record, found = self.manifest.files[name], FileRecord.of(self.path / name)
+        if found != record:
+            raise ArtifactError(f"{self.path / name}: expected sha256 {record.sha256}, found {found.sha256}")
 
 
 def _expect(holds: bool, where: str, expected: object, found: object) -> None:

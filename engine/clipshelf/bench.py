@@ -22,7 +22,6 @@ from clipshelf.image import ImageReader, read_rgb
 from clipshelf.query import Weights, fuse
 from clipshelf.rank import Ranker
 from clipshelf.session import available_cpus
-from clipshelf.towers import Towers
 from clipshelf.types import FloatArray
 
 SENTENCE = "I love running shoes, especially those with great support and comfort."
@@ -88,10 +87,10 @@ def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> Repor
 def _stages(engine: Engine, ranker: Ranker) -> dict[str, Callable[[], object]]:
     """Each stage as a call on what the stage before it gave."""
     manifest = engine.artifact.manifest
-    towers = Towers(engine.artifact, provider=engine.provider, precision=engine.precision, threads=engine.threads)
+    towers = engine.towers
     tokenizer, vision, text = towers.tokenizer(), towers.session("vision"), towers.session("text")
     reader, photo = ImageReader(manifest.image), _photo()
-    decoded = read_rgb(photo, reader._needed)  # JPEG decodes smaller when a smaller picture will do
+    decoded = read_rgb(photo, reader.needed)  # JPEG decodes smaller when a smaller picture will do
     pixels = reader.read(decoded)[None]
     ids = tokenizer.encode([SENTENCE])[0][None]
     feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if manifest.text.attention_mask else {})
@@ -103,7 +102,7 @@ def _stages(engine: Engine, ranker: Ranker) -> dict[str, Callable[[], object]]:
         return ranker.top_k(fuse(sentence, image, Weights()), _K)
 
     return {
-        "decode": lambda: read_rgb(photo, reader._needed),
+        "decode": lambda: read_rgb(photo, reader.needed),
         "preprocess": lambda: reader.read(decoded),
         "vision": lambda: vision.run({"pixels": pixels}),
         "tokenise": lambda: tokenizer.encode([SENTENCE]),

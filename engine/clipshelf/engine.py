@@ -41,8 +41,8 @@ class Failure:
 class Engine:
     """Embeds texts and images with one artifact.
 
-    Towers are opened on first use. Any number of threads may share an engine, and so may a forked child, which opens
-    its own sessions.
+    `towers` holds its sessions and tokenizer, opened on first use. Any number of threads may share an engine, and so
+    may a forked child, which opens its own sessions.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Engine:
         self.precision = resolve_precision(artifact.manifest.precisions, self.provider)
         self.threads = threads or available_cpus()
         self._reader = ImageReader(artifact.manifest.image, decode)
-        self._towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
+        self.towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
 
     @classmethod
     def load(
@@ -159,7 +159,7 @@ class Engine:
                     squares.append((i, result))
             if squares:
                 pixels = np.stack([square for _, square in squares])
-                embeds[[i for i, _ in squares]] = self._towers.session("vision").run({"pixels": pixels})
+                embeds[[i for i, _ in squares]] = self.towers.session("vision").run({"pixels": pixels})
             parts.append(embeds)
             done += len(batch)
             if progress is not None:
@@ -174,8 +174,8 @@ class Engine:
 
     def _embed_sentences(self, sentences: Sequence[str]) -> FloatArray:
         """(n, D) unit rows: parts of one length share a batch; the parts of a long text are pooled."""
-        session, masked = self._towers.session("text"), self.artifact.manifest.text.attention_mask
-        parts_of = self._towers.tokenizer().encode_parts(sentences)
+        session, masked = self.towers.session("text"), self.artifact.manifest.text.attention_mask
+        parts_of = self.towers.tokenizer().encode_parts(sentences)
         parts = [ids for own in parts_of for ids in own]
         lengths = np.array([len(ids) for ids in parts])
         embeds: FloatArray = np.empty((len(parts), self.dim), np.float32)

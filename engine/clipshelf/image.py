@@ -101,7 +101,7 @@ class ImageReader:
 
     def read(self, source: ImageSource) -> Pixels:
         """Read one picture to (S, S, 3) uint8 RGB; raises ImageError."""
-        image = read_rgb(source, self._needed if self.decode == "fast" else None)
+        image = read_rgb(source, self.needed if self.decode == "fast" else None)
         size, (width, height) = self.spec.size, self._scaled(*image.size)
         if self.spec.resize == "shortest" and width * height > _LARGEST:
             return np.asarray(self._resize_middle(image, width, height))
@@ -127,7 +127,8 @@ class ImageReader:
             return spec.resize_to, int(spec.resize_to * height / width)
         return int(spec.resize_to * width / height), spec.resize_to
 
-    def _needed(self, width: int, height: int) -> Size:
+    def needed(self, width: int, height: int) -> Size:
+        """The size that `fast` decodes an upright picture of width x height to, at the least."""
         scaled = self._scaled(width, height)
         return int(_DETAIL * scaled[0]), int(_DETAIL * scaled[1])
 

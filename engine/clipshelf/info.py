@@ -28,7 +28,7 @@ def manifest(folder: Path) -> dict[str, Any]:
 def describe(folder: Path) -> str:
     """The same as text for people, one fact per line."""
     facts = manifest(folder)
-    kind = "catalogue" if _is_catalogue(folder) else "artifact"
+    kind = "catalogue" if "products" in facts else "artifact"
     size = sum(record["bytes"] for record in facts["files"].values())
     head = f"{folder}: {kind}, {len(facts['files'])} files, {size / 1e6:.1f} MB, as the manifest says"
     return "\n".join([head, *_lines(facts, "  ")])
