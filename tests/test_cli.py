@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+from clipshelf import Profile
 from clipshelf.cli import main
 from PIL import Image
 
@@ -30,7 +31,7 @@ def catalogue(shop: Path, tiny_artifact: Path, capsys: pytest.CaptureFixture[str
 def test_recommend_prints_a_table(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recommend", "--catalogue", str(catalogue), "--text", "green", "-k", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.match(r"\s+1\s+\d\.\d+\s+green\s+green <shoe>", lines[0]) and len(lines) == 3
+    assert re.match(r"\s+1\s+\d\.\d+\s+\d+%\s+green\s+green <shoe>", lines[0]) and len(lines) == 3
 
 
 def test_recommend_prints_one_json_object(catalogue: Path, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,6 +52,46 @@ def test_recommend_writes_a_page_that_stands_alone(catalogue: Path, shop: Path) 
     assert "&lt;b&gt;red&lt;/b&gt;" in text and "<b>red" not in text
     assert "red &lt;shoe&gt;" in text and "9.50" in text
     assert not re.search(r"https?://", text)
+
+
+def test_recommend_takes_every_signal_and_limit(
+    catalogue: Path, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile, page = shop.parent / "person.json", shop.parent / "page.html"
+    Profile(history=[("red", "bought", "2026-01-01")]).save(profile)
+    command = [
+        "recommend",
+        "--catalogue",
+        str(catalogue),
+        "--text",
+        "warm",
+        "--like",
+        "green",
+        "2",
+        "--profile",
+        str(profile),
+    ]
+    command += [
+        "--where",
+        "price<100",
+        "--where",
+        "price > 1",
+        "--weights",
+        "text=2,text_image=0",
+        "--diversity",
+        "0.2",
+    ]
+    assert main([*command, "--explain", "--json", "--html", str(page)]) == 0
+    found = json.loads(capsys.readouterr().out)["recommendations"]
+    assert [item["id"] for item in found if item["id"] == "green"] == []
+    parts = found[0]["contributions"]
+    assert {part["signal"] for part in parts} >= {"text", "liked", "bought"}
+    assert sum(part["value"] for part in parts) == pytest.approx(found[0]["score"], abs=1e-5)
+    text = page.read_text()
+    assert "where price&lt;100 and price &gt; 1" in text and "diversity 0.2" in text and "<b>liked</b> green" in text
+    assert text.count('<dl class="why">') == 2
+    assert main([*command, "--explain", "--exclude-bought", "--exclude", "blue"]) == 0
+    assert capsys.readouterr().out.strip().endswith("ms")
 
 
 @pytest.mark.parametrize("flag", [[], ["--json"]])
@@ -74,6 +115,9 @@ def test_info_tells_artifacts_and_catalogues(
         ["index", "x"],
         ["dance"],
         ["recommend", "--catalogue", "x", "--text", "y", "-k", "0"],
+        ["recommend", "--catalogue", "x", "--text", "y", "--weights", "text"],
+        ["recommend", "--catalogue", "x", "--like", "a", "1", "2"],
+        ["recommend", "--catalogue", "x", "--text", "y", "--diversity", "2"],
     ],
 )
 def test_misuse_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,25 +2,54 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tiny
-from clipshelf import Catalogue, Engine, Recommender, Weights
-from clipshelf.errors import FingerprintMismatch, ImageError, InputError
-from clipshelf.query import fuse
+from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendations, Recommender, Weights
+from clipshelf.errors import FingerprintMismatch, ImageError, InputError, UnknownIdError
+from shelves import KINDS, clustered, shelf
+
+DIM, COUNT = 16, 120
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+SIGNALS: dict[str, Any] = {
+    "text": ["red shoe", "warm watch"],
+    "image": tiny.picture("blue"),
+    "liked": ["3", ("9", 2.5)],
+    "disliked": [("4", 0.5)],
+    "history": [("5", "viewed", NOW), ("5", "viewed", NOW - 30 * DAY), ("7", "rated", NOW - 60 * DAY, 1)],
+    "now": NOW,
+}
+WEIGHTS = {"liked": 0.7, "text": 2.0, "text_text": 1.5, "image_text": 0.1}
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return Engine.load(tiny.write_artifact(tmp_path_factory.mktemp("wide"), dim=DIM))
 
 
 @pytest.fixture
-def catalogue(engine: Engine) -> Catalogue:
+def many(wide: Engine) -> Recommender:
+    return Recommender(wide, shelf(wide, clustered(COUNT, DIM)))
+
+
+@pytest.fixture
+def colours(engine: Engine) -> Catalogue:
     return Catalogue.build(
-        engine, [{"id": colour, "text": colour, "image": tiny.picture(colour)} for colour in tiny.COLOURS]
+        engine,
+        [
+            {"id": colour, "text": colour, "image": tiny.picture(colour), "price": 10 * i}
+            for i, colour in enumerate(tiny.COLOURS)
+        ],
     )
 
 
 @pytest.mark.parametrize("colour", tiny.COLOURS)
-def test_text_image_or_both_find_the_product(engine: Engine, catalogue: Catalogue, colour: str) -> None:
-    recommender = Recommender(engine, catalogue)
+def test_text_image_or_both_find_the_product(engine: Engine, colours: Catalogue, colour: str) -> None:
+    recommender = Recommender(engine, colours)
     picture = tiny.picture(colour)
     for answer in (
         recommender.recommend(text=colour, k=2),
@@ -32,50 +61,306 @@ def test_text_image_or_both_find_the_product(engine: Engine, catalogue: Catalogu
         assert set(answer.took_ms) == {"embed_text", "embed_image", "rank", "total"}
 
 
-def test_the_score_is_the_weighted_mean_of_four_cosines(engine: Engine, catalogue: Catalogue) -> None:
-    weights = Weights(text_text=1, text_image=2, image_text=3, image_image=4)
-    answer = Recommender(engine, catalogue, weights=weights).recommend("red shoe", tiny.picture("blue"), k=3)
-    text, image = engine.embed_texts(["red shoe"])[0], engine.embed_images([tiny.picture("blue")])[0]
+@pytest.mark.parametrize("corrected", [True, False])
+@pytest.mark.parametrize("one_sided", [True, False])
+def test_the_score_is_the_weighted_mean_of_cosines_computed_apart(
+    wide: Engine, corrected: bool, one_sided: bool
+) -> None:
+    matrix = clustered(COUNT, DIM)
+    if one_sided:
+        matrix[::3, :DIM] = 0
+        matrix[1::6, DIM:] = 0
+    catalogue = shelf(wide, matrix)
+    recommender = Recommender(wide, catalogue, gap_correction=corrected)
+    answer = recommender.recommend(**SIGNALS, k=COUNT, weights=WEIGHTS)
+    expected = _scores_apart(wide, catalogue, corrected)
+    named = {"3", "9", "4"}
+    assert {item.id for item in answer} == {str(row) for row in range(COUNT)} - named
+    np.testing.assert_allclose([item.score for item in answer], [expected[int(item.id)] for item in answer], atol=1e-5)
+    assert [item.score for item in answer] == sorted((item.score for item in answer), reverse=True)
+
+
+def _scores_apart(engine: Engine, catalogue: Catalogue, corrected: bool) -> npt.NDArray[np.float64]:
+    """The documented formula, term by term."""
+    weights = {"image": 1.0, "disliked": 0.25, "history": 0.5, "text_image": 0.5, "image_image": 1.0, **WEIGHTS}
+    product = [np.stack([row[:DIM], row[DIM:]]).astype(np.float64) for row in catalogue.embeddings]
+    text, image = np.zeros((2, 2, DIM)), np.zeros((2, DIM))
+    text[:, 1] = engine.embed_texts(SIGNALS["text"])
+    image[0] = engine.embed_images([SIGNALS["image"]])[0]
+    # 5 was viewed now and a half-life ago, 7 was given one star two half-lives ago.
+    viewed, rated = 0.2 * 1.5, -1 * 0.25
+    signals = [
+        (weights["text"] / 2, text[0]),
+        (weights["text"] / 2, text[1]),
+        (weights["image"], image),
+        (weights["liked"] * 2 * 1 / (1 + 3.5), product[3]),
+        (weights["liked"] * 2 * 2.5 / (1 + 3.5), product[9]),
+        (-weights["disliked"] * 2 * 0.5 / 1.5, product[4]),
+        (weights["history"] * 2 * viewed / (1 + viewed + 0.25), product[5]),
+        (weights["history"] * 2 * rated / (1 + viewed + 0.25), product[7]),
+    ]
+    means, spreads = np.zeros((2, DIM)), np.ones((2, 2))
+    if corrected:
+        means, spreads = catalogue.statistics.means, catalogue.statistics.spreads
+    names = ["image", "text"]
+    above, below = np.zeros((len(product), 2)), np.zeros((len(product), 2))
+    for p, sides in enumerate(product):
+        for weight, signal in signals:
+            for a in range(2):
+                for b in range(2):
+                    if signal[a].any() and sides[b].any():
+                        own = weights[f"{names[a]}_{names[b]}"] * weight
+                        above[p, b] += own * ((signal[a] - means[a]) @ (sides[b] - means[b])) / spreads[a, b]
+                        below[p, b] += abs(own)
+    scores = above.sum(axis=1) / below.sum(axis=1)
+    complete = below.all(axis=1)
+    if corrected:
+        for b in range(2):
+            alone = (below[:, b] > 0) & ~complete
+            scores[alone] = above[alone, b] * scores[complete].std() / above[below[:, b] > 0, b].std()
+    return np.asarray(scores)
+
+
+@pytest.mark.parametrize("diversity", [0.0, 0.4])
+def test_contributions_sum_to_the_score_and_name_their_signal(many: Recommender, diversity: float) -> None:
+    answer = many.recommend(**SIGNALS, diversity=diversity)
     for item in answer:
-        row = catalogue.ids.index(item.id)
-        to_text, to_image = catalogue.text_embeds[row], catalogue.image_embeds[row]
-        expected = (text @ to_text + 2 * text @ to_image + 3 * image @ to_text + 4 * image @ to_image) / 10
-        assert item.score == pytest.approx(float(expected), abs=1e-6)
+        assert sum(part.value for part in item.contributions) == pytest.approx(item.score, abs=1e-9)
+    signals = {(part.signal, part.id) for part in answer[1].contributions if part.signal != "diversity"}
+    liked = {("liked", "3"), ("liked", "9"), ("disliked", "4"), ("viewed", "5"), ("rated", "7")}
+    assert signals == {("text 1", None), ("text 2", None), ("image", None)} | liked
+    assert {part.side for part in answer[1].contributions} <= {"image", "text", None}
+    assert any(part.signal == "diversity" for item in answer for part in item.contributions) == bool(diversity)
 
 
-def test_one_side_alone_ignores_the_weights_of_the_other() -> None:
-    side = np.array([1, 0], np.float32)
-    np.testing.assert_allclose(fuse(side, None, Weights(text_text=3, text_image=1)), [[0.25, 0, 0.75, 0]])
-    np.testing.assert_allclose(fuse(None, side, Weights(image_text=1, image_image=1)), [[0.5, 0, 0.5, 0]])
-    with pytest.raises(InputError, match="weights: expected a positive sum"):
-        fuse(side, None, Weights(text_text=0, text_image=0))
+def test_the_order_of_signals_does_not_matter(many: Recommender) -> None:
+    def turned(value: Any) -> Any:
+        return value[::-1] if isinstance(value, list) else value
+
+    answer, other = many.recommend(**SIGNALS), many.recommend(**{name: turned(v) for name, v in SIGNALS.items()})
+    assert [item.id for item in answer] == [item.id for item in other]
+    np.testing.assert_allclose([item.score for item in answer], [item.score for item in other], rtol=1e-12)
 
 
-def test_misuse_is_named(engine: Engine, catalogue: Catalogue) -> None:
-    recommender = Recommender(engine, catalogue)
-    with pytest.raises(InputError, match="query: expected a text, an image or both, found neither"):
-        recommender.recommend()
-    with pytest.raises(InputError, match="text: expected words, found a blank string"):
-        recommender.recommend(text=" \n")
-    with pytest.raises(ImageError, match=r"nowhere\.jpg"):
-        recommender.recommend(image="nowhere.jpg")
-    with pytest.raises(InputError, match="k: expected 1 or more, found 0"):
-        recommender.recommend(text="red", k=0)
+def test_more_likes_of_a_kind_bring_more_of_that_kind(many: Recommender) -> None:
+    liked = ["0"]
+    shares = []
+    for others in ([], ["1"], ["1", "7"], ["1", "7", "13"]):
+        answer = many.recommend(liked=liked + others, k=20)
+        shares.append(sum(int(item.id) % KINDS == 1 for item in answer))
+    assert shares == sorted(shares) and shares[0] < shares[-1]
+    beside_a_text = [
+        many.recommend("warm", liked=[(id_, 1) for id_ in ids], k=COUNT) for ids in (["1"], ["1", "7", "13"])
+    ]
+    few, many_likes = (np.mean([item.score for item in a if int(item.id) % KINDS == 1]) for a in beside_a_text)
+    assert many_likes > few
 
 
-def test_k_past_the_catalogue_gives_all(engine: Engine, catalogue: Catalogue) -> None:
-    assert len(Recommender(engine, catalogue).recommend(text="red", k=99)) == 3
+def test_dislikes_push_away(many: Recommender) -> None:
+    before, after = many.recommend("warm", k=COUNT), many.recommend("warm", disliked=["1"], k=COUNT)
+    assert _mean_rank(after, 1) > _mean_rank(before, 1)
+    alone = many.recommend(disliked=["1"], k=10)
+    assert all(int(item.id) % KINDS != 1 for item in alone)
 
 
-def test_another_models_catalogue_is_refused(catalogue: Catalogue, tmp_path: Path) -> None:
+def test_weights_and_strengths_act_monotonically(many: Recommender) -> None:
+    ranks = [
+        _mean_rank(many.recommend("warm", liked=["2"], weights={"liked": w}, k=COUNT), 2) for w in (0.01, 0.1, 1, 10)
+    ]
+    assert ranks == sorted(ranks, reverse=True) and ranks[0] > ranks[-1]
+    ranks = [_mean_rank(many.recommend("warm", liked=[("2", strength)], k=COUNT), 2) for strength in (0.01, 0.3, 2, 50)]
+    assert ranks == sorted(ranks, reverse=True) and ranks[0] > ranks[-1]
+
+
+def _mean_rank(answer: Recommendations, kind: int) -> float:
+    return float(np.mean([rank for rank, item in enumerate(answer) if int(item.id) % KINDS == kind]))
+
+
+def test_old_interactions_fade_and_bought_products_can_be_left_out(many: Recommender) -> None:
+    history = [("0", "bought", NOW - 300 * DAY), ("1", "bought", "2027-01-15T08:00:00Z")]
+    answer = many.recommend(history=history, now=NOW, k=5)
+    assert {int(item.id) % KINDS for item in answer} == {1}
+    answer = many.recommend(history=history, now=NOW, k=COUNT, exclude_bought=True)
+    assert {"0", "1"}.isdisjoint(item.id for item in answer)
+    assert {"0", "1"} <= {item.id for item in many.recommend(history=history, now=NOW, k=COUNT)}
+    slow = Recommender(many.engine, many.catalogue, half_life=1e6).recommend(history=history, now=NOW, k=20)
+    assert {int(item.id) % KINDS for item in slow} > {1}
+
+
+def test_more_like_this_leaves_out_this(many: Recommender) -> None:
+    answer = many.recommend(liked=["8"], k=10)
+    assert "8" not in {item.id for item in answer}
+    assert all(int(item.id) % KINDS == 2 for item in answer)
+
+
+def test_a_profile_is_used_alone_or_with_a_query(many: Recommender) -> None:
+    taste = {name: SIGNALS[name] for name in ("liked", "disliked", "history")}
+    profile = Profile(**taste, texts=["warm watch"])
+    apart = many.recommend(text="warm watch", **taste, now=NOW)
+    assert [item.id for item in many.recommend(profile=profile, now=NOW)] == [item.id for item in apart]
+    both = many.recommend("red shoe", profile=profile, liked=["11"], now=NOW)
+    assert {part.signal for part in both[0].contributions} >= {"text 1", "text 2", "liked", "viewed"}
+    assert {part.id for part in both[0].contributions} >= {"3", "11"}
+
+
+def test_a_signal_without_weight_is_never_embedded(many: Recommender) -> None:
+    missing = "nowhere.jpg"
+    for weights in ({"image": 0}, {"image_text": 0, "image_image": 0}):
+        assert len(many.recommend("red", missing, weights=weights)) == 10
+    with pytest.raises(ImageError, match="nowhere"):
+        many.recommend("red", missing)
+
+
+def test_filters_and_exclusions(engine: Engine, colours: Catalogue) -> None:
+    recommender = Recommender(engine, colours)
+    assert [item.id for item in recommender.recommend("red", where={"price": {">": 5}})] != []
+    assert {item.id for item in recommender.recommend("red", where="price > 5")} == {"green", "blue"}
+    assert {item.id for item in recommender.recommend("red", exclude=["red"])} == {"green", "blue"}
+    assert len(recommender.recommend("red", where="price>5", exclude=["green", "blue"])) == 0
+
+
+def test_one_sided_products_take_part_as_often_as_others(wide: Engine) -> None:
+    count = 3000
+    matrix = clustered(count, DIM)
+    half = np.random.default_rng(1).permutation(count)[: count // 2]
+    matrix[half[::2], :DIM], matrix[half[1::2], DIM:] = 0, 0
+    recommender = Recommender(wide, shelf(wide, matrix))
+    found = [item.id for row in range(60) for item in recommender.recommend(liked=[str(row)], k=20)]
+    one_sided = {str(row) for row in half}
+    share = np.mean([id_ in one_sided for id_ in found])
+    assert 0.3 < share < 0.7, share
+
+
+def test_diversity_is_maximal_marginal_relevance(many: Recommender) -> None:
+    weights = Weights()
+    answer = many.recommend("warm", k=8, diversity=0.6)
+    fits = {item.id: item.score for item in many.recommend("warm", k=COUNT)}
+    like = {
+        id_: {item.id: item.score for item in many.recommend(liked=[id_], k=COUNT, weights=weights)} for id_ in fits
+    }
+    left, chosen = dict(fits), list[str]()
+    for item in answer:
+        marginal = {id_: fit - 0.6 * max([0.0, *(like[c][id_] for c in chosen)]) for id_, fit in left.items()}
+        best = max(marginal, key=lambda id_: marginal[id_])
+        assert item.id == best and item.score == pytest.approx(marginal[best], abs=1e-9)
+        chosen.append(best)
+        del left[best]
+    plain = [item.id for item in many.recommend("warm", k=8)]
+    assert len({int(id_) % KINDS for id_ in chosen}) > len({int(id_) % KINDS for id_ in plain})
+
+
+def test_relevance_tells_what_fits_from_what_is_merely_best(wide: Engine) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((1000, 2, DIM)).astype(np.float32)
+    noise /= np.linalg.norm(noise, axis=2, keepdims=True)
+    matrix = noise.reshape(1000, 2 * DIM)
+    recommender = Recommender(wide, shelf(wide, matrix))
+    best = [recommender.recommend(liked=[str(row)], k=1)[0].relevance for row in range(200)]
+    assert 0.25 < np.mean(best) < 0.75 and np.mean(np.array(best) > 0.95) < 0.15
+    matrix[1] = matrix[0]
+    fitting = Recommender(wide, shelf(wide, matrix)).recommend(liked=["0"], k=2)
+    assert fitting[0].id == "1" and fitting[0].relevance > 0.999 and fitting[1].relevance < 0.95
+    assert all(0 <= item.relevance <= 1 for item in recommender.recommend("red", k=1000))
+
+
+def test_many_queries_at_once_are_answered_as_one_by_one(many: Recommender) -> None:
+    queries: list[Query | Profile | dict[str, Any]] = [
+        Query(**SIGNALS, k=4),
+        {"text": "warm", "k": 3},
+        Profile(liked=["17"]),
+        Query(liked=["1"], k=7, exclude=[str(i) for i in range(2, COUNT, 2)], diversity=0.3),
+        {"image": tiny.picture("red"), "weights": {"image_text": 0}},
+    ]
+    answers = many.recommend_batch(queries, k=7)
+    alone = [many.recommend_batch([query], k=7)[0] for query in queries]
+    assert [len(answer) for answer in answers] == [4, 3, 7, 7, 7]
+    for answer, other in zip(answers, alone, strict=True):
+        assert [item.id for item in answer] == [item.id for item in other]
+        np.testing.assert_allclose([item.score for item in answer], [item.score for item in other], atol=1e-6)
+        np.testing.assert_allclose([i.relevance for i in answer], [i.relevance for i in other], atol=1e-4)
+    assert many.recommend_batch([]) == []
+
+
+def test_one_bad_query_does_not_lose_the_others(many: Recommender) -> None:
+    failures: list[Failure] = []
+    queries: list[dict[str, Any]] = [
+        {"text": "red"},
+        {"liked": ["nothing"]},
+        {"image": b"no picture"},
+        {"text": "blue"},
+    ]
+    answers = many.recommend_batch(queries, on_error="skip", failures=failures)
+    assert [len(answer) for answer in answers] == [10, 0, 0, 10]
+    assert [failure.index for failure in failures] == [1, 2] and "'nothing'" in failures[0].reason
+    with pytest.raises(UnknownIdError, match="nothing"):
+        many.recommend_batch(queries)
+
+
+def test_a_long_list_to_leave_out(wide: Engine) -> None:
+    count = 3000
+    recommender = Recommender(wide, shelf(wide, clustered(count, DIM)))
+    gone = [str(row) for row in range(count) if row % 7]
+    answers = recommender.recommend_batch([{"text": "warm", "exclude": gone, "k": 9}, {"text": "warm", "k": 9}])
+    assert all(int(item.id) % 7 == 0 for item in answers[0]) and len(answers[0]) == 9
+    assert len(answers[1]) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, InputError, "query: expected a text, an image, likes, dislikes or a history, found none"),
+        ({"text": " \n"}, InputError, "text: expected words, found a blank string"),
+        ({"text": 3}, InputError, "expected str, found int"),
+        ({"image": "nowhere.jpg"}, ImageError, r"nowhere\.jpg"),
+        ({"text": "red", "k": 0}, InputError, "k: expected 1 or more, found 0"),
+        ({"liked": ["no", "3"]}, UnknownIdError, "'no'"),
+        ({"disliked": [("no", 1)]}, UnknownIdError, "'no'"),
+        ({"history": [("no", "viewed", 0)]}, UnknownIdError, "'no'"),
+        ({"text": "red", "exclude": ["no"]}, UnknownIdError, "'no'"),
+        ({"text": "red", "exclude": "3"}, InputError, "exclude: expected a sequence of ids, found one str"),
+        ({"liked": "3"}, InputError, "liked: expected a sequence of ids"),
+        ({"liked": [("3", -1)]}, InputError, "liked: expected a strength above 0 for '3', found -1"),
+        ({"liked": [3]}, InputError, "liked: expected an id or"),
+        ({"history": [("3", "eaten", 0)]}, InputError, "history: expected a kind among viewed.*found 'eaten'"),
+        ({"history": [("3", "rated", 0, 6)]}, InputError, "expected 1 to 5 stars.*found 6"),
+        ({"history": [("3", "viewed", "yesterday")]}, InputError, "time: expected ISO 8601, found 'yesterday'"),
+        ({"text": "red", "weights": {"texts": 1}}, InputError, "weights: expected text, .* found 'texts'"),
+        ({"text": "red", "weights": {"text": -1}}, InputError, "weights: text: expected a number from 0 on, found -1"),
+        ({"text": "red", "weights": {"text": 0}}, InputError, "weights: expected one above 0 for the signals"),
+        ({"text": "red", "diversity": 1.5}, InputError, "diversity: expected a number from 0 to 1, found 1.5"),
+        ({"text": "red", "where": {"nothing": 1}}, InputError, "where: expected a column among"),
+    ],
+)
+def test_misuse_is_named(many: Recommender, arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        many.recommend(**arguments)
+
+
+def test_k_past_the_catalogue_gives_all(engine: Engine, colours: Catalogue) -> None:
+    assert len(Recommender(engine, colours).recommend(text="red", k=99)) == 3
+
+
+def test_another_models_catalogue_is_refused(colours: Catalogue, tmp_path: Path) -> None:
     other = Engine.load(tiny.write_artifact(tmp_path, seed=1))
-    with pytest.raises(FingerprintMismatch, match=f"{catalogue.fingerprint}.*{other.fingerprint}"):
-        Recommender(other, catalogue)
+    with pytest.raises(FingerprintMismatch, match=f"{colours.fingerprint}.*{other.fingerprint}"):
+        Recommender(other, colours)
 
 
-def test_the_json_object_is_stable(engine: Engine, catalogue: Catalogue) -> None:
-    answer = Recommender(engine, catalogue).recommend(text="red", k=1)
+def test_a_query_comes_from_json(many: Recommender) -> None:
+    data = {name: value for name, value in SIGNALS.items() if name != "image"} | {"profile": {"liked": ["30"]}, "k": 3}
+    answer = many.answer(Query.from_dict(json.loads(json.dumps(data))))
+    assert len(answer) == 3 and "30" in {part.id for part in answer[0].contributions}
+    with pytest.raises(InputError, match=r"query: expected an object with text, .*found \['like'\]"):
+        Query.from_dict({"like": ["3"]})
+    with pytest.raises(InputError, match="profile: expected an object"):
+        Query.from_dict({"profile": {"likes": ["3"]}})
+
+
+def test_the_json_object_is_stable(engine: Engine, colours: Catalogue) -> None:
+    answer = Recommender(engine, colours).recommend(text="red", k=1)
     found = json.loads(json.dumps(answer.to_dict()))
     assert list(found) == ["recommendations", "took_ms"]
-    assert list(found["recommendations"][0]) == ["id", "score", "product"]
-    assert found["recommendations"][0]["product"] == {"id": "red", "text": "red"}
+    assert list(found["recommendations"][0]) == ["id", "score", "relevance", "product"]
+    assert found["recommendations"][0]["product"] == {"id": "red", "text": "red", "price": 0}
+    explained = json.loads(json.dumps(answer.to_dict(explain=True)))["recommendations"][0]["contributions"]
+    assert [list(part) for part in explained] == [["signal", "id", "side", "value"]] * 2

@@ -11,16 +11,19 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from PIL import Image
 
+from clipshelf.catalogue import Catalogue
+from clipshelf.catalogue.draft import bare
 from clipshelf.engine import Engine
 from clipshelf.image import ImageReader, read_rgb
-from clipshelf.query import Weights, fuse
 from clipshelf.rank import Ranker
+from clipshelf.recommender import Recommender
 from clipshelf.session import available_cpus
 from clipshelf.types import FloatArray
 
@@ -66,8 +69,9 @@ class Report:
 
 def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> Report:
     """Time every stage `runs` times, after a few that do not count, ranking among `products` random ones."""
-    ranker = Ranker(_unit_rows(products, 2 * engine.dim), threads=engine.threads)
-    stages = tuple(_timed(name, call, runs) for name, call in _stages(engine, ranker).items())
+    sides = _unit_rows(2 * products, engine.dim).reshape(products, 2 * engine.dim)
+    catalogue = Catalogue(bare(sides), engine.fingerprint, Path())
+    stages = tuple(_timed(name, call, runs) for name, call in _stages(engine, catalogue).items())
     device = {
         "machine": f"{platform.machine()} {platform.system()}",
         "cpus": available_cpus(),
@@ -84,7 +88,7 @@ def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> Repor
     return Report(device, stages)
 
 
-def _stages(engine: Engine, ranker: Ranker) -> dict[str, Callable[[], object]]:
+def _stages(engine: Engine, catalogue: Catalogue) -> dict[str, Callable[[], object]]:
     """Each stage as a call on what the stage before it gave."""
     manifest = engine.artifact.manifest
     towers = engine.towers
@@ -94,12 +98,8 @@ def _stages(engine: Engine, ranker: Ranker) -> dict[str, Callable[[], object]]:
     pixels = reader.read(decoded)[None]
     ids = tokenizer.encode([SENTENCE])[0][None]
     feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if manifest.text.attention_mask else {})
-    words, picture = text.run(feeds)[0], vision.run({"pixels": pixels})[0]
-    query = fuse(words, picture, Weights())
-
-    def total() -> object:
-        sentence, image = engine.embed_texts([SENTENCE])[0], engine.embed_images([photo])[0]
-        return ranker.top_k(fuse(sentence, image, Weights()), _K)
+    ranker, query = Ranker(catalogue.embeddings, threads=engine.threads), catalogue.embeddings[:1]
+    recommender = Recommender(engine, catalogue)
 
     return {
         "decode": lambda: read_rgb(photo, reader.needed),
@@ -107,9 +107,8 @@ def _stages(engine: Engine, ranker: Ranker) -> dict[str, Callable[[], object]]:
         "vision": lambda: vision.run({"pixels": pixels}),
         "tokenise": lambda: tokenizer.encode([SENTENCE]),
         "text": lambda: text.run(feeds),
-        "fuse": lambda: fuse(words, picture, Weights()),
         "rank": lambda: ranker.top_k(query, _K),
-        "total": total,
+        "total": lambda: recommender.recommend(SENTENCE, photo, k=_K),
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipshelf import asking
 from clipshelf.errors import ClipshelfError
 
 if TYPE_CHECKING:
@@ -69,15 +70,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     verify.add_argument("dir", metavar="DIR", help="folder that `clipshelf index` wrote")
     verify.set_defaults(run=_verify)
 
-    recommend = commands.add_parser("recommend", help="products that fit a text, a picture or both")
-    recommend.add_argument("--catalogue", metavar="DIR", required=True, help="folder that `clipshelf index` wrote")
-    recommend.add_argument("--text", metavar="T", help="a review or a wish, in words")
-    recommend.add_argument("--image", metavar="F", help="a picture file")
-    recommend.add_argument("-k", metavar="N", type=_positive, default=10, help="how many (default: %(default)s)")
-    recommend.add_argument("--json", action="store_true", help="print one JSON object")
-    recommend.add_argument("--html", metavar="FILE", help="write a page with the pictures too")
+    recommend = commands.add_parser("recommend", help="products that fit words, pictures and what a person liked")
+    asking.add_arguments(recommend)
     _add_artifact(recommend)
-    recommend.set_defaults(run=_recommend, misuse=recommend.error)
+    recommend.set_defaults(run=asking.run, misuse=recommend.error)
 
     info = commands.add_parser("info", help="what an artifact or a catalogue holds")
     info.add_argument("dir", metavar="DIR", help="folder of an artifact or a catalogue")
@@ -186,27 +182,6 @@ def _told(folder: str, catalogue: Catalogue) -> int:
     for skipped in catalogue.skipped:
         print(f"clipshelf: left out product {skipped.id!r}: {' '.join(skipped.reason.split())}", file=sys.stderr)
     return 1 if catalogue.skipped else 0
-
-
-def _recommend(args: argparse.Namespace) -> int:
-    from clipshelf.catalogue import Catalogue
-    from clipshelf.engine import Engine
-    from clipshelf.recommender import Recommender
-    from clipshelf.report import Section, write_page
-
-    if args.text is None and args.image is None:
-        args.misuse("expected --text, --image or both")
-    catalogue = Catalogue.load(args.catalogue)
-    engine = Engine.load(args.artifact or catalogue.model, threads=args.threads)
-    answer = Recommender(engine, catalogue).recommend(text=args.text, image=args.image, k=args.k)
-    if args.html:
-        section = Section("What fits", answer, catalogue, text=args.text, image=args.image)
-        write_page(args.html, "Recommendations", f"from {args.catalogue}", [section])
-    if args.json:
-        print(json.dumps(answer.to_dict(), ensure_ascii=False))
-    else:
-        print(answer)
-    return 0
 
 
 def _bench(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from clipshelf import embedded
 from clipshelf.catalogue import Catalogue
 from clipshelf.engine import Engine
 from clipshelf.progress import progress_bar
+from clipshelf.query import Query
 from clipshelf.recommender import Recommender
 from clipshelf.report import Section, write_page
 
@@ -30,10 +31,10 @@ def run(page: Path, k: int = 6) -> None:
     sections = []
     for catalogue, (kind, text, photo) in ((four, _QUERIES[0]), *((whole, query) for query in _QUERIES)):
         title = f"{kind}, among {len(catalogue)} products"
-        image = None if photo is None else photos / photo
-        answer = Recommender(engine, catalogue).recommend(text=text, image=image, k=min(k, len(catalogue)))
+        query = Query(text=text, image=None if photo is None else photos / photo, k=min(k, len(catalogue)))
+        answer = Recommender(engine, catalogue).answer(query)
         print(f"\n{title}\n{' + '.join(part for part in (text and repr(text), photo) if part)}\n{answer}")
-        sections.append(Section(title, answer, catalogue, text=text, image=image))
+        sections.append(Section(title, query, answer, catalogue))
     write_page(page, "What fits, from pictures and words", "clipshelf on its embedded model", sections)
     print(f"\nwrote {page.resolve()}")
 

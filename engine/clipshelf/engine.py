@@ -20,6 +20,7 @@ from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels
 
 OnError = Literal["raise", "skip"]
 Progress = Callable[[int], object]
+Report = Callable[[int, str, InputError], None]
 
 # Larger batches bring no more rate on a CPU, and these keep a batch of activations in its cache.
 _IMAGE_BATCH = 8
@@ -113,7 +114,7 @@ class Engine:
         is embedded in parts. An item that is no Unicode text raises InputError, or with `on_error="skip"` gets a row
         of zeros and is added to `failures`. `progress(done)` is called with the number of items done.
         """
-        report = _report("texts", texts, on_error, failures)
+        report = reporter("texts", texts, on_error, failures)
         parts = [np.empty((0, self.dim), np.float32)]
         done = 0
         for batch in batches(texts, _TEXTS_AT_A_TIME):
@@ -145,7 +146,7 @@ class Engine:
         read raises ImageError, or with `on_error="skip"` gets a row of zeros and is added to `failures`.
         `progress(done)` is called with the number of pictures done.
         """
-        report = _report("images", images, on_error, failures)
+        report = reporter("images", images, on_error, failures)
         parts = [np.empty((0, self.dim), np.float32)]
         done = 0
         decoded = map_ahead(self._try_read, images, threads=available_cpus(), depth=_PICTURES_AHEAD)
@@ -212,9 +213,7 @@ def _pool(embeds: FloatArray, lengths: npt.NDArray[np.int64], counts: Sequence[i
     return pooled
 
 
-def _report(
-    name: str, items: object, on_error: str, failures: list[Failure] | None
-) -> Callable[[int, str, InputError], None]:
+def reporter(name: str, items: object, on_error: str, failures: list[Failure] | None) -> Report:
     """What to do with an item that cannot be used: raise its error, or keep it in `failures`."""
     if isinstance(items, (str, bytes)):
         raise InputError(f"{name}: expected a sequence, found one {type(items).__name__}")

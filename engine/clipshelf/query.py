@@ -1,53 +1,142 @@
-"""A review text and a photo become one query row over the joined matrix (N, 2D) of image rows | text rows.
-
-A product's score is a weighted mean of up to four cosines:
-
-    text · product text      text · product image      image · product text      image · product image
-
-All four are linear in the product's rows, so their weights fold into the query and one matmul does the rest.
-"""
+"""What is asked: signals, how much each counts, and what may be answered."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from clipshelf.catalogue.filters import Where
+from clipshelf.catalogue.statistics import DoubleArray
 from clipshelf.errors import InputError
-from clipshelf.types import FloatArray
+from clipshelf.profile import Likes, Profile, Time, seconds
+from clipshelf.types import ImageSource
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weight of each cosine, named query side then product side. Only those of the sides that a query has count.
+    """Weight of each kind of signal, and of each of the four cosines, named query side then product side.
 
-    By default a side counts half across the gap between words and pictures.
+    A cosine counts by the product of the two. By default a side counts half across the gap between words and
+    pictures; a liked product, which has both sides, counts half for each, so that it weighs as much as a text.
+    Raises InputError on a weight that is negative or not finite.
     """
 
+    text: float = 1.0
+    image: float = 1.0
+    liked: float = 0.5
+    disliked: float = 0.25
+    history: float = 0.5
     text_text: float = 1.0
     text_image: float = 0.5
     image_text: float = 0.5
     image_image: float = 1.0
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise InputError(f"weights: {field.name}: expected a number from 0 on, found {value!r}")
 
-def fuse(text: FloatArray | None, image: FloatArray | None, weights: Weights) -> FloatArray:
-    """Fold embeddings (D,) of a text, an image or both into one query row (1, 2D) float32.
+    @classmethod
+    def of(cls, changes: Weights | Mapping[str, float] | None, default: Weights) -> Weights:
+        """`default` with some weights changed by name; raises InputError naming one that there isn't."""
+        if changes is None or isinstance(changes, cls):
+            return changes or default
+        names = [field.name for field in fields(cls)]
+        if not isinstance(changes, Mapping):
+            raise InputError(f"weights: expected a dict of {', '.join(names)}, found {type(changes).__name__}")
+        unknown = set(changes) - set(names)
+        if unknown:
+            raise InputError(f"weights: expected {', '.join(names)}, found {', '.join(map(repr, sorted(unknown)))}")
+        return replace(default, **changes)
 
-    Raises InputError when there is neither, or when the weights of what there is sum to nothing.
-    """
-    sides = [
-        (embed, to_image, to_text)
-        for embed, to_image, to_text in (
-            (text, weights.text_image, weights.text_text),
-            (image, weights.image_image, weights.image_text),
-        )
-        if embed is not None
-    ]
-    if not sides:
-        raise InputError("query: expected a text, an image or both, found neither")
-    total = sum(to_image + to_text for _, to_image, to_text in sides)
-    if total <= 0:
-        raise InputError(f"weights: expected a positive sum for the sides of this query, found {total}")
-    image_side = sum(to_image * embed for embed, to_image, _ in sides)
-    text_side = sum(to_text * embed for embed, _, to_text in sides)
-    return (np.concatenate((image_side, text_side))[None] / total).astype(np.float32)
+    @cached_property
+    def cosines(self) -> DoubleArray:
+        """(2, 2): query side by product side, each image then text."""
+        return np.array([[self.image_image, self.image_text], [self.text_image, self.text_text]], np.float64)
+
+
+Texts: TypeAlias = str | Sequence[str]
+Images: TypeAlias = ImageSource | Sequence[ImageSource]
+
+
+@dataclass(frozen=True)
+class Query:
+    """The arguments of `Recommender.recommend`, which explains them, as one value."""
+
+    text: Texts | None = None
+    image: Images | None = None
+    liked: Likes = ()
+    disliked: Likes = ()
+    history: Iterable[Any] = ()
+    k: int = 10
+    where: Where | str | None = None
+    exclude: Collection[str] = ()
+    weights: Weights | Mapping[str, float] | None = None
+    diversity: float = 0.0
+    profile: Profile | None = None
+    exclude_bought: bool = False
+    now: Time | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.k, bool) or not isinstance(self.k, (int, np.integer)) or self.k < 1:
+            raise InputError(f"k: expected 1 or more, found {self.k!r}")
+        if not isinstance(self.diversity, (int, float)) or not 0 <= self.diversity <= 1:
+            raise InputError(f"diversity: expected a number from 0 to 1, found {self.diversity!r}")
+        if isinstance(self.exclude, (str, bytes)):
+            raise InputError(f"exclude: expected a sequence of ids, found one {type(self.exclude).__name__}")
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Query:
+        """From a JSON object with the arguments' names; `profile` is an object too. Raises InputError on others."""
+        names = [field.name for field in fields(cls)]
+        if not isinstance(data, Mapping) or set(data) - set(names):
+            found = sorted(set(data) - set(names)) if isinstance(data, Mapping) else type(data).__name__
+            raise InputError(f"query: expected an object with {', '.join(names)}, found {found}")
+        profile = data.get("profile")
+        return cls(**{**data, "profile": None if profile is None else Profile.from_dict(profile)})
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """All texts, those of the profile last; raises InputError on a blank one."""
+        texts = [*_several(self.text), *(self.profile.texts if self.profile else ())]
+        for text in texts:
+            if isinstance(text, str) and not text.strip():
+                raise InputError("text: expected words, found a blank string")
+        return texts
+
+    @cached_property
+    def images(self) -> list[ImageSource]:
+        """All pictures, those of the profile last."""
+        return [*_several(self.image), *(self.profile.images if self.profile else ())]
+
+    @cached_property
+    def taste(self) -> Profile:
+        """Likes, dislikes and history, those of the profile included."""
+        own = Profile(liked=self.liked, disliked=self.disliked, history=self.history)
+        return own if self.profile is None else self.profile.merge(own)
+
+    @cached_property
+    def left_out(self) -> set[str]:
+        """Products not to be answered: `exclude`, what is liked or disliked, and what was bought if so asked."""
+        taste = self.taste
+        bought = {event.id for event in taste.history if event.kind == "bought"} if self.exclude_bought else set()
+        return {*self.exclude, *taste.liked, *taste.disliked, *bought}
+
+    @cached_property
+    def seen_from(self) -> float:
+        """The time that history is seen from, in seconds since 1970."""
+        return time.time() if self.now is None else seconds(self.now)
+
+
+def _several(value: Any) -> list[Any]:
+    """A list of what may be nothing, one thing or several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]

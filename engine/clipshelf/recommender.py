@@ -1,104 +1,259 @@
-"""The straight line from a query to recommendations."""
+"""The straight line from queries to recommendations."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
+
+from clipshelf.answer import Contribution, Recommendation, Recommendations
 from clipshelf.catalogue import Catalogue
-from clipshelf.engine import Engine
+from clipshelf.catalogue.filters import Mask, Where
+from clipshelf.catalogue.statistics import SIDES, Statistics
+from clipshelf.engine import Engine, Failure, OnError, Report, reporter
 from clipshelf.errors import InputError
-from clipshelf.query import Weights, fuse
-from clipshelf.rank import Ranker
-from clipshelf.types import ImageSource, Pixels, Product
+from clipshelf.profile import Likes, Profile, Time
+from clipshelf.query import Images, Query, Texts, Weights
+from clipshelf.search import Found, Request, Searcher
+from clipshelf.signals import Signals, collect, contributions, fuse, product_signals
+from clipshelf.types import ImageSource, Pixels, Rows
+
+_DAY = 86_400.0
 
 
 @dataclass(frozen=True)
-class Recommendation:
-    """One product and its score: a weighted mean of cosines, higher is better."""
+class _Asked:
+    """A query that was checked: what is to be embedded, and the products that it names, by (kind, id)."""
 
-    id: str
-    score: float
-    product: Product
-
-
-@dataclass(frozen=True)
-class Recommendations:
-    """Products that fit a query, best first, and how long each stage took in milliseconds."""
-
-    items: tuple[Recommendation, ...]
-    took_ms: dict[str, float]
-
-    def __iter__(self) -> Iterator[Recommendation]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Recommendation:
-        return self.items[index]
-
-    def __str__(self) -> str:
-        """A table for people: rank, score, id and text."""
-        width = max((len(item.id) for item in self.items), default=0)
-        lines = [
-            f"{rank:3}  {item.score:6.3f}  {item.id:{width}}  {item.product.get('text', '')}".rstrip()
-            for rank, item in enumerate(self.items, 1)
-        ]
-        return "\n".join([*lines, f"     {self.took_ms['total']:.1f} ms"])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The object that `clipshelf recommend --json` prints."""
-        items = [{"id": item.id, "score": item.score, "product": item.product} for item in self.items]
-        return {"recommendations": items, "took_ms": self.took_ms}
+    query: Query
+    weights: Weights
+    texts: list[str]
+    images: list[ImageSource]
+    products: dict[tuple[str, str], float]
+    mask: Mask | None
+    left_out: Rows
 
 
 class Recommender:
-    """Answers queries from one catalogue with the engine that embedded it."""
+    """Answers queries from one catalogue with the engine that embedded it. Any number of threads may share it.
 
-    def __init__(self, engine: Engine, catalogue: Catalogue, *, weights: Weights | None = None) -> None:
+    `weights` are those of queries without their own; `half_life` is in days, after which an interaction counts half.
+    Without `gap_correction` scores are weighted means of plain cosines.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        catalogue: Catalogue,
+        *,
+        weights: Weights | Mapping[str, float] | None = None,
+        half_life: float = 30.0,
+        gap_correction: bool = True,
+    ) -> None:
         catalogue.require(engine)
+        if not half_life > 0:
+            raise InputError(f"half_life: expected days above 0, found {half_life!r}")
         self.engine = engine
         self.catalogue = catalogue
-        self.weights = weights or Weights()
-        self._ranker = Ranker(catalogue.embeddings)
+        self.weights = Weights.of(weights, Weights())
+        self.half_life = half_life
+        self._statistics = catalogue.statistics if gap_correction else Statistics.none(catalogue.dim)
+        self._searcher = Searcher(catalogue, self._statistics)
 
-    def recommend(self, text: str | None = None, image: ImageSource | None = None, k: int = 10) -> Recommendations:
-        """The k products that fit a text, an image or both.
+    def recommend(  # noqa: PLR0917
+        self,
+        text: Texts | None = None,
+        image: Images | None = None,
+        liked: Likes = (),
+        disliked: Likes = (),
+        history: Iterable[Any] = (),
+        k: int = 10,
+        where: Where | str | None = None,
+        exclude: Collection[str] = (),
+        weights: Weights | Mapping[str, float] | None = None,
+        diversity: float = 0.0,
+        *,
+        profile: Profile | None = None,
+        exclude_bought: bool = False,
+        now: Time | None = None,
+    ) -> Recommendations:
+        """The k products that fit best, best first, of those that `where` lets through.
 
-        Raises InputError when there is neither, when `text` is blank or when `image` cannot be read.
+        `text` and `image` are one or a list of several. `liked` and `disliked` are product ids or (id, strength > 0);
+        they are never answered. `history` has (id, kind, time) or (id, "rated", time, stars), as `Interaction`
+        explains; `now` is the time it is seen from. `profile` adds its own signals to all of these. `where` is a filter
+        as `clipshelf.catalogue.filters` or, in words, `clipshelf.catalogue.where` explains; `exclude` has ids.
+        `weights` changes some weights by name; what has no weight is never embedded. `diversity`, 0 to 1, trades fit
+        for variety, as `clipshelf.diversity` explains. `clipshelf.signals` says what a score is.
+
+        Raises InputError on arguments that don't fit or without any signal, UnknownIdError naming ids that the
+        catalogue doesn't have, ImageError on a picture that cannot be read.
         """
-        if text is not None and not text.strip():
-            raise InputError("text: expected words, found a blank string")
+        return self.answer(
+            Query(
+                text=text,
+                image=image,
+                liked=liked,
+                disliked=disliked,
+                history=history,
+                k=k,
+                where=where,
+                exclude=exclude,
+                weights=weights,
+                diversity=diversity,
+                profile=profile,
+                exclude_bought=exclude_bought,
+                now=now,
+            )
+        )
+
+    def answer(self, query: Query) -> Recommendations:
+        """`recommend` with its arguments as one value."""
+        return self.recommend_batch([query])[0]
+
+    def recommend_batch(
+        self,
+        queries: Iterable[Query | Profile | Mapping[str, Any]],
+        k: int = 10,
+        *,
+        on_error: OnError = "raise",
+        failures: list[Failure] | None = None,
+    ) -> list[Recommendations]:
+        """Answer many queries at once: texts and pictures are embedded in batches, and ranking is one matrix product.
+
+        A query is a Query, a mapping of `recommend`'s arguments, or a Profile; k is for those that don't say it.
+        `took_ms` is that of the whole batch. A query that cannot be answered raises as in `recommend`, or with
+        `on_error="skip"` gets no products and is added to `failures`.
+        """
         clock = [time.perf_counter()]
-        with _decoding(self.engine, image if text is not None else None) as decoded:
-            text_embed = None if text is None else self.engine.embed_texts([text])[0]
-            clock.append(time.perf_counter())
-            picture = image if decoded is None else decoded.result()
-        image_embed = None if picture is None else self.engine.embed_images([picture])[0]
-        clock.append(time.perf_counter())
-        scores, rows = self._ranker.top_k(fuse(text_embed, image_embed, self.weights), k)
+        report = reporter("queries", queries, on_error, failures)
+        masks: dict[str, Mask] = {}
+        asked: dict[int, _Asked] = {}
+        count = 0
+        for count, query in enumerate(queries, 1):
+            checked = self._try_check(query, k, masks)
+            if isinstance(checked, InputError):
+                report(count - 1, "query", checked)
+            else:
+                asked[count - 1] = checked
+        signals = self._embed(asked, on_error, report, clock)
+        requests = [self._request(asked[i], own) for i, own in signals.items()]
+        found = self._searcher.search(requests)
         clock.append(time.perf_counter())
         stages = zip(("embed_text", "embed_image", "rank"), clock, clock[1:], strict=False)
         took_ms = {name: round(1e3 * (end - start), 3) for name, start, end in stages}
         took_ms["total"] = round(1e3 * (clock[-1] - clock[0]), 3)
-        products = [self.catalogue.products[row] for row in rows[0].tolist()]
-        items = tuple(
-            Recommendation(product["id"], float(score), product)
-            for score, product in zip(scores[0], products, strict=True)
+        answers = [Recommendations((), took_ms)] * count
+        for i, request, one in zip(signals, requests, found, strict=True):
+            answers[i] = self._answer(request, signals[i], one, took_ms)
+        return answers
+
+    def _try_check(
+        self, query: Query | Profile | Mapping[str, Any], k: int, masks: dict[str, Mask]
+    ) -> _Asked | InputError:
+        try:
+            return self._check(_as_query(query, k), masks)
+        except InputError as error:
+            return error
+
+    def _check(self, query: Query, masks: dict[str, Mask]) -> _Asked:
+        weights, taste = Weights.of(query.weights, self.weights), query.taste
+        if not (query.texts or query.images or taste.ids):
+            raise InputError("query: expected a text, an image, likes, dislikes or a history, found none of them")
+        self.catalogue.rows(taste.ids)  # even those without a weight must be known
+        by_image, by_text = weights.cosines.sum(axis=1)
+        texts = query.texts if weights.text and by_text else []
+        images = query.images if weights.image and by_image else []
+        products = product_signals(taste, weights, query.seen_from, self.half_life * _DAY)
+        key = repr(query.where)
+        if query.where is not None and key not in masks:
+            masks[key] = self.catalogue.mask(query.where)
+        left_out = self.catalogue.rows(query.left_out)
+        return _Asked(query, weights, texts, images, products, masks.get(key), left_out)
+
+    def _embed(
+        self, asked: Mapping[int, _Asked], on_error: OnError, report: Report, clock: list[float]
+    ) -> dict[int, Signals]:
+        """The signals of queries by number, without those of which something cannot be embedded."""
+        texts = [(i, text) for i, one in asked.items() for text in one.texts]
+        images = [(i, image) for i, one in asked.items() for image in one.images]
+        bad_texts, bad_images = list[Failure](), list[Failure]()
+        sources = [image for _, image in images]
+        with _decoding(self.engine, sources if texts else []) as decoded:
+            words = self.engine.embed_texts([text for _, text in texts], on_error=on_error, failures=bad_texts)
+            clock.append(time.perf_counter())
+            if decoded is not None and decoded.exception() is None:
+                sources = [decoded.result()]
+        pictures = self.engine.embed_images(sources, on_error=on_error, failures=bad_images)
+        clock.append(time.perf_counter())
+        broken = {}
+        for owners, bad in ((texts, bad_texts), (images, bad_images)):
+            for failure in bad:
+                broken[owners[failure.index][0]] = failure
+        for i, failure in broken.items():
+            report(i, failure.source, InputError(failure.reason))
+        text_owners, image_owners = (np.array([i for i, _ in owned]) for owned in (texts, images))
+        return {
+            i: collect(words[text_owners == i], pictures[image_owners == i], one.products, one.weights, self.catalogue)
+            for i, one in asked.items()
+            if i not in broken
+        }
+
+    def _request(self, asked: _Asked, signals: Signals) -> Request:
+        fused = fuse(signals, asked.weights, self.catalogue, self._statistics)
+        if not fused.mass.sum():
+            raise InputError("weights: expected one above 0 for the signals of this query, found none")
+        query = asked.query
+        return Request(fused, asked.weights, int(query.k), asked.mask, asked.left_out, float(query.diversity))
+
+    def _answer(self, request: Request, signals: Signals, found: Found, took_ms: dict[str, float]) -> Recommendations:
+        ids, products = self.catalogue.ids, self.catalogue.products
+        parts = zip(
+            found.rows.tolist(), found.gains.tolist(), found.fits.tolist(), found.penalties.tolist(), strict=True
         )
-        return Recommendations(items, took_ms)
+        items = [
+            Recommendation(
+                ids[row],
+                fit - penalty,
+                relevance,
+                partial(products.__getitem__, row),
+                partial(self._explain, request, signals, row, gain, penalty),
+            )
+            for (row, gain, fit, penalty), relevance in zip(parts, found.relevance, strict=True)
+        ]
+        return Recommendations(tuple(items), took_ms)
+
+    def _explain(
+        self, request: Request, signals: Signals, row: int, gain: float, penalty: float
+    ) -> tuple[Contribution, ...]:
+        rows = np.array([row])
+        centred = self._searcher.centred(rows)
+        parts = contributions(signals, request.weights, self.catalogue, self._statistics, centred)[0]
+        found = [
+            Contribution(kind, id_, SIDES[side], gain * float(parts[s, side]))
+            for s, (kind, id_) in enumerate(signals.names)
+            for side in np.flatnonzero(self.catalogue.present[row]).tolist()
+        ]
+        return (*found, Contribution("diversity", None, None, -penalty)) if penalty else tuple(found)
+
+
+def _as_query(query: Query | Profile | Mapping[str, Any], k: int) -> Query:
+    if isinstance(query, Query):
+        return query
+    return Query(profile=query, k=k) if isinstance(query, Profile) else Query(**{"k": k, **query})
 
 
 @contextmanager
-def _decoding(engine: Engine, image: ImageSource | None) -> Iterator[Future[Pixels] | None]:
-    """Decode a picture in another thread while the block runs."""
-    if image is None:
+def _decoding(engine: Engine, images: Sequence[ImageSource]) -> Iterator[Future[Pixels] | None]:
+    """Decode a picture in another thread while the block runs; the engine itself does so for several."""
+    if len(images) != 1:
         yield None
         return
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(engine.read_image, image)
+        yield pool.submit(engine.read_image, images[0])

@@ -4,74 +4,27 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
+from importlib import resources
 from pathlib import Path
+from string import Template
 
 from PIL import Image
 
+from clipshelf.answer import Recommendation, Recommendations
 from clipshelf.catalogue import Catalogue
 from clipshelf.errors import ImageError
 from clipshelf.files import durable
 from clipshelf.image import read_rgb
-from clipshelf.recommender import Recommendation, Recommendations
-from clipshelf.types import ImageSource, PathLike
+from clipshelf.query import Query
+from clipshelf.types import ImageSource, PathLike, Product
 
 _THUMBNAIL = (480, 480)
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ --ink: #1c2128; --soft: #66707c; --line: #e4e7eb; --paper: #f6f7f9; --card: #fff; --accent: #2f6fde; }}
-@media (prefers-color-scheme: dark) {{
-  :root {{ --ink: #e8eaed; --soft: #9aa4af; --line: #30363d; --paper: #14171b; --card: #1d2126; --accent: #7aa7f5; }}
-}}
-* {{ box-sizing: border-box; }}
-body {{ margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }}
-main {{ max-width: 1180px; margin: 0 auto; padding: 32px 20px 48px; }}
-h1 {{ font-size: 1.6rem; margin: 0 0 4px; letter-spacing: -.01em; }}
-h2 {{ font-size: 1.1rem; margin: 40px 0 12px; }}
-.soft {{ color: var(--soft); margin: 0; }}
-.query {{ display: flex; gap: 16px; align-items: center; margin: 0 0 16px; padding: 14px;
-  background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--accent); border-radius: 10px; }}
-.query img {{ width: 112px; height: 112px; object-fit: contain; background: #fff; border-radius: 6px; flex: none; }}
-.query blockquote {{ margin: 0; font-size: 1.1rem; overflow-wrap: anywhere; }}
-.shelf {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(166px, 1fr)); gap: 14px;
-  list-style: none; margin: 0; padding: 0; }}
-.product {{ display: flex; flex-direction: column; overflow: hidden;
-  background: var(--card); border: 1px solid var(--line); border-radius: 10px; }}
-.product img, .blank {{ width: 100%; aspect-ratio: 1; object-fit: contain; padding: 12px; background: #fff; }}
-.words {{ display: flex; flex-direction: column; flex: 1; gap: 6px; padding: 12px; border-top: 1px solid var(--line); }}
-.words p {{ margin: 0; overflow-wrap: anywhere; }}
-.words .facts {{ display: flex; justify-content: space-between; gap: 8px; margin-top: auto;
-  font-size: .85rem; color: var(--soft); }}
-.price {{ color: var(--ink); font-weight: 600; white-space: nowrap; }}
-.score {{ display: flex; align-items: center; gap: 8px; font-size: .8rem; color: var(--soft);
-  font-variant-numeric: tabular-nums; }}
-.bar {{ flex: 1; height: 5px; border-radius: 3px; background: var(--line); overflow: hidden; }}
-.bar i {{ display: block; height: 100%; background: var(--accent); }}
-@media (max-width: 480px) {{
-  main {{ padding: 20px 12px 32px; }}
-  .shelf {{ grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }}
-  .query img {{ width: 84px; height: 84px; }}
-}}
-</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p class="soft">{subtitle}</p>
-{sections}
-</main>
-</body>
-</html>
-"""
+_REASONS = 6  # contributions that a card shows: the largest
 
 
 @dataclass(frozen=True)
@@ -79,48 +32,95 @@ class Section:
     """One query with its answer, and the catalogue that gave it."""
 
     title: str
+    query: Query
     answer: Recommendations
     catalogue: Catalogue
-    text: str | None = None
-    image: ImageSource | None = None
 
 
 def write_page(path: PathLike, title: str, subtitle: str, sections: Iterable[Section]) -> None:
     """Write queries and their recommendations to one HTML file, whole or not at all. Raises OSError."""
-    page = _PAGE.format(
-        title=escape(title), subtitle=escape(subtitle), sections="\n".join(_section(section) for section in sections)
+    template = Template(resources.files("clipshelf").joinpath("page.html").read_text(encoding="utf-8"))
+    page = template.substitute(
+        title=escape(title), subtitle=escape(subtitle), sections="\n".join(map(_section, sections))
     )
     with durable(Path(path)) as file:
         file.write(page.encode())
 
 
 def _section(section: Section) -> str:
-    words = f"<blockquote>“{escape(section.text)}”</blockquote>" if section.text else ""
-    photo = _picture(section.image, "the photo of the query") if section.image is not None else ""
-    best = max((item.score for item in section.answer), default=0.0)
-    cards = "\n".join(_card(item, section.catalogue, best) for item in section.answer)
-    took = f"{section.answer.took_ms['total']:.1f} ms among {len(section.catalogue):,} products"
+    query, answer = section.query, section.answer
+    photos = "".join(_picture(image, "a photo of the query") for image in query.images)
+    words = "".join(f"<blockquote>“{escape(text)}”</blockquote>" for text in query.texts)
+    took = f"{answer.took_ms['total']:.1f} ms among {len(section.catalogue):,} products"
+    best = max((item.score for item in answer), default=0.0)
+    largest = max((abs(part.value) for item in answer for part in item.contributions), default=0.0)
+    cards = "\n".join(_card(item, section.catalogue, best, largest) for item in answer)
     return (
-        f'<section>\n<h2>{escape(section.title)}</h2>\n<div class="query">{photo}<div>{words}<p class="soft">{took}</p>'
-        f'</div></div>\n<ol class="shelf">\n{cards}\n</ol>\n</section>'
+        f'<section>\n<h2>{escape(section.title)}</h2>\n<div class="query">{photos}<div>{words}{_named(section)}'
+        f'{_filters(query)}<p class="soft">{took}</p></div></div>\n<ol class="shelf">\n{cards}\n</ol>\n</section>'
     )
 
 
-def _card(item: Recommendation, catalogue: Catalogue, best: float) -> str:
+def _named(section: Section) -> str:
+    """The products that the query names, with what they are to the person."""
+    taste = section.query.taste
+    roles = [("liked", id_) for id_ in taste.liked] + [("disliked", id_) for id_ in taste.disliked]
+    roles += dict.fromkeys((event.kind.replace("_", " "), event.id) for event in taste.history)
+    items = []
+    for role, id_ in roles:
+        product = section.catalogue.products[section.catalogue.row(id_)]
+        items.append(f"<li>{_shown(product, section.catalogue)}<span><b>{role}</b> {escape(id_)}</span></li>")
+    return f'<ul class="named">{"".join(items)}</ul>' if items else ""
+
+
+def _filters(query: Query) -> str:
+    """What limits or steers the answer, but for the signals."""
+    where = query.where if isinstance(query.where, str) else json.dumps(query.where, ensure_ascii=False, default=str)
+    weights = query.weights if isinstance(query.weights, Mapping) else {}
+    used = [f"where {where}"] if query.where is not None else []
+    used += [f"without {id_}" for id_ in sorted(query.exclude)]
+    used += ["without what was bought"] if query.exclude_bought else []
+    used += [f"diversity {query.diversity:g}"] if query.diversity else []
+    used += [f"weight of {name} {value:g}" for name, value in weights.items()]
+    return f'<p class="filters">{"".join(f"<code>{escape(one)}</code>" for one in used)}</p>' if used else ""
+
+
+def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: float) -> str:
     product = item.product
-    path = catalogue.picture(product)
     text = str(product.get("text", item.id))
-    picture = _picture(path, text) if path is not None else '<div class="blank"></div>'
-    share = 100 * max(0.0, item.score) / best if best > 0 else 0
     price = product.get("price")
     cost = f"{price:,.2f}" if isinstance(price, (int, float)) else str(price or "")
+    score = f"{item.score:.2f} · fits {item.relevance:.0%}"
     return (
-        f'<li class="product">{picture}<div class="words"><p>{escape(text)}</p>'
+        f'<li class="product">{_shown(product, catalogue)}<div class="words"><p>{escape(text)}</p>'
         f'<p class="facts"><span>{escape(str(product.get("category", "")))}</span>'
         f'<span class="price">{escape(cost)}</span></p>'
-        f'<div class="score"><span class="bar"><i style="width:{share:.0f}%"></i></span>{item.score:.3f}</div>'
-        "</div></li>"
+        f'<div class="score">{_bar(item.score, best)}{score}</div>{_reasons(item, largest)}</div></li>'
     )
+
+
+def _reasons(item: Recommendation, largest: float) -> str:
+    """The largest contributions to a score as small bars."""
+    parts = sorted(item.contributions, key=lambda part: -abs(part.value))[:_REASONS]
+    rows = [
+        f'<dt title="{escape(str(part))}">{escape(str(part))}</dt>{_bar(part.value, largest)}<dd>{part.value:+.2f}</dd>'
+        for part in parts
+    ]
+    return f'<dl class="why">{"".join(rows)}</dl>'
+
+
+def _bar(value: float, full: float) -> str:
+    """A bar of the share that `value` has of `full`, in another colour below 0."""
+    share = min(100.0, 100 * abs(value) / full) if full > 0 else 0.0
+    sign = ' class="minus"' if value < 0 else ""
+    return f'<span class="bar"><i{sign} style="width:{share:.0f}%"></i></span>'
+
+
+def _shown(product: Product, catalogue: Catalogue) -> str:
+    """A product's picture, a blank where it has none."""
+    path = catalogue.picture(product)
+    alt = str(product.get("text", product["id"]))
+    return _picture(path, alt) if path is not None else '<div class="blank"></div>'
 
 
 def _picture(source: ImageSource, alt: str) -> str:

@@ -70,6 +70,7 @@ class State:
     products: list[Product]
     embeddings: FloatArray
     mask: list[bool]
+    statistics: dict[str, Any]
 
     @classmethod
     def of(cls, folder: Path) -> State | None:
@@ -82,12 +83,13 @@ class State:
             list(catalogue.products),
             np.array(catalogue.embeddings),
             catalogue.mask(WHERE).tolist(),
+            catalogue.statistics.to_dict(),
         )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
             return NotImplemented
-        same = (self.ids, self.products, self.mask) == (other.ids, other.products, other.mask)
+        same = all(getattr(self, name) == getattr(other, name) for name in ("ids", "products", "mask", "statistics"))
         return same and np.array_equal(self.embeddings, other.embeddings)
 
     __hash__ = None  # type: ignore[assignment]

@@ -82,14 +82,17 @@ class Clipshelf(Contender):
 
     def answer(self, job: Job) -> Call:
         """A sentence and a photo to the best rows of a catalogue (N, 2D)."""
-        from clipshelf import Ranker, Weights
-        from clipshelf.query import fuse
+        from clipshelf import Catalogue, Recommender
+        from clipshelf.catalogue.draft import bare
 
-        engine, ranker = self.once(job, self._engine), Ranker(job.rows())
+        engine = self.once(job, self._engine)
+        catalogue = Catalogue(bare(job.rows()), engine.fingerprint, Path())
+        # The contenders compare plain cosines.
+        recommender = Recommender(engine, catalogue, gap_correction=False)
 
         def call(query: tuple[str, bytes]) -> Array:
-            text, photo = engine.embed_texts([query[0]])[0], engine.embed_images([query[1]])[0]
-            return ranker.top_k(fuse(text, photo, Weights()), K)[1]
+            answer = recommender.recommend(query[0], query[1], k=K)
+            return np.array([[int(item.id) for item in answer]])
 
         return call
 

@@ -17,7 +17,9 @@ from clipshelf.catalogue.keys import KeyIndex, id_keys
 from clipshelf.catalogue.products import Batch, Skipped, read_products
 from clipshelf.catalogue.publish import current, publish
 from clipshelf.catalogue.sources import Fields, some
+from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.verify import find_problems
+from clipshelf.catalogue.where import parse_where
 from clipshelf.engine import Engine
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
 from clipshelf.files import locked
@@ -88,6 +90,16 @@ class Catalogue:
         """(N, D) view of the text rows."""
         return self.embeddings[:, self.dim :]
 
+    @cached_property
+    def present(self) -> Mask:
+        """(N, 2) bool: whether each product has an image row, and a text row."""
+        return np.stack([_filled(self.image_embeds), _filled(self.text_embeds)], axis=1)
+
+    @property
+    def statistics(self) -> Statistics:
+        """Means of both sides and spreads of their cosines, as the module `statistics` explains."""
+        return self._content.statistics
+
     @property
     def memory(self) -> Memory:
         """The embeddings by what they are of, so that it isn't embedded again."""
@@ -114,8 +126,13 @@ class Catalogue:
             raise UnknownIdError(f"id: expected ids of the catalogue's {len(self)} products, found {missing}")
         return rows
 
-    def mask(self, where: Where) -> Mask:
-        """(N,) bool, true for the products that fulfil `where`, as the module `filters` explains; raises InputError."""
+    def mask(self, where: Where | str) -> Mask:
+        """(N,) bool, true for the products that fulfil `where`: a dict as the module `filters` explains, or words.
+
+        The module `where` explains the words. Raises InputError.
+        """
+        if isinstance(where, str):
+            where = parse_where(where, self._content.kinds)
         return Filter(self._content.kinds, self._content.column, len(self)).mask(where)
 
     def require(self, engine: Engine) -> None:
@@ -253,3 +270,11 @@ class Catalogue:
 
     def _changed(self, content: Content, skipped: tuple[Skipped, ...]) -> Catalogue:
         return Catalogue(content, self.fingerprint, self.root, self.model, skipped=skipped, base=self._base)
+
+
+def _filled(rows: FloatArray) -> Mask:
+    """(n,) bool, false for rows (n, D) of zeros; a few numbers tell it of nearly all."""
+    filled: Mask = np.any(rows[:, :8], axis=1)
+    empty = np.flatnonzero(~filled)
+    filled[empty] = np.any(rows[empty], axis=1)
+    return filled

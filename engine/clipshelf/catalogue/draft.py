@@ -13,8 +13,9 @@ import numpy as np
 from clipshelf.catalogue.columns import Column, columns_of
 from clipshelf.catalogue.embedding import Memory, Progress, embed_products
 from clipshelf.catalogue.generation import Content
-from clipshelf.catalogue.keys import Keys
+from clipshelf.catalogue.keys import SIZE, Keys, id_keys
 from clipshelf.catalogue.products import Batch, Skipped, kept
+from clipshelf.catalogue.statistics import Statistics
 from clipshelf.engine import Engine
 from clipshelf.types import FloatArray, Product, Rows
 
@@ -40,6 +41,11 @@ class Draft:
         """The products' ids."""
         return [product["id"] for product in self.products]
 
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Means and spreads of the embeddings."""
+        return Statistics.of(self.embeddings)
+
     @property
     def kinds(self) -> Mapping[str, Any]:
         """The columns' kinds by name."""
@@ -52,6 +58,13 @@ class Draft:
     @cached_property
     def _columns(self) -> dict[str, Column]:
         return columns_of(self.products)
+
+
+def bare(matrix: FloatArray) -> Draft:
+    """Products of nothing but embeddings (N, 2D), with their positions as ids."""
+    keys = np.zeros((len(matrix), 3, SIZE), np.uint8)
+    keys[:, 0] = id_keys(map(str, range(len(matrix))))
+    return Draft([{"id": str(row)} for row in range(len(matrix))], matrix, keys)
 
 
 def appended(old: Content, new: Draft) -> Draft:

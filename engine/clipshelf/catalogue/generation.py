@@ -5,6 +5,7 @@
     keys.<gen>.npy            uint8 (N, 3, 16): keys of id, picture and text, as in `keys`
     ids.<gen>.json            a list of N ids
     products.<gen>.jsonl      one product record per line, in the order of the rows
+    statistics.<gen>.json     means and spreads of the embeddings, as in `statistics`
     offsets.<gen>.npy         int64 (N + 1,): where each line starts, and the end
     column<i>.<gen>.npy       places of the i-th column, as in `columns`
     column<i>-values.<gen>.json   its values, and its starts where it is one of lists
@@ -36,6 +37,7 @@ from clipshelf.catalogue.blocks import BLOCK, BlockReader, Sums
 from clipshelf.catalogue.columns import Column
 from clipshelf.catalogue.keys import SIZE, Keys
 from clipshelf.catalogue.manifest import MANIFEST, CatalogueManifest, read_manifest
+from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
 from clipshelf.types import FloatArray, Product
 
@@ -67,6 +69,10 @@ class Content(Protocol):
     @property
     def keys(self) -> Keys:
         """(N, 3, 16) uint8 keys of id, picture and text."""
+
+    @property
+    def statistics(self) -> Statistics:
+        """Means and spreads of the embeddings."""
 
     @property
     def kinds(self) -> Mapping[str, Any]:
@@ -170,6 +176,14 @@ class Generation:
     def keys(self) -> Keys:
         """(N, 3, 16) uint8, memory-mapped."""
         return self._reader("keys").array([np.uint8], (self.manifest.products, 3, SIZE))
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Means and spreads of the embeddings."""
+        try:
+            return Statistics.from_dict(self._json("statistics"), self.dim)
+        except CatalogueError as error:
+            raise CatalogueError(f"{self._path('statistics')}: {error}") from error
 
     @property
     def kinds(self) -> Mapping[str, Any]:

@@ -23,7 +23,9 @@ from clipshelf.files import LOCK, durable, sync_folder
 
 Dump: TypeAlias = Callable[[BlockWriter], object]
 
-_GENERATION = re.compile(r"(embeddings|keys|ids|products|offsets|blocks|column\d+(-values)?)\.\d+\.(npy|json|jsonl)")
+_GENERATION = re.compile(
+    r"(embeddings|keys|ids|statistics|products|offsets|blocks|column\d+(-values)?)\.\d+\.(npy|json|jsonl)"
+)
 _DRAFT = re.compile(re.escape(f".{MANIFEST}.") + r"\d+")
 
 
@@ -103,6 +105,7 @@ def _dumps(content: Content, skip: int) -> Iterator[tuple[str, str, Dump]]:
         yield "embeddings", "npy", lambda file: _save_array(file, content.embeddings)
     yield "keys", "npy", lambda file: _save_array(file, content.keys)
     yield "ids", "json", lambda file: _save_json(file, content.ids)
+    yield "statistics", "json", lambda file: _save_json(file, content.statistics.to_dict())
     lengths = [0]
     yield "products", "jsonl", lambda file: lengths.extend(file.write(_line(product)) for product in content.products)
     yield "offsets", "npy", lambda file: _save_array(file, np.cumsum(lengths, dtype=np.int64))

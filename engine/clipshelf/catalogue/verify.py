@@ -11,6 +11,7 @@ from clipshelf.catalogue.columns import columns_of
 from clipshelf.catalogue.generation import Generation
 from clipshelf.catalogue.keys import id_keys
 from clipshelf.catalogue.manifest import read_manifest
+from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
 
 _ROWS_AT_A_TIME = 1 << 16
@@ -54,6 +55,8 @@ def _contradictions(generation: Generation) -> list[str]:
     for name, column in columns.items():
         if column.kind != "mixed" and name in generation.kinds and not column.equals(generation.column(name)):
             problems.append(f"column {name}: expected the values of the products, found others")
+    if not generation.statistics.close(Statistics.of(generation.embeddings)):
+        problems.append("statistics: expected those of the embeddings, found others")
     problems += [
         f"embeddings: expected finite numbers, found others from row {start} on"
         for start in range(0, len(ids), _ROWS_AT_A_TIME)

@@ -1,0 +1,53 @@
+"""Filters in words, for command lines: `price<100 and category=shoes`.
+
+A column, an operator (= == != < <= > >= in contains) and a value; `and` joins conditions. The column says what the
+value is: a number, true or false, or a text, which may stand in quotes. After `in` come values with commas between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from clipshelf.errors import InputError
+
+_CONDITION = re.compile(
+    r"""\s*(?P<column>[^\s=!<>"']+?)
+        \s*(?P<operator>==|!=|<=|>=|=|<|>|\bin\b|\bcontains\b)
+        \s*(?P<value>(?:"[^"]*"|'[^']*'|(?!\s+and\s)[^"'])+)
+        (?:\s+and\s|$)""",
+    re.VERBOSE,
+)
+
+
+def parse_where(text: str, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """The filter dict that `text` says, for columns of these kinds; raises InputError where it says none."""
+    conditions = []
+    place = 0
+    while place < len(text):
+        match = _CONDITION.match(text, place)
+        if not match:
+            raise InputError(f"where: expected 'price<100 and category=shoes' or the like, found {text[place:]!r}")
+        name, operator, value = match["column"], match["operator"], match["value"].strip()
+        kind = kinds.get(name, "text").removesuffix("s")
+        values = [_typed(name, kind, part.strip()) for part in (value.split(",") if operator == "in" else [value])]
+        wanted = values if operator == "in" else values[0]
+        conditions.append({name: {"==" if operator == "=" else operator: wanted}})
+        place = match.end()
+    if not conditions:
+        raise InputError("where: expected a condition, found a blank string")
+    return conditions[0] if len(conditions) == 1 else {"and": conditions}
+
+
+def _typed(name: str, kind: str, value: str) -> Any:
+    """A value as its column has it."""
+    if kind == "number":
+        try:
+            return int(value) if re.fullmatch(r"[+-]?\d+", value) else float(value)
+        except ValueError:
+            raise InputError(f"where: {name}: expected a number, found {value!r}") from None
+    if kind == "bool" and value in ("true", "false"):
+        return value == "true"
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if quoted else value

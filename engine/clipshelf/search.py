@@ -1,0 +1,123 @@
+"""From fused queries to chosen products: candidates by one matrix product, exact scores, diversity, relevance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipshelf.background import Background, Usual
+from clipshelf.catalogue import Catalogue
+from clipshelf.catalogue.filters import Mask
+from clipshelf.catalogue.statistics import DoubleArray, Statistics
+from clipshelf.diversity import choose
+from clipshelf.query import Weights
+from clipshelf.rank import Ranker
+from clipshelf.signals import Fused
+from clipshelf.types import Rows
+
+# Diversity chooses among so many products, and so many times k.
+_POOL, _POOL_TIMES = 200, 20
+_MANY = 1000  # products to leave out, from which masking them is cheaper than finding more and dropping them
+
+
+@dataclass(frozen=True)
+class Request:
+    """A fused query, and which products may answer it: those of `mask` (N,), if any, but for the rows `left_out`."""
+
+    fused: Fused
+    weights: Weights
+    k: int
+    mask: Mask | None
+    left_out: Rows
+    diversity: float
+
+    @property
+    def pool(self) -> int:
+        """How many candidates are looked at."""
+        return max(_POOL, _POOL_TIMES * self.k) if self.diversity else self.k
+
+
+@dataclass(frozen=True)
+class Found:
+    """Chosen rows (k,), best first: the factors of their sides, fits, what diversity took, and relevance, all (k,)."""
+
+    rows: Rows
+    gains: DoubleArray
+    fits: DoubleArray
+    penalties: DoubleArray
+    relevance: list[float]
+
+
+class Searcher:
+    """Searches one catalogue."""
+
+    def __init__(self, catalogue: Catalogue, statistics: Statistics) -> None:
+        self._catalogue = catalogue
+        self._statistics = statistics
+        self._ranker = Ranker(catalogue.embeddings)
+        self._background = Background(catalogue, statistics)
+        patterns = catalogue.present @ np.array([2, 1])
+        kinds = np.unique(patterns).tolist()
+        # Products with both sides, one, or the other: scores of one kind differ from the ranker's by a constant and a
+        # factor, so that its order is theirs.
+        self._kinds: list[Mask | None] = [None] if len(kinds) < 2 else [patterns == kind for kind in kinds]
+
+    def search(self, requests: Sequence[Request]) -> list[Found]:
+        """Answer all requests; those that share a mask share the matrix products."""
+        if not requests:
+            return []
+        candidates = self._candidates(requests)
+        usual = self._background.usual([request.fused for request in requests])
+        return list(map(self._choose, requests, candidates, usual))
+
+    def centred(self, rows: Rows) -> DoubleArray:
+        """Sides (n, 2, D) of some products on the catalogue's scale, as `Fused` wants them; 0 where one is missing."""
+        sides = self._catalogue.embeddings[rows].reshape(len(rows), 2, self._catalogue.dim)
+        return (sides - self._statistics.means) * self._catalogue.present[rows][:, :, None]
+
+    def _candidates(self, requests: Sequence[Request]) -> list[Rows]:
+        """For each request its best rows of every kind of product, in any order."""
+        groups: dict[tuple[int, int | None], list[int]] = {}
+        for i, request in enumerate(requests):
+            groups.setdefault((id(request.mask), i if len(request.left_out) > _MANY else None), []).append(i)
+        found: list[list[Rows]] = [[] for _ in requests]
+        for (_, alone), members in groups.items():
+            mask = requests[members[0]].mask
+            if alone is not None:
+                mask = np.ones(len(self._catalogue), bool) if mask is None else mask.copy()
+                mask[requests[alone].left_out] = False
+            extra = 0 if alone is not None else max(len(requests[i].left_out) for i in members)
+            queries = np.array([requests[i].fused.row.reshape(-1) for i in members], np.float32)
+            count = extra + max(requests[i].pool for i in members)
+            for kind in self._kinds:
+                both = mask if kind is None else kind if mask is None else mask & kind
+                _, rows = self._ranker.top_k(queries, count, both)
+                for i, own in zip(members, rows, strict=True):
+                    found[i].append(own)
+        return [np.concatenate(rows) for rows in found]
+
+    def _choose(self, request: Request, rows: Rows, usual: Usual) -> Found:
+        if len(request.left_out):
+            rows = rows[~np.isin(rows, request.left_out)]
+        centred = self.centred(rows)
+        gains = usual.gains(self._catalogue.present[rows])
+        fits = np.einsum("nbd,bd->n", centred, request.fused.row) * gains
+        best = np.lexsort((rows, -fits))[: request.pool]
+        penalties = np.zeros(len(best))
+        if request.diversity:
+            likeness = self._likeness(rows[best], centred[best], request.weights)
+            places, penalties = choose(fits[best], likeness, request.k, request.diversity)
+            best = best[places]
+        relevance = [usual.relevance(fit, len(self._catalogue)) for fit in fits[best].tolist()]
+        return Found(rows[best], gains[best], fits[best], penalties, relevance)
+
+    def _likeness(self, rows: Rows, centred: DoubleArray, weights: Weights) -> DoubleArray:
+        """(n, n): the score of product j when product i is liked, for centred products (n, 2, D)."""
+        present = self._catalogue.present[rows]
+        fused = np.einsum("ab,nad->nbd", weights.cosines / self._statistics.spreads, centred)
+        scores = np.tensordot(fused, centred, axes=((1, 2), (1, 2)))
+        own = (present @ weights.cosines) @ present.T  # weights of the cosines that i and j have
+        likeness: DoubleArray = np.divide(scores, own, out=np.zeros_like(scores), where=own > 0)
+        return likeness

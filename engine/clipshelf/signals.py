@@ -1,0 +1,126 @@
+"""The signals of a query, and how they become one row over the joined matrix (N, 2D) of image rows | text rows.
+
+A text has a text side, a picture an image side, a product both or one of them. With weight w of signal s, W of the
+cosine between query side a and product side b, and z that cosine on the catalogue's scale
+(`clipshelf.catalogue.statistics`), the score of product p is the weighted mean over all s, a and b that exist
+
+    score(p) = sum w[s] W[a, b] z[s, a, p, b]  /  sum |w[s]| W[a, b]
+
+Every z is linear in the product's rows, so for all products that have both sides it is one row times the joined matrix,
+less a constant. A product that lacks a side is scored by the part of the row for the other, times a factor that
+`clipshelf.background` explains.
+
+Signals of one group (liked, disliked, history) with strengths h weigh 2 h / (1 + sum |h|) times the group's weight: one
+like of strength 1 counts as said, and however many come, the group counts at most twice. Texts share their weight, and
+so do pictures. Dislikes count negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipshelf.catalogue import Catalogue
+from clipshelf.catalogue.filters import Mask
+from clipshelf.catalogue.statistics import IMAGE, TEXT, DoubleArray, Statistics
+from clipshelf.profile import Profile
+from clipshelf.query import Weights
+from clipshelf.types import FloatArray, Rows
+
+
+@dataclass(frozen=True)
+class Signals:
+    """S signals: names as (kind, id), the id None for texts and pictures; weights (S,); and where their sides are.
+
+    The first come from `free` (F, 2, D), image then text, with `sides` (F, 2) saying which exist; the others are
+    products, `rows` (S - F,) of the catalogue.
+    """
+
+    names: tuple[tuple[str, str | None], ...]
+    weights: DoubleArray
+    free: FloatArray
+    sides: Mask
+    rows: Rows
+
+    def embeds(self, catalogue: Catalogue, statistics: Statistics) -> tuple[DoubleArray, DoubleArray]:
+        """Centred sides (S, 2, D), zeros where one is missing, and which there are (S, 2) as 0 or 1."""
+        dim = catalogue.dim
+        sides = np.concatenate((self.free, catalogue.embeddings[self.rows].reshape(-1, 2, dim)))
+        present = np.concatenate((self.sides, catalogue.present[self.rows])).astype(np.float64)
+        return (sides - statistics.means) * present[:, :, None], present
+
+
+@dataclass(frozen=True)
+class Fused:
+    """One query: its `row` (2, D) against image and text rows, and the `mass` (2,) of weights on either.
+
+    `row @ centred product` is the score of a product with both sides.
+    """
+
+    row: DoubleArray
+    mass: DoubleArray
+
+
+def fuse(signals: Signals, weights: Weights, catalogue: Catalogue, statistics: Statistics) -> Fused:
+    """All signals as one row. The mass is 0 where no weight is left."""
+    embeds, present = signals.embeds(catalogue, statistics)
+    pulls = np.tensordot(signals.weights, embeds, axes=1)  # (2, D), by query side
+    mass = weights.cosines.T @ (np.abs(signals.weights) @ present)
+    row = (weights.cosines / statistics.spreads).T @ pulls
+    return Fused(row / (mass.sum() or 1.0), mass)
+
+
+def contributions(
+    signals: Signals, weights: Weights, catalogue: Catalogue, statistics: Statistics, products: DoubleArray
+) -> DoubleArray:
+    """What each signal adds to a product with both sides, by product side: (n, S, 2) for centred products (n, 2, D)."""
+    embeds, present = signals.embeds(catalogue, statistics)
+    mass = float((weights.cosines.T @ (np.abs(signals.weights) @ present)).sum()) or 1.0
+    scale = weights.cosines / statistics.spreads / mass
+    parts: DoubleArray = np.einsum("s,sad,ab,nbd->nsb", signals.weights, embeds, scale, products, optimize=True)
+    return parts
+
+
+def product_signals(taste: Profile, weights: Weights, now: float, half_life: float) -> dict[tuple[str, str], float]:
+    """Weights of a person's products by (kind, id), none of them 0; the same product and kind add up."""
+    events: dict[tuple[str, str], float] = {}
+    for event in taste.history:
+        key = (event.kind, event.id)
+        events[key] = events.get(key, 0.0) + event.faded(now, half_life)
+    groups: list[tuple[float, Mapping[tuple[str, str], float]]] = [
+        (weights.liked, {("liked", id_): strength for id_, strength in taste.liked.items()}),
+        (-weights.disliked, {("disliked", id_): strength for id_, strength in taste.disliked.items()}),
+        (weights.history, events),
+    ]
+    found: dict[tuple[str, str], float] = {}
+    for weight, strengths in groups:
+        share = 2 * weight / (1 + sum(map(abs, strengths.values())))
+        found |= {key: share * strength for key, strength in sorted(strengths.items())}
+    return {key: weight for key, weight in found.items() if weight}
+
+
+def collect(
+    texts: FloatArray,
+    images: FloatArray,
+    products: Mapping[tuple[str, str], float],
+    weights: Weights,
+    catalogue: Catalogue,
+) -> Signals:
+    """Signals of embedded texts (t, D) and images (i, D), and of products with their weights; raises UnknownIdError."""
+    count = len(texts) + len(images)
+    free = np.zeros((count, 2, texts.shape[1]), np.float32)
+    free[: len(texts), TEXT], free[len(texts) :, IMAGE] = texts, images
+    shares = [weight / len(rows) for weight, rows in ((weights.text, texts), (weights.image, images)) for _ in rows]
+    return Signals(
+        (*_numbered("text", len(texts)), *_numbered("image", len(images)), *products),
+        np.array([*shares, *products.values()], np.float64),
+        free,
+        np.any(free, axis=2),
+        catalogue.rows([id_ for _, id_ in products]),
+    )
+
+
+def _numbered(kind: str, count: int) -> list[tuple[str, str | None]]:
+    return [(kind if count == 1 else f"{kind} {i}", None) for i in range(1, count + 1)]
