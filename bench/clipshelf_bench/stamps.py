@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 PACKAGE = "tuxpaint-stamps-default"
-_FOLDER = Path("usr/share/tuxpaint/stamps")
+STAMPS = Path("usr/share/tuxpaint/stamps")
 # Glyphs of a script: letters, coins, operators and notes are told apart by reading, not by looking.
 _GLYPHS = ("symbols/alphabets", "symbols/money", "symbols/math", "symbols/music")
 
@@ -31,7 +31,7 @@ def read_stamps(root: Path) -> list[Stamp]:
     The sentence is the first line of the .txt of the same name; the lines after it are translations.
     Raises FileNotFoundError when `root` holds no stamps.
     """
-    folder = root / _FOLDER
+    folder = root / STAMPS
     if not folder.is_dir():
         raise FileNotFoundError(f"no stamps at {folder}: expected the unpacked Debian package {PACKAGE}")
     stamps = []

@@ -23,14 +23,15 @@ class Weights:
     """Weight of each kind of signal, and of each of the four cosines, named query side then product side.
 
     A cosine counts by the product of the two. By default a side counts half across the gap between words and
-    pictures; a liked product, which has both sides, counts half for each, so that it weighs as much as a text.
+    pictures; a liked product counts half for each of its sides, so that it weighs as much as a text; and a dislike,
+    which says less about what is wanted, a fifth of a like. `docs/quality.md` has what was measured.
     Raises InputError on a weight that is negative or not finite.
     """
 
     text: float = 1.0
     image: float = 1.0
     liked: float = 0.5
-    disliked: float = 0.25
+    disliked: float = 0.1
     history: float = 0.5
     text_text: float = 1.0
     text_image: float = 0.5

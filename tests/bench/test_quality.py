@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from clipshelf import Engine
 from clipshelf_bench.cli import main
 from clipshelf_bench.parts.quality import measure, picture_hits
 from PIL import Image
@@ -21,7 +22,7 @@ def stamps(tmp_path: Path) -> Path:
 
 
 def test_colours_find_their_words(tiny_artifact: Path, stamps: Path) -> None:
-    table = measure(tiny_artifact, stamps)
+    table = measure(Engine.load(tiny_artifact), stamps)
     assert [row["recall"] for row in table.rows] == [1.0] * 6
     assert table.rows[0]["chance"] == table.rows[3]["chance"] == pytest.approx(1 / 3)
     assert "3 pictures and 3 different sentences" in table.notes[0]

@@ -1,7 +1,8 @@
 """Retrieval on pictures that the embedded model never saw: Tux Paint's stamps, a picture and a sentence each.
 
-n pictures, m different sentences. Picture to sentence: the row of a picture's own sentence among m. Sentence to
-picture: any of the pictures that carry the sentence among n. Intervals resample pictures.
+`tastes` goes on with what the recommender makes of the same pictures. n pictures, m different sentences. Picture to
+sentence: the row of a picture's own sentence among m. Sentence to picture: any of the pictures that carry the sentence
+among n. Intervals resample pictures.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from clipshelf import Engine
 from clipshelf_bench import stamps as held_out
 from clipshelf_bench.arrays import FloatArray
 from clipshelf_bench.packages import debian_package
+from clipshelf_bench.parts.tastes import markets, taste_tables
 from clipshelf_bench.places import cache_folder
 from clipshelf_bench.result import Table
 from clipshelf_bench.setup import Setup
@@ -25,23 +27,20 @@ _ROUNDS = 2000
 
 
 def quality(setup: Setup) -> list[Table]:
-    """Recall of the embedded default, or of another artifact, on pictures that it never saw."""
-    return [
-        measure(subject.artifact, setup.stamps, setup.plan.threads)
-        for subject in setup.subjects
-        if subject.checkpoint is None
-    ]
+    """Recall and recommendations of the embedded default, or of another artifact, on pictures that it never saw."""
+    tables = []
+    for subject in setup.subjects:
+        if subject.checkpoint is None:
+            root = setup.stamps or debian_package(held_out.PACKAGE, cache_folder())
+            engine = Engine.load(subject.artifact, threads=setup.plan.threads)
+            tables += [measure(engine, root), *taste_tables(engine, markets(engine, root))]
+    return tables
 
 
-def measure(artifact: Path | None = None, stamps: Path | None = None, threads: int | None = None) -> Table:
-    """Recall@1, 5 and 10 both ways of the artifact (None: the embedded default) on the stamps under `stamps`.
-
-    `stamps` is an unpacked package; None downloads Debian's. Raises PackageError where apt cannot.
-    """
-    root = stamps or debian_package(held_out.PACKAGE, cache_folder())
+def measure(engine: Engine, root: Path) -> Table:
+    """Recall@1, 5 and 10 both ways on the stamps of the unpacked package at `root`."""
     found = held_out.read_stamps(root)
     sentences, targets = held_out.sentence_targets(found)
-    engine = Engine.load(artifact, threads=threads)
     images = engine.embed_images([stamp.path for stamp in found])
     texts = engine.embed_texts(sentences)
     rows = [_row("picture to sentence", k, _forward(images @ texts.T, targets, k)) for k in KS]
