@@ -29,13 +29,14 @@ _DAY = 86_400.0
 
 @dataclass(frozen=True)
 class _Asked:
-    """A query that was checked: what is to be embedded, and the products that it names, by (kind, id)."""
+    """A query that was checked: what is to be embedded, and the weights of products by (kind, id), with their rows."""
 
     query: Query
     weights: Weights
     texts: list[str]
     images: list[ImageSource]
     products: dict[tuple[str, str], float]
+    rows: Rows
     mask: Mask | None
     left_out: Rows
 
@@ -166,7 +167,8 @@ class Recommender:
         weights, taste = Weights.of(query.weights, self.weights), query.taste
         if not (query.texts or query.images or taste.ids):
             raise InputError("query: expected a text, an image, likes, dislikes or a history, found none of them")
-        self.catalogue.rows(taste.ids)  # even those without a weight must be known
+        named = sorted({*taste.ids, *query.exclude})  # even those without a weight must be known
+        row_of = dict(zip(named, self.catalogue.rows(named).tolist(), strict=True))
         by_image, by_text = weights.cosines.sum(axis=1)
         texts = query.texts if weights.text and by_text else []
         images = query.images if weights.image and by_image else []
@@ -174,8 +176,9 @@ class Recommender:
         key = repr(query.where)
         if query.where is not None and key not in masks:
             masks[key] = self.catalogue.mask(query.where)
-        left_out = self.catalogue.rows(query.left_out)
-        return _Asked(query, weights, texts, images, products, masks.get(key), left_out)
+        rows = np.array([row_of[id_] for _, id_ in products], np.int64)
+        left_out = np.array([row_of[id_] for id_ in query.left_out], np.int64)
+        return _Asked(query, weights, texts, images, products, rows, masks.get(key), left_out)
 
     def _embed(
         self, asked: Mapping[int, _Asked], on_error: OnError, report: Report, clock: list[float]
@@ -200,7 +203,7 @@ class Recommender:
             report(i, failure.source, InputError(failure.reason))
         text_owners, image_owners = (np.array([i for i, _ in owned]) for owned in (texts, images))
         return {
-            i: collect(words[text_owners == i], pictures[image_owners == i], one.products, one.weights, self.catalogue)
+            i: collect(words[text_owners == i], pictures[image_owners == i], one.products, one.rows, one.weights)
             for i, one in asked.items()
             if i not in broken
         }

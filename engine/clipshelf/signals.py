@@ -105,20 +105,21 @@ def collect(
     texts: FloatArray,
     images: FloatArray,
     products: Mapping[tuple[str, str], float],
+    rows: Rows,
     weights: Weights,
-    catalogue: Catalogue,
 ) -> Signals:
-    """Signals of embedded texts (t, D) and images (i, D), and of products with their weights; raises UnknownIdError."""
+    """Signals of embedded texts (t, D) and images (i, D), and of products with their weights and rows (p,)."""
     count = len(texts) + len(images)
     free = np.zeros((count, 2, texts.shape[1]), np.float32)
     free[: len(texts), TEXT], free[len(texts) :, IMAGE] = texts, images
-    shares = [weight / len(rows) for weight, rows in ((weights.text, texts), (weights.image, images)) for _ in rows]
+    shares = [weights.text / len(texts)] * len(texts) if len(texts) else []
+    shares += [weights.image / len(images)] * len(images) if len(images) else []
     return Signals(
         (*_numbered("text", len(texts)), *_numbered("image", len(images)), *products),
         np.array([*shares, *products.values()], np.float64),
         free,
         np.any(free, axis=2),
-        catalogue.rows([id_ for _, id_ in products]),
+        rows,
     )
 
 

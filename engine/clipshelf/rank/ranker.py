@@ -22,7 +22,7 @@ from clipshelf.types import FloatArray, Rows
 
 PRECISIONS = ("auto", "fp32", "int8")
 _INT8_FROM = 2**20  # numbers in the matrix from which "auto" quantises
-_GROUP = 8  # queries that are scanned together
+_GROUP = 16  # queries that are scanned together
 _FEW = 128  # a mask that leaves at most one row in so many is answered without a scan
 _MANY = 16  # to score more than one row in so many costs more than a float32 scan
 
