@@ -22,7 +22,7 @@ from clipshelf_bench.contenders import ALL
 from clipshelf_bench.contenders.base import Contender
 from clipshelf_bench.harness import UNSET, Plan
 from clipshelf_bench.packages import PackageError
-from clipshelf_bench.parts import answers, fidelity, process, quality, ranking, scaling, timing
+from clipshelf_bench.parts import answers, fidelity, people, process, quality, ranking, scaling, timing
 from clipshelf_bench.places import cache_folder
 from clipshelf_bench.result import Table
 from clipshelf_bench.setup import Setup
@@ -32,6 +32,7 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "latency": timing.latency,
     "throughput": timing.throughput,
     "rank": ranking.rank,
+    "people": people.people,
     "cold-start": process.cold_start,
     "memory": process.memory,
     "fidelity": fidelity.fidelity,
@@ -129,7 +130,7 @@ def _setup(args: argparse.Namespace, folder: Path) -> Setup:
 
 
 def _subjects(args: argparse.Namespace) -> list[Subject]:
-    needed = set(args.parts) - {"rank"}
+    needed = set(args.parts) - {"rank", "people"}
     subjects = []
     if args.model != "default" and needed - {"quality"}:
         subjects.append(make_subject(cache_folder(), args.checkpoint, args.artifact))

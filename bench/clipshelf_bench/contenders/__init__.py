@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clipshelf_bench.contenders.base import Contender
+from clipshelf_bench.contenders.clipshelf_people import PeopleAtOnce, PeopleOneByOne
 from clipshelf_bench.contenders.clipshelf_runtime import Clipshelf, ClipshelfFloat, ClipshelfRank, ClipshelfRankFloat
 from clipshelf_bench.contenders.faiss_rank import FaissFlat, FaissSq8
 from clipshelf_bench.contenders.fastembed_clip import Fastembed
@@ -35,4 +36,6 @@ ALL: tuple[type[Contender], ...] = (
     FaissSq8,
     UsearchExact,
     Hnswlib,
+    PeopleAtOnce,
+    PeopleOneByOne,
 )

@@ -8,6 +8,7 @@ Tasks, and what the opened function takes and gives (S picture edge, D embedding
     sentences  list[str]                     -> unit-norm float32 (n, D)
     answer     [sentence, photo bytes]       -> rows int64 (1, k) of the catalogue
     rank       queries float32 (Q, D)        -> rows int64 (Q, k)
+    profiles   liked rows int64 (Q, L)       -> rows int64 (Q, k) of the catalogue
 
 Everything that the task says happens inside the timed call: normalisation of pixels, pooling, the norm.
 To add a contender: one file with a subclass of `Contender`, one line in `contenders/__init__.py`.
