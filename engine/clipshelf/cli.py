@@ -87,6 +87,21 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     _add_artifact(bench)
     bench.set_defaults(run=_bench)
 
+    host = commands.add_parser("host", help="the engine inside a C or C++ program (needs clipshelf[host])")
+    actions = host.add_subparsers(required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="build libclipshelf for this Python environment")
+    build.add_argument(
+        "--prefix", metavar="DIR", default="build/host", help="folder to install to (default: %(default)s)"
+    )
+    build.add_argument(
+        "--cmake-option",
+        metavar="-DNAME=VALUE",
+        action="append",
+        default=[],
+        help="passed on to CMake, as often as needed",
+    )
+    build.set_defaults(run=_host_build)
+
     export = commands.add_parser("export", help="turn a CLIP checkpoint into an artifact (needs clipshelf[export])")
     if argv[:1] == ["export"]:
         import clipshelf_export.cli
@@ -121,6 +136,14 @@ def _fields(args: argparse.Namespace) -> Fields:
     from clipshelf.catalogue.sources import Fields
 
     return Fields(id=args.id_column, text=args.text_column, image=args.image_column)
+
+
+def _host_build(args: argparse.Namespace) -> int:
+    from clipshelf.hosting import build
+
+    library = build(Path(args.prefix), options=args.cmake_option)
+    print(f"{library}; for CMake: -DCMAKE_PREFIX_PATH={Path(args.prefix).absolute()}")
+    return 0
 
 
 def _demo(args: argparse.Namespace) -> int:

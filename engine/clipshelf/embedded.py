@@ -1,4 +1,4 @@
-"""Where the embedded model, the sample shelf and the query photos lie.
+"""Where the embedded model, the sample shelf, the query photos and the sources of the C++ host lie.
 
 In an installed wheel they are package data; in a checkout they are the folders of the repository.
 """
@@ -13,6 +13,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parent.parent
 _MODEL = (_PACKAGE / "data/model", _CHECKOUT / "models/default")
 _SHELF = (_PACKAGE / "data/shelf", _CHECKOUT / "examples/shelf")
+_HOST = (_PACKAGE / "data/host", _CHECKOUT / "host")
 _QUERIES = (_PACKAGE / "data/queries", _CHECKOUT / "examples/queries")
 
 
@@ -34,6 +35,11 @@ def shelf_path() -> Path:
 def queries_path() -> Path:
     """Folder of the sample query photos."""
     return _find(_QUERIES)
+
+
+def host_path() -> Path:
+    """Folder of the C++ host: its sources, headers, example and guide."""
+    return _find(_HOST)
 
 
 def _find(places: tuple[Path, Path]) -> Path:

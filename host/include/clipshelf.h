@@ -1,0 +1,192 @@
+/* clipshelf: product recommendations from pictures and words, for C and C++ hosts.
+ *
+ * Every function may be called from any thread, at any time, with any handle. The first open starts the engine's
+ * runtime, which then stays for the life of the process. host/README.md is the guide.
+ *
+ * Status      Every function that can fail returns a clipshelf_status; clipshelf_last_error() then says what was
+ *             expected and what was found. After a failure, nothing was opened and out parameters that are handles or
+ *             pointers are NULL, counts 0; a buffer of yours may have been partly written.
+ * Handles     are opaque and owned by the caller, who closes each once. A handle that was closed, or that never was one,
+ *             gives CLIPSHELF_CLOSED_HANDLE, always. Closing while another thread is in a call with the handle is
+ *             allowed: the call ends well, and what it used is freed after it.
+ * Inputs      are read during the call only and never kept: free or reuse them as soon as it returns.
+ * Strings     are UTF-8 and end with a NUL, in both directions, unless a length comes with them.
+ * Limits      CLIPSHELF_MAX_COUNT items a call, CLIPSHELF_MAX_BYTES bytes a text or an encoded picture,
+ *             CLIPSHELF_MAX_PIXELS pixels a raw picture.
+ */
+#ifndef CLIPSHELF_H
+#define CLIPSHELF_H
+
+#include <stddef.h>
+
+#define CLIPSHELF_VERSION "0.1.0"
+#define CLIPSHELF_MAX_COUNT 1048576
+#define CLIPSHELF_MAX_BYTES 1073741824
+#define CLIPSHELF_MAX_PIXELS 178956970
+
+#if defined(_WIN32) && defined(CLIPSHELF_BUILDING)
+#define CLIPSHELF_API __declspec(dllexport)
+#elif defined(_WIN32)
+#define CLIPSHELF_API __declspec(dllimport)
+#elif defined(__GNUC__)
+#define CLIPSHELF_API __attribute__((visibility("default")))
+#else
+#define CLIPSHELF_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum clipshelf_status {
+    CLIPSHELF_OK = 0,
+    CLIPSHELF_INVALID_ARGUMENT = 1, /* a null pointer, size, encoding, option, filter or query that cannot be used */
+    CLIPSHELF_CLOSED_HANDLE = 2,    /* a handle that is not open */
+    CLIPSHELF_BAD_IMAGE = 3,        /* a picture that cannot be read */
+    CLIPSHELF_UNKNOWN_ID = 4,       /* a product id that the catalogue does not have */
+    CLIPSHELF_BAD_ARTIFACT = 5,     /* a model folder that is missing or does not hold what it says */
+    CLIPSHELF_BAD_CATALOGUE = 6,    /* a catalogue folder that is missing or does not hold what it says */
+    CLIPSHELF_MODEL_MISMATCH = 7,   /* a catalogue and an engine of two different models */
+    CLIPSHELF_NO_PROVIDER = 8,      /* an execution provider that this machine cannot run */
+    CLIPSHELF_NO_RUNTIME = 9,       /* the runtime was not found, or could not be started */
+    CLIPSHELF_OUT_OF_MEMORY = 10,
+    CLIPSHELF_SYSTEM = 11,          /* the operating system refused a file */
+    CLIPSHELF_INTERNAL = 12         /* anything else: a fault of clipshelf's, please report it */
+} clipshelf_status;
+
+/* How the bytes of a picture lie. */
+typedef enum clipshelf_format {
+    CLIPSHELF_ENCODED = 0, /* a whole file: JPEG, PNG, WebP, GIF, BMP, TIFF and so on */
+    CLIPSHELF_RGB = 1,     /* raw pixels, 3 bytes each */
+    CLIPSHELF_BGR = 2,
+    CLIPSHELF_RGBA = 3,    /* 4 bytes each, alpha not premultiplied; lies over white */
+    CLIPSHELF_BGRA = 4,
+    CLIPSHELF_GRAY = 5     /* 1 byte each */
+} clipshelf_format;
+
+typedef struct clipshelf_engine clipshelf_engine;
+typedef struct clipshelf_catalogue clipshelf_catalogue;
+typedef struct clipshelf_result clipshelf_result;
+
+/* Options and queries begin with their own size, so that a host and a library of different versions get along: fields
+ * that an older host does not have take their defaults; fields that this library does not have must be zero. Start
+ * from the _INIT macro, or set `size` and zero the rest. Zero and NULL mean the default everywhere. */
+typedef struct clipshelf_engine_options {
+    size_t size;          /* sizeof(clipshelf_engine_options) */
+    const char *venv;     /* folder of the Python environment that has clipshelf. NULL: the environment variable
+                             CLIPSHELF_VENV, else the one that the library was built with. There is one for a process:
+                             another one, after the first open, is refused */
+    const char *artifact; /* folder of the model; NULL: the embedded default */
+    const char *provider; /* "cpu", "cuda" or "auto"; NULL: "cpu" */
+    const char *decode;   /* "fast" or "exact"; NULL: "fast" */
+    size_t threads;       /* of one inference, up to 1024; 0: all CPUs that the process may use */
+    size_t warm;          /* not 0: load both towers now rather than on first use */
+} clipshelf_engine_options;
+
+#define CLIPSHELF_ENGINE_OPTIONS_INIT {sizeof(clipshelf_engine_options), NULL, NULL, NULL, NULL, 0, 0}
+
+/* A picture. Encoded: `data`, `size` and `format` only, the others 0. Raw: row y starts at data + y * stride, the top
+ * row first; `size` is the number of bytes that may be read, at least (height - 1) * stride + width * bytes a pixel. */
+typedef struct clipshelf_image {
+    const void *data;
+    size_t size;
+    clipshelf_format format;
+    size_t width;
+    size_t height;
+    size_t stride; /* bytes from a row to the next; 0: rows without a gap */
+} clipshelf_image;
+
+/* What is asked for: at least a text, a picture or a liked product; they add up. */
+typedef struct clipshelf_query {
+    size_t size;                 /* sizeof(clipshelf_query) */
+    const char *text;            /* a review or a wish, in words */
+    const clipshelf_image *image;
+    const char *const *liked;    /* ids of products to find more like; never answered themselves */
+    size_t liked_count;
+    const char *const *disliked; /* ids of products to find less like; never answered themselves */
+    size_t disliked_count;
+    const char *where;           /* a filter, such as "price<100 and category=shoes" */
+    size_t k;                    /* how many products at the most; 0: 10 */
+    const char *json;            /* everything else, such as {"weights": {"image": 0.5}, "diversity": 0.3}: a JSON object
+                                    as docs/json.md describes, with names that are not set above. It may be the whole
+                                    query. "explain": true adds contributions to clipshelf_result_json() */
+} clipshelf_query;
+
+#define CLIPSHELF_QUERY_INIT {sizeof(clipshelf_query), NULL, NULL, NULL, 0, NULL, 0, NULL, 0, NULL}
+
+/* A recommended product. */
+typedef struct clipshelf_item {
+    const char *id;
+    double score;        /* higher is better, 0 is a product like any other; of one query only */
+    double relevance;    /* 0 to 1: how sure it is that the product fits at all; of all queries */
+    const char *product; /* its record as it was indexed, a JSON object */
+} clipshelf_item;
+
+/* Version of the library, such as "0.1.0"; that of this header is CLIPSHELF_VERSION. Static; never fails. */
+CLIPSHELF_API const char *clipshelf_version(void);
+
+/* Name of a status, such as "CLIPSHELF_OK", or "unknown status". Static; never fails. */
+CLIPSHELF_API const char *clipshelf_status_name(clipshelf_status status);
+
+/* What was wrong the last time a call of this thread failed, "" if none did. Never NULL. Owned by the thread, valid
+ * until its next failure; copy it to keep it. Success does not change it. Cut off after 1023 bytes. */
+CLIPSHELF_API const char *clipshelf_last_error(void);
+
+/* Open an engine. `options` may be NULL for all defaults. The first call of a process starts the runtime, which takes
+ * about a second. Engines are shared by threads; several of one model cost several times its memory.
+ * On success *engine is a handle to close. */
+CLIPSHELF_API clipshelf_status clipshelf_engine_open(const clipshelf_engine_options *options, clipshelf_engine **engine);
+
+/* Close an engine; NULL does nothing. Catalogues opened with it keep what they need of it and stay usable. */
+CLIPSHELF_API clipshelf_status clipshelf_engine_close(clipshelf_engine *engine);
+
+/* Width of an embedding, in floats. */
+CLIPSHELF_API clipshelf_status clipshelf_engine_dim(const clipshelf_engine *engine, size_t *dim);
+
+/* Embed `count` texts to `count` rows of dim floats of unit norm, in order, written to `out`. `capacity` is how many
+ * floats `out` has room for, at least count * dim. `lengths` has the bytes of each text, or is NULL when they end with
+ * a NUL. An empty text is embedded as any other. */
+CLIPSHELF_API clipshelf_status clipshelf_embed_texts(const clipshelf_engine *engine, const char *const *texts,
+                                                     const size_t *lengths, size_t count, float *out, size_t capacity);
+
+/* Embed `count` pictures, encoded or raw, to `count` rows, as clipshelf_embed_texts() does. Raw pixels are copied once.
+ * The first picture that cannot be read fails the call; the message has its position. */
+CLIPSHELF_API clipshelf_status clipshelf_embed_images(const clipshelf_engine *engine, const clipshelf_image *images,
+                                                      size_t count, float *out, size_t capacity);
+
+/* Open the catalogue that `clipshelf index` wrote to `folder`, for an engine of the model that embedded it. Its matrix
+ * stays on disk, memory-mapped. On success *catalogue is a handle to close. */
+CLIPSHELF_API clipshelf_status clipshelf_catalogue_open(const clipshelf_engine *engine, const char *folder,
+                                                        clipshelf_catalogue **catalogue);
+
+/* Close a catalogue; NULL does nothing. Results stay. */
+CLIPSHELF_API clipshelf_status clipshelf_catalogue_close(clipshelf_catalogue *catalogue);
+
+/* Number of products. */
+CLIPSHELF_API clipshelf_status clipshelf_catalogue_size(const clipshelf_catalogue *catalogue, size_t *size);
+
+/* Products that fit, best first. On success *result is a handle to close; it depends on nothing else. */
+CLIPSHELF_API clipshelf_status clipshelf_recommend(const clipshelf_catalogue *catalogue, const clipshelf_query *query,
+                                                   clipshelf_result **result);
+
+/* Close a result, and with it all that was got from it; NULL does nothing. */
+CLIPSHELF_API clipshelf_status clipshelf_result_close(clipshelf_result *result);
+
+/* The products of a result: *items points to *count of them, best first. Owned by the result, valid until it is
+ * closed, and never changed: any number of threads may read them. */
+CLIPSHELF_API clipshelf_status clipshelf_result_items(const clipshelf_result *result, const clipshelf_item **items,
+                                                      size_t *count);
+
+/* The whole answer as the JSON object that `clipshelf recommend --json` prints. Owned by the result, valid until it is
+ * closed. */
+CLIPSHELF_API clipshelf_status clipshelf_result_json(const clipshelf_result *result, const char **json);
+
+/* Close every handle that is open in the process, as if each were closed, and free what they held. The runtime stays,
+ * idle: opening again works at once. For hosts that unload their parts; ending a process needs no call. */
+CLIPSHELF_API clipshelf_status clipshelf_shutdown(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,284 @@
+// clipshelf for C++17: RAII over clipshelf.h, header only. host/README.md is the guide.
+//
+// Every function may be called from any thread. A failure throws clipshelf::Error. Objects move and do not copy; one that
+// was moved from, or closed, answers with CLIPSHELF_CLOSED_HANDLE or CLIPSHELF_INVALID_ARGUMENT, like a null handle.
+#ifndef CLIPSHELF_HPP
+#define CLIPSHELF_HPP
+
+#include <cstddef>
+#include <initializer_list>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "clipshelf.h"
+
+namespace clipshelf {
+
+// What failed: `status()` for programs, `what()` for people.
+class Error : public std::runtime_error {
+public:
+    Error(clipshelf_status status, const char *message) : std::runtime_error(message), status_(status) {}
+    clipshelf_status status() const noexcept { return status_; }
+
+private:
+    clipshelf_status status_;
+};
+
+inline void check(clipshelf_status status) {
+    if (status != CLIPSHELF_OK) throw Error(status, clipshelf_last_error());
+}
+
+// A run of values that belong to someone else, as std::span is in C++20.
+template <class T>
+class View {
+public:
+    constexpr View() noexcept = default;
+    constexpr View(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
+    template <std::size_t N>
+    constexpr View(T (&array)[N]) noexcept : data_(array), size_(N) {}
+    // From anything with data() and size(): std::vector, std::array, std::string, std::span.
+    template <class Container, class = decltype(static_cast<T *>(std::declval<Container>().data()))>
+    constexpr View(Container &&container) noexcept : data_(container.data()), size_(container.size()) {}
+
+    constexpr T *data() const noexcept { return data_; }
+    constexpr std::size_t size() const noexcept { return size_; }
+    constexpr bool empty() const noexcept { return size_ == 0; }
+    constexpr T *begin() const noexcept { return data_; }
+    constexpr T *end() const noexcept { return data_ + size_; }
+    constexpr T &operator[](std::size_t i) const noexcept { return data_[i]; }
+
+private:
+    T *data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+using Image = clipshelf_image;
+using Item = clipshelf_item;
+
+// A picture as it came from a file or the network. The bytes are read during calls that take it.
+inline Image encoded(View<const unsigned char> bytes) noexcept {
+    return {bytes.data(), bytes.size(), CLIPSHELF_ENCODED, 0, 0, 0};
+}
+
+// Raw pixels, `stride` bytes from a row to the next; 0: rows without a gap.
+inline Image pixels(View<const unsigned char> bytes, clipshelf_format format, std::size_t width, std::size_t height,
+                    std::size_t stride = 0) noexcept {
+    return {bytes.data(), bytes.size(), format, width, height, stride};
+}
+
+// Closes a handle once.
+template <class T, clipshelf_status (*close_handle)(T *)>
+class Handle {
+public:
+    Handle(Handle &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    Handle &operator=(Handle &&other) noexcept {
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    ~Handle() { close_handle(handle_); }
+
+    T *get() const noexcept { return handle_; }
+    void close() { check(close_handle(std::exchange(handle_, nullptr))); }
+
+protected:
+    explicit Handle(T *handle) noexcept : handle_(handle) {}
+
+private:
+    T *handle_;
+};
+
+// Options of an engine; empty strings and zeros are the defaults of clipshelf_engine_options.
+struct Options {
+    std::string venv, artifact, provider, decode;
+    std::size_t threads = 0;
+    bool warm = false;
+};
+
+// Rows of embeddings, in one piece: rows[i] is a view of `dim` floats.
+class Rows {
+public:
+    Rows(std::size_t count, std::size_t dim) : floats_(count * dim), count_(count), dim_(dim) {}
+    std::size_t size() const noexcept { return count_; }
+    std::size_t dim() const noexcept { return dim_; }
+    View<const float> operator[](std::size_t i) const noexcept { return {floats_.data() + i * dim_, dim_}; }
+    View<float> floats() noexcept { return {floats_.data(), floats_.size()}; }
+    View<const float> floats() const noexcept { return {floats_.data(), floats_.size()}; }
+
+private:
+    std::vector<float> floats_;
+    std::size_t count_, dim_;
+};
+
+class Engine : public Handle<clipshelf_engine, clipshelf_engine_close> {
+public:
+    explicit Engine(const Options &options = {}) : Handle(open(options)), dim_(0) {
+        check(clipshelf_engine_dim(get(), &dim_));
+    }
+
+    // Width of an embedding, in floats.
+    std::size_t dim() const noexcept { return dim_; }
+
+    // Write one row of dim() floats for each text to `out`, which has room for them.
+    void embed_texts(View<const std::string_view> texts, View<float> out) const {
+        std::vector<const char *> data;
+        std::vector<std::size_t> sizes;
+        data.reserve(texts.size());
+        sizes.reserve(texts.size());
+        for (const std::string_view text : texts) {
+            data.push_back(text.data() ? text.data() : "");
+            sizes.push_back(text.size());
+        }
+        check(clipshelf_embed_texts(get(), data.data(), sizes.data(), texts.size(), out.data(), out.size()));
+    }
+
+    Rows embed_texts(View<const std::string_view> texts) const {
+        Rows rows(texts.size(), dim_);
+        embed_texts(texts, rows.floats());
+        return rows;
+    }
+
+    Rows embed_texts(std::initializer_list<std::string_view> texts) const {
+        return embed_texts(View<const std::string_view>(texts.begin(), texts.size()));
+    }
+
+    // Write one row of dim() floats for each picture to `out`, which has room for them.
+    void embed_images(View<const Image> images, View<float> out) const {
+        check(clipshelf_embed_images(get(), images.data(), images.size(), out.data(), out.size()));
+    }
+
+    Rows embed_images(View<const Image> images) const {
+        Rows rows(images.size(), dim_);
+        embed_images(images, rows.floats());
+        return rows;
+    }
+
+    Rows embed_images(std::initializer_list<Image> images) const {
+        return embed_images(View<const Image>(images.begin(), images.size()));
+    }
+
+private:
+    static clipshelf_engine *open(const Options &options) {
+        const auto text = [](const std::string &value) { return value.empty() ? nullptr : value.c_str(); };
+        clipshelf_engine_options given = CLIPSHELF_ENGINE_OPTIONS_INIT;
+        given.venv = text(options.venv);
+        given.artifact = text(options.artifact);
+        given.provider = text(options.provider);
+        given.decode = text(options.decode);
+        given.threads = options.threads;
+        given.warm = options.warm;
+        clipshelf_engine *handle = nullptr;
+        check(clipshelf_engine_open(&given, &handle));
+        return handle;
+    }
+
+    std::size_t dim_;
+};
+
+// What is asked for: each call adds something. Ids are copied; texts, filters and pictures are read when it is asked.
+class Query {
+public:
+    Query &text(std::string value) { return set(text_, std::move(value)); }
+    Query &where(std::string value) { return set(where_, std::move(value)); }
+    // Everything else, as docs/json.md describes.
+    Query &json(std::string value) { return set(json_, std::move(value)); }
+    Query &image(const Image &value) {
+        image_ = value;
+        has_image_ = true;
+        return *this;
+    }
+    Query &like(std::string id) { return add(liked_, std::move(id)); }
+    Query &dislike(std::string id) { return add(disliked_, std::move(id)); }
+    Query &k(std::size_t value) {
+        k_ = value;
+        return *this;
+    }
+
+private:
+    friend class Catalogue;
+
+    static const char *given(const std::string &value) { return value.empty() ? nullptr : value.c_str(); }
+    static std::vector<const char *> pointers(const std::vector<std::string> &ids) {
+        std::vector<const char *> found;
+        for (const auto &id : ids) found.push_back(id.c_str());
+        return found;
+    }
+    Query &set(std::string &field, std::string value) {
+        field = std::move(value);
+        return *this;
+    }
+    Query &add(std::vector<std::string> &ids, std::string id) {
+        ids.push_back(std::move(id));
+        return *this;
+    }
+
+    std::string text_, where_, json_;
+    Image image_{};
+    bool has_image_ = false;
+    std::vector<std::string> liked_, disliked_;
+    std::size_t k_ = 0;
+};
+
+// The products that fit, best first. Items point into it.
+class Result : public Handle<clipshelf_result, clipshelf_result_close> {
+public:
+    View<const Item> items() const {
+        const Item *items = nullptr;
+        std::size_t count = 0;
+        check(clipshelf_result_items(get(), &items, &count));
+        return {items, count};
+    }
+
+    // The whole answer as the JSON that `clipshelf recommend --json` prints.
+    std::string_view json() const {
+        const char *json = nullptr;
+        check(clipshelf_result_json(get(), &json));
+        return json;
+    }
+
+private:
+    friend class Catalogue;
+    using Handle::Handle;
+};
+
+class Catalogue : public Handle<clipshelf_catalogue, clipshelf_catalogue_close> {
+public:
+    Catalogue(const Engine &engine, const std::string &folder) : Handle(open(engine, folder)) {}
+
+    // Number of products.
+    std::size_t size() const {
+        std::size_t size = 0;
+        check(clipshelf_catalogue_size(get(), &size));
+        return size;
+    }
+
+    Result recommend(const Query &query) const {
+        const auto liked = Query::pointers(query.liked_), disliked = Query::pointers(query.disliked_);
+        clipshelf_query given = CLIPSHELF_QUERY_INIT;
+        given.text = Query::given(query.text_);
+        given.image = query.has_image_ ? &query.image_ : nullptr;
+        given.liked = liked.data();
+        given.liked_count = liked.size();
+        given.disliked = disliked.data();
+        given.disliked_count = disliked.size();
+        given.where = Query::given(query.where_);
+        given.k = query.k_;
+        given.json = Query::given(query.json_);
+        clipshelf_result *result = nullptr;
+        check(clipshelf_recommend(get(), &given, &result));
+        return Result(result);
+    }
+
+private:
+    static clipshelf_catalogue *open(const Engine &engine, const std::string &folder) {
+        clipshelf_catalogue *handle = nullptr;
+        check(clipshelf_catalogue_open(engine.get(), folder.c_str(), &handle));
+        return handle;
+    }
+};
+
+}  // namespace clipshelf
+
+#endif

@@ -1,0 +1,165 @@
+#include "interpreter.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+
+#ifndef _WIN32
+#include <dlfcn.h>
+#endif
+
+namespace clipshelf::host {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int INTERFACE = 1;
+const std::string PYTHON = std::to_string(PY_MAJOR_VERSION) + "." + std::to_string(PY_MINOR_VERSION);
+
+std::mutex starting;
+fs::path own_venv;  // of the interpreter that was started here
+bool started_here = false;
+std::atomic<PyObject *> shim_module{nullptr};  // never let go of: others may call until the process ends
+
+Failure no_runtime(const std::string &message) { return {CLIPSHELF_NO_RUNTIME, message}; }
+
+fs::path chosen_venv(const char *option) {
+    if (option) return fs::u8path(option);
+    const char *variable = std::getenv("CLIPSHELF_VENV");
+    return fs::u8path(variable && *variable ? variable : CLIPSHELF_BUILT_WITH);
+}
+
+#ifdef _WIN32
+fs::path python_of(const fs::path &venv) { return venv / "Scripts" / "python.exe"; }
+fs::path packages_of(const fs::path &venv) { return venv / "Lib" / "site-packages"; }
+void share_symbols() {}
+#else
+fs::path python_of(const fs::path &venv) { return venv / "bin" / "python3"; }
+fs::path packages_of(const fs::path &venv) { return venv / "lib" / ("python" + PYTHON) / "site-packages"; }
+
+// Extension modules expect Python's symbols in the global scope, where they are not when the host opened this library
+// with dlopen and RTLD_LOCAL.
+void share_symbols() {
+    Dl_info info{};
+    if (dladdr(reinterpret_cast<void *>(&Py_IsInitialized), &info) && info.dli_fname)
+        dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD);
+}
+#endif
+
+// A wrong venv is told from a right one before the start: an interpreter starts once in a process.
+void check_venv(const fs::path &venv) {
+    const std::string expected =
+        "venv: expected the folder of a Python " + PYTHON + " environment (option venv or variable CLIPSHELF_VENV), found ";
+    std::error_code ignored;
+    if (venv.empty()) throw no_runtime(expected + "none");
+    if (!fs::exists(python_of(venv), ignored)) throw no_runtime(expected + venv.u8string() + " without bin/python3");
+    std::ifstream config(venv / "pyvenv.cfg");
+    for (std::string line; std::getline(config, line);) {
+        if (line.rfind("version", 0) != 0) continue;
+        const auto start = line.find_first_of("0123456789");
+        const std::string version = start == std::string::npos ? "" : line.substr(start);
+        if (version != PYTHON && version.rfind(PYTHON + ".", 0) != 0)
+            throw no_runtime(expected + venv.u8string() + " of Python " + version);
+    }
+}
+
+void check(const PyStatus &status) {
+    if (PyStatus_Exception(status))
+        throw no_runtime(std::string("expected an interpreter to start, found: ") +
+                         (status.err_msg ? status.err_msg : "no reason"));
+}
+
+// Start an interpreter as if the venv's own python had been called, deaf to the host's environment and signals.
+void start_interpreter(const fs::path &venv) {
+    check_venv(venv);
+    share_symbols();
+    PyPreConfig preconfig;
+    PyPreConfig_InitIsolatedConfig(&preconfig);
+    preconfig.utf8_mode = 1;  // paths are UTF-8 whatever the host's locale
+    check(Py_PreInitialize(&preconfig));
+    PyConfig config;
+    PyConfig_InitIsolatedConfig(&config);
+    const std::string python = fs::absolute(python_of(venv)).u8string();
+    PyStatus status = PyConfig_SetBytesString(&config, &config.executable, python.c_str());
+    if (!PyStatus_Exception(status)) status = PyConfig_SetBytesString(&config, &config.program_name, python.c_str());
+    if (!PyStatus_Exception(status)) status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    check(status);
+    own_venv = venv;
+    started_here = true;
+    PyEval_SaveThread();  // from now on every call takes the GIL and gives it back
+}
+
+// The shim, from the interpreter's own packages or else from the venv's.
+py::module_ import_shim(const fs::path &venv) {
+    try {
+        return py::module_::import("clipshelf.shim");
+    } catch (py::error_already_set &error) {
+        if (!error.matches(PyExc_ModuleNotFoundError) || venv.empty()) throw;
+    }
+    py::module_::import("site").attr("addsitedir")(packages_of(venv).u8string());
+    return py::module_::import("clipshelf.shim");
+}
+
+void load_shim(const fs::path &venv) {
+    const py::gil_scoped_acquire gil;
+    try {
+        py::module_ module = import_shim(venv);
+        const int found = module.attr("INTERFACE").cast<int>();
+        if (found != INTERFACE)
+            throw no_runtime("expected a clipshelf with interface " + std::to_string(INTERFACE) + ", found " +
+                             std::to_string(found) + "; build the library again with `clipshelf host build`");
+        PyObject *none = nullptr;
+        if (shim_module.compare_exchange_strong(none, module.ptr())) module.release();
+    } catch (py::error_already_set &error) {
+        throw no_runtime("expected clipshelf in " + (venv.empty() ? "the running Python" : venv.u8string()) +
+                         ", found: " + error.what());
+    }
+}
+
+}  // namespace
+
+void start(const char *option) {
+    require(!option || *option, "venv: expected a folder or NULL, found an empty string");
+    const fs::path venv = chosen_venv(option);
+    {
+        // nothing is waited for in here while the GIL is needed, so that a caller may hold it
+        const std::lock_guard lock(starting);
+        if (!Py_IsInitialized()) {
+            if (shim_module) throw no_runtime("expected a running interpreter, found one that was shut down");
+            start_interpreter(venv);
+        }
+        std::error_code ignored;
+        if (shim_module && started_here && option && !fs::equivalent(venv, own_venv, ignored))
+            throw Failure{CLIPSHELF_INVALID_ARGUMENT, "venv: expected " + own_venv.u8string() +
+                                                          ", which this process runs, found " + venv.u8string()};
+    }
+    if (!shim_module) load_shim(venv);
+}
+
+bool running() { return shim_module && Py_IsInitialized(); }
+
+py::object shim(const char *function) { return py::handle(shim_module.load()).attr(function); }
+
+Failure translate(py::error_already_set &error) {
+    try {
+        const py::tuple told = shim("failure")(error.value());
+        return {static_cast<clipshelf_status>(told[0].cast<int>()), told[1].cast<std::string>()};
+    } catch (py::error_already_set &) {
+        return {CLIPSHELF_INTERNAL, "expected an exception with a message, found one without"};
+    }
+}
+
+Held::~Held() {
+    if (running()) {
+        const py::gil_scoped_acquire gil;
+        object_ = py::object();
+    } else {
+        object_.release();
+    }
+}
+
+}  // namespace clipshelf::host

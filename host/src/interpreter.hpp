@@ -1,0 +1,53 @@
+// The Python interpreter: the process's own where it has one, else one that is started here.
+#pragma once
+
+#include <pybind11/embed.h>
+
+#include <string>
+
+#include "errors.hpp"
+
+namespace clipshelf::host {
+
+namespace py = pybind11;
+
+// Have an interpreter with `clipshelf.shim`. `venv` is the host's option, or NULL. Throws Failure NO_RUNTIME, and
+// INVALID_ARGUMENT for another venv than the one that was started.
+void start(const char *venv);
+
+// Whether the interpreter is there to be called.
+bool running();
+
+// A function of the shim; the GIL is held.
+py::object shim(const char *function);
+
+// What a Python exception means; the GIL is held.
+Failure translate(py::error_already_set &error);
+
+// Run `body` with the GIL; it may throw Failure or Python's exceptions, which become one.
+template <class Body>
+void with_python(Body &&body) {
+    if (!running()) throw Failure{CLIPSHELF_NO_RUNTIME, "expected a running interpreter, found one that was shut down"};
+    const py::gil_scoped_acquire gil;
+    try {
+        body();
+    } catch (py::error_already_set &error) {
+        throw translate(error);
+    }
+}
+
+// A Python object that may be let go of anywhere.
+class __attribute__((visibility("hidden"))) Held {
+public:
+    explicit Held(py::object object) : object_(std::move(object)) {}
+    Held(const Held &) = delete;
+    Held &operator=(const Held &) = delete;
+    ~Held();
+
+    const py::object &get() const { return object_; }
+
+private:
+    py::object object_;
+};
+
+}  // namespace clipshelf::host

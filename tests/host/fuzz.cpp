@@ -1,0 +1,197 @@
+// Calls every function of clipshelf.h in random order with good and bad arguments, from several threads: no call may
+// crash, and every failure must leave a message. usage: fuzz ARTIFACT CATALOGUE SEED CALLS
+
+#include <clipshelf.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+std::mutex mutex;
+std::vector<void *> handles{nullptr, reinterpret_cast<void *>(0x10), reinterpret_cast<void *>(~std::uintptr_t{0})};
+std::string artifact, catalogue;
+
+class Caller {
+public:
+    explicit Caller(unsigned seed) : random_(seed) {}
+
+    void call() {
+        switch (below(14)) {
+            case 0: return open_engine();
+            case 1: return open_catalogue();
+            case 2: return recommend();
+            case 3: case 4: return embed_texts();
+            case 5: case 6: return embed_images();
+            case 7: return told(clipshelf_engine_close(handle<clipshelf_engine>()));
+            case 8: return told(clipshelf_catalogue_close(handle<clipshelf_catalogue>()));
+            case 9: return told(clipshelf_result_close(handle<clipshelf_result>()));
+            case 10: return read_result();
+            case 11: return sizes();
+            case 12: clipshelf_status_name(static_cast<clipshelf_status>(below(100))); return;
+            default: if (!below(20)) told(clipshelf_shutdown());
+        }
+    }
+
+private:
+    std::size_t below(std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random_); }
+    bool rarely() { return !below(8); }
+
+    void told(clipshelf_status status) {
+        if (status == CLIPSHELF_OK) return;
+        const char *message = clipshelf_last_error();
+        if (!*message || status == CLIPSHELF_INTERNAL || !std::strcmp(clipshelf_status_name(status), "unknown status")) {
+            std::fprintf(stderr, "status %d: %s\n", static_cast<int>(status), message);
+            std::abort();
+        }
+    }
+
+    template <class T> T *handle() {
+        const std::lock_guard lock(mutex);
+        // mostly the latest, so that a good part of the calls gets through
+        const std::size_t last = handles.size();
+        return static_cast<T *>(handles[below(2) ? last - 1 - below(last < 6 ? last : 6) : below(last)]);
+    }
+    void keep(void *made) {
+        const std::lock_guard lock(mutex);
+        handles.push_back(made);
+        if (handles.size() > 200) handles.erase(handles.begin() + 3, handles.begin() + 50);
+    }
+
+    std::string noise() {
+        static const char *some[] = {"", "a red shoe", "\xff\xfe", "\xed\xa0\x80", "price<", "price<100", "{", "{\"k\": 0}",
+                                     "{\"weights\": {\"text\": 2}}", "[1]", "p1", "no such thing", "{\"k\": 1e400}",
+                                     "{\"image\": {}}", "category = 'x' and", "NaN", "{\"explain\": true}"};
+        std::string found = some[below(sizeof some / sizeof *some)];
+        for (std::size_t i = below(4); i; --i) found += static_cast<char>(1 + below(255));
+        return rarely() ? std::string(1 + below(5000), 'x') : found;
+    }
+
+    void open_engine() {
+        clipshelf_engine_options options = CLIPSHELF_ENGINE_OPTIONS_INIT;
+        const std::string bad = noise();
+        options.artifact = rarely() ? bad.c_str() : artifact.c_str();
+        options.threads = rarely() ? below(5000) : 1;
+        if (rarely()) options.provider = bad.c_str();
+        if (rarely()) options.decode = bad.c_str();
+        if (rarely()) options.venv = bad.c_str();
+        if (rarely()) options.size = below(sizeof options + 1);
+        clipshelf_engine *engine = nullptr;
+        told(clipshelf_engine_open(&options, rarely() ? nullptr : &engine));
+        if (engine) keep(engine);
+    }
+
+    void open_catalogue() {
+        const std::string bad = noise();
+        clipshelf_catalogue *opened = nullptr;
+        told(clipshelf_catalogue_open(handle<clipshelf_engine>(), rarely() ? bad.c_str() : catalogue.c_str(),
+                                      rarely() ? nullptr : &opened));
+        if (opened) keep(opened);
+    }
+
+    clipshelf_image image(std::vector<unsigned char> &bytes) {
+        bytes.resize(below(3000));
+        for (auto &byte : bytes) byte = static_cast<unsigned char>(below(256));
+        clipshelf_image made{bytes.data(), bytes.size(), static_cast<clipshelf_format>(below(6)), 0, 0, 0};
+        if (made.format != CLIPSHELF_ENCODED) {
+            made.width = 1 + below(20), made.height = 1 + below(20), made.stride = below(2) ? 0 : below(100);
+            if (rarely()) made.width = static_cast<std::size_t>(random_()) << 40;
+            if (rarely()) made.height = ~std::size_t{0};
+            if (rarely()) made.stride = ~std::size_t{0} / 2;
+        }
+        if (rarely()) made.data = nullptr;
+        return made;
+    }
+
+    void recommend() {
+        clipshelf_query query = CLIPSHELF_QUERY_INIT;
+        const std::string text = noise(), where = noise(), json = noise(), id = noise();
+        const char *ids[] = {rarely() ? id.c_str() : "p1", rarely() ? nullptr : "p2"};
+        std::vector<unsigned char> bytes;
+        const clipshelf_image picture = image(bytes);
+        if (below(4)) query.text = text.c_str();
+        if (rarely()) query.where = where.c_str();
+        if (rarely()) query.json = json.c_str();
+        if (rarely()) query.image = &picture;
+        if (below(2)) query.liked = ids, query.liked_count = below(3);
+        if (rarely()) query.disliked = rarely() ? nullptr : ids, query.disliked_count = below(3);
+        if (rarely()) query.k = static_cast<std::size_t>(random_());
+        if (rarely()) query.size = below(sizeof query + 1);
+        clipshelf_result *result = nullptr;
+        told(clipshelf_recommend(handle<clipshelf_catalogue>(), rarely() ? nullptr : &query, rarely() ? nullptr : &result));
+        if (result) keep(result);
+    }
+
+    void embed_texts() {
+        const std::string one = noise(), two = noise();
+        const char *texts[] = {one.c_str(), rarely() ? nullptr : two.c_str()};
+        const std::size_t lengths[] = {below(one.size() + 1), rarely() ? ~std::size_t{0} : two.size()};
+        std::vector<float> out(below(2) ? 4096 : below(64));
+        told(clipshelf_embed_texts(handle<clipshelf_engine>(), rarely() ? nullptr : texts, texts[1] && below(2) ? lengths : nullptr,
+                                   rarely() ? ~std::size_t{0} : below(3), rarely() ? nullptr : out.data(), out.size()));
+    }
+
+    void embed_images() {
+        std::vector<unsigned char> first, second;
+        const clipshelf_image images[] = {image(first), image(second)};
+        std::vector<float> out(below(2) ? 4096 : below(64));
+        told(clipshelf_embed_images(handle<clipshelf_engine>(), rarely() ? nullptr : images,
+                                    rarely() ? ~std::size_t{0} : below(3), rarely() ? nullptr : out.data(), out.size()));
+    }
+
+    void read_result() {
+        const clipshelf_item *items = nullptr;
+        const char *json = nullptr;
+        std::size_t count = 0;
+        // of a result that no other thread closes meanwhile
+        clipshelf_query query = CLIPSHELF_QUERY_INIT;
+        query.text = "a red shoe";
+        clipshelf_result *own = nullptr;
+        told(clipshelf_recommend(handle<clipshelf_catalogue>(), &query, &own));
+        told(clipshelf_result_items(rarely() ? handle<clipshelf_result>() : own, nullptr, &count));
+        if (!own || clipshelf_result_items(own, &items, &count) || clipshelf_result_json(own, &json)) return;
+        told(clipshelf_result_close(own));
+    }
+
+    void sizes() {
+        std::size_t size = 0;
+        told(clipshelf_engine_dim(handle<clipshelf_engine>(), rarely() ? nullptr : &size));
+        told(clipshelf_catalogue_size(handle<clipshelf_catalogue>(), rarely() ? nullptr : &size));
+    }
+
+    std::mt19937_64 random_;
+};
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    if (argc != 5) return 2;
+    artifact = argv[1], catalogue = argv[2];
+    const auto seed = static_cast<unsigned>(std::strtoul(argv[3], nullptr, 10));
+    const long calls = std::strtol(argv[4], nullptr, 10);
+    clipshelf_engine_options options = CLIPSHELF_ENGINE_OPTIONS_INIT;
+    options.artifact = artifact.c_str();
+    clipshelf_engine *engine = nullptr;
+    clipshelf_catalogue *opened = nullptr;
+    if (clipshelf_engine_open(&options, &engine) || clipshelf_catalogue_open(engine, catalogue.c_str(), &opened)) {
+        std::fprintf(stderr, "%s\n", clipshelf_last_error());
+        return 1;
+    }
+    handles.push_back(engine), handles.push_back(opened);
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i < 4; ++i)
+        threads.emplace_back([=] {
+            Caller caller(4 * seed + i);
+            for (long n = 0; n < calls; ++n) caller.call();
+        });
+    for (auto &thread : threads) thread.join();
+    std::puts("done");
+    return clipshelf_shutdown();
+}

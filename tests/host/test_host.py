@@ -1,0 +1,216 @@
+"""The C interface and the C++ header, built for real, called from C++ and from this very process."""
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clipshelf import Catalogue, Engine
+from clipshelf.embedded import host_path, queries_path, shelf_path
+from clipshelf.errors import ClipshelfError
+from clipshelf.hosting import build
+from tiny import picture
+
+COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+pytestmark = pytest.mark.skipif(
+    not (
+        COMPILER
+        and importlib.util.find_spec("pybind11")
+        and (importlib.util.find_spec("cmake") or shutil.which("cmake"))
+    ),
+    reason="needs a C++ compiler, CMake and pybind11",
+)
+OK, INVALID, CLOSED, BAD_IMAGE, BAD_ARTIFACT, NO_RUNTIME = 0, 1, 2, 3, 5, 9
+PRODUCTS = [
+    {"id": "p1", "text": "red shoe", "price": 10.0},
+    {"id": "p2", "text": "blue shirt", "price": 20.0},
+    {"id": "p3", "text": "green watch", "price": 30.0},
+]
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the library, its headers and its CMake package are installed."""
+    folder = tmp_path_factory.mktemp("host")
+    build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def catalogue(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny") / "catalogue"
+    Catalogue.build(Engine.load(tiny_artifact), PRODUCTS).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def library(prefix: Path) -> ctypes.CDLL:
+    """The library in this process, which runs Python already; ctypes opens it with RTLD_LOCAL."""
+    loaded = ctypes.CDLL(str(prefix / "lib/libclipshelf.so"))
+    loaded.clipshelf_last_error.restype = ctypes.c_char_p
+    loaded.clipshelf_version.restype = ctypes.c_char_p
+    return loaded
+
+
+class Options(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("venv", ctypes.c_char_p),
+        ("artifact", ctypes.c_char_p),
+        ("provider", ctypes.c_char_p),
+        ("decode", ctypes.c_char_p),
+        ("threads", ctypes.c_size_t),
+        ("warm", ctypes.c_size_t),
+    )
+
+
+def opened(library: ctypes.CDLL, artifact: Path | str) -> tuple[int, ctypes.c_void_p]:
+    engine = ctypes.c_void_p()
+    options = Options(ctypes.sizeof(Options), None, os.fsencode(artifact), None, None, 1, 0)
+    return library.clipshelf_engine_open(ctypes.byref(options), ctypes.byref(engine)), engine
+
+
+def run(command: list[str | Path], **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | variables
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+
+
+def compiled(prefix: Path, source: Path, out: Path) -> Path:
+    lib = prefix / "lib"
+    options = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{prefix / 'include'}", f"-L{lib}"]
+    done = run([str(COMPILER), *options, source, "-o", out, "-lclipshelf", f"-Wl,-rpath,{lib}", "-pthread"])
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_the_example_answers_the_first_query(prefix: Path, tmp_path: Path, default_engine: Engine) -> None:
+    Catalogue.build(default_engine, shelf_path() / "four.csv").save(tmp_path / "four")
+    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert cmake
+    steps: list[list[str | Path]] = [
+        ["-S", host_path() / "example", "-B", tmp_path, f"-DCMAKE_PREFIX_PATH={prefix}"],
+        ["--build", tmp_path],
+    ]
+    for step in steps:
+        done = run([cmake, *step])
+        assert done.returncode == 0, done.stderr
+    done = run([tmp_path / "recommend", tmp_path / "four", queries_path() / "sneaker.jpg"])
+    assert done.returncode == 0, done.stderr
+    assert "running-shoes" in done.stdout.splitlines()[1]
+    assert run([tmp_path / "recommend", tmp_path / "four", tmp_path / "none.jpg"]).returncode == 1
+
+
+def test_a_missing_environment_is_told(prefix: Path, tmp_path: Path, tiny_artifact: Path) -> None:
+    program = compiled(prefix, host_path() / "bench/measure.cpp", tmp_path / "measure")
+    done = run([program, "text", tiny_artifact, "1"], CLIPSHELF_VENV=str(tmp_path))
+    assert done.returncode == 1
+    assert "venv: expected the folder of a Python" in done.stderr
+    assert str(tmp_path) in done.stderr
+
+
+def test_cycles_do_not_grow(prefix: Path, tmp_path: Path, tiny_artifact: Path, catalogue: Path) -> None:
+    program = compiled(prefix, host_path() / "bench/measure.cpp", tmp_path / "measure")
+    done = run([program, "cycles", tiny_artifact, catalogue, "1000"])
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 4096  # KiB; a matrix, session or interpreter object lost each time would be far more
+
+
+def test_fuzz_under_sanitizers(tmp_path: Path, tiny_artifact: Path, catalogue: Path) -> None:
+    import pybind11
+
+    folder = sysconfig.get_config_var("LIBDIR")
+    python = f"python{sysconfig.get_config_var('LDVERSION')}"
+    sources = [Path(__file__).parent / "fuzz.cpp", *sorted((host_path() / "src").glob("*.cpp"))]
+    flags = [
+        "-std=c++17",
+        "-g",
+        "-O0",
+        "-fvisibility=hidden",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=undefined",
+    ]
+    places = [host_path() / "include", host_path() / "src", sysconfig.get_path("include"), pybind11.get_include()]
+    names = ["-DCLIPSHELF_BUILDING", f'-DCLIPSHELF_BUILT_WITH="{sys.prefix}"']
+    libraries = [f"-L{folder}", f"-Wl,-rpath,{folder}", f"-l{python}", "-ldl", "-pthread"]
+    unity = tmp_path / "all.cpp"  # one compiler run: most of its time goes to headers
+    unity.write_text("".join(f'#include "{source}"\n' for source in sources))
+    done = run(
+        [str(COMPILER), *flags, *(f"-I{place}" for place in places), *names, unity, *libraries, "-o", tmp_path / "fuzz"]
+    )
+    if done.returncode and "asan" in done.stderr:
+        pytest.skip("the compiler has no AddressSanitizer")
+    assert done.returncode == 0, done.stderr
+    # what Python itself keeps until the process ends is no leak of ours: the test above watches memory
+    done = run([tmp_path / "fuzz", tiny_artifact, catalogue, "1", "400"], ASAN_OPTIONS="detect_leaks=0")
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_in_a_process_that_runs_python(library: ctypes.CDLL, tiny_artifact: Path, engine: Engine) -> None:
+    status, handle = opened(library, tiny_artifact)
+    assert status == OK, library.clipshelf_last_error()
+    out = np.empty((2, engine.dim), np.float32)
+    texts = (ctypes.c_char_p * 2)(b"red shoe", b"blue shirt")
+    pointer = out.ctypes.data_as(ctypes.c_void_p)
+    assert library.clipshelf_embed_texts(handle, texts, None, 2, pointer, ctypes.c_size_t(out.size)) == OK
+    np.testing.assert_array_equal(out, engine.embed_texts(["red shoe", "blue shirt"]))
+    assert library.clipshelf_embed_texts(handle, texts, None, 2, pointer, ctypes.c_size_t(out.size - 1)) == INVALID
+    assert b"capacity: expected at least 2 rows" in library.clipshelf_last_error()
+    assert library.clipshelf_engine_close(handle) == OK
+    assert library.clipshelf_engine_close(handle) == CLOSED
+    assert library.clipshelf_engine_close(None) == OK
+
+
+class Image(ctypes.Structure):
+    _fields_ = (
+        ("data", ctypes.c_char_p),
+        ("size", ctypes.c_size_t),
+        ("format", ctypes.c_int),
+        ("width", ctypes.c_size_t),
+        ("height", ctypes.c_size_t),
+        ("stride", ctypes.c_size_t),
+    )
+
+
+@pytest.mark.parametrize(
+    ("layout", "pixel", "colour"),
+    [(1, (255, 0, 0), "red"), (2, (0, 0, 255), "red"), (3, (0, 0, 255, 255), "blue"), (4, (0, 255, 0, 255), "green")],
+)
+def test_raw_pixels(
+    library: ctypes.CDLL, tiny_artifact: Path, layout: int, pixel: tuple[int, ...], colour: str
+) -> None:
+    engine = Engine.load(tiny_artifact)
+    status, handle = opened(library, tiny_artifact)
+    assert status == OK
+    wide, high, stride = 20, 12, 20 * len(pixel) + 7
+    rows = b"".join(bytes(pixel) * wide + b"\x80" * 7 for _ in range(high))
+    image = Image(rows, len(rows), layout, wide, high, stride)
+    out = np.empty((1, engine.dim), np.float32)
+    pointer = out.ctypes.data_as(ctypes.c_void_p)
+    assert library.clipshelf_embed_images(handle, ctypes.byref(image), 1, pointer, ctypes.c_size_t(out.size)) == OK
+    np.testing.assert_array_equal(out, engine.embed_images([picture(colour)]))
+    image.size = stride * (high - 1)
+    assert library.clipshelf_embed_images(handle, ctypes.byref(image), 1, pointer, ctypes.c_size_t(out.size)) == INVALID
+    broken = Image(b"no picture", 10, 0, 0, 0, 0)
+    assert (
+        library.clipshelf_embed_images(handle, ctypes.byref(broken), 1, pointer, ctypes.c_size_t(out.size)) == BAD_IMAGE
+    )
+    assert b"images[0]" in library.clipshelf_last_error()
+    assert library.clipshelf_engine_close(handle) == OK
+
+
+def test_bad_artifacts_are_told(library: ctypes.CDLL, tmp_path: Path) -> None:
+    status, handle = opened(library, tmp_path / "none")
+    assert status == BAD_ARTIFACT
+    assert not handle
+    assert b"none" in library.clipshelf_last_error()
+
+
+def test_a_failed_build_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ClipshelfError, match="expected"):
+        build(tmp_path / "out", options=["-DCMAKE_CXX_COMPILER=/no/such/compiler"])
