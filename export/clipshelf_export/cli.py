@@ -7,7 +7,7 @@ import logging
 import os
 from typing import get_args
 
-from clipshelf.artifact import Precision
+from clipshelf.artifact import Precision, Tower
 from clipshelf.errors import MissingExtra
 
 
@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--calibration-images", metavar="DIR", help="pictures that set the ranges of int8")
     parser.add_argument("--calibration-texts", metavar="FILE", help="texts that set the ranges of int8, one a line")
-    parser.add_argument("--min-overlap", metavar="X", type=_share, help="accept int8 with this top-10 overlap")
+    parser.add_argument(
+        "--min-overlap",
+        metavar="X",
+        type=_overlaps,
+        help="accept int8 with this top-10 overlap (default: 0.97); vision=X,text=Y for one tower or each",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an artifact that OUT holds")
     parser.add_argument("--threads", metavar="N", type=_threads, help="threads of each measurement (default: all CPUs)")
 
@@ -64,6 +69,15 @@ def _precisions(text: str) -> tuple[Precision, ...]:
         if name not in get_args(Precision):
             raise argparse.ArgumentTypeError(f"expected {', '.join(get_args(Precision))}, found {name!r}")
     return found  # type: ignore[return-value]
+
+
+def _overlaps(text: str) -> dict[Tower, float] | float:
+    if "=" not in text:
+        return _share(text)
+    pairs = dict(part.partition("=")[::2] for part in text.split(","))
+    if set(pairs) - set(get_args(Tower)):
+        raise argparse.ArgumentTypeError(f"expected {', '.join(get_args(Tower))}, found {text!r}")
+    return {tower: _share(pairs[tower]) for tower in get_args(Tower) if tower in pairs}
 
 
 def _share(text: str) -> float:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from clipshelf.artifact import MANIFEST, TOKENIZER, Artifact, FileRecord, Manifest, Precision, Tower
@@ -35,7 +35,7 @@ class Options:
     precisions: Sequence[Precision] = ("int8",)
     calibration_images: Path | None = None
     calibration_texts: Path | None = None
-    target: Target = field(default_factory=Target)
+    targets: Mapping[Tower, Target] = field(default_factory=dict)
     threads: int = 1
 
 
@@ -46,20 +46,21 @@ def export(
     precisions: Sequence[Precision] = ("int8",),
     calibration_images: PathLike | None = None,
     calibration_texts: PathLike | None = None,
-    min_overlap: float | None = None,
+    min_overlap: Mapping[Tower, float] | float | None = None,
     overwrite: bool = False,
     threads: int | None = None,
 ) -> Artifact:
     """Turn the checkpoint `source`, a folder or a hub id, into the artifact `out`, which appears whole or not at all.
 
-    `precisions`: the first is the artifact's default. `min_overlap`: accept int8 with less top-10 overlap than 0.97,
-    and with as many times more centred loss. Raises ExportError or MissingExtra.
+    `precisions`: the first is the artifact's default. `min_overlap`: accept int8 with less top-10 overlap than 0.97, or
+    ask for more, and for as many times more or less centred loss; of both towers, or by tower.
+    Raises ExportError or MissingExtra.
     """
     options = Options(
         precisions,
         None if calibration_images is None else Path(calibration_images),
         None if calibration_texts is None else Path(calibration_texts),
-        Target() if min_overlap is None else Target.with_overlap(min_overlap),
+        _targets(min_overlap),
         threads or available_cpus(),
     )
     folder = Path(out)
@@ -69,6 +70,14 @@ def export(
         manifest = _make(checkpoint, options, made, work)
         (made / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return Artifact.open(folder)
+
+
+def _targets(min_overlap: Mapping[Tower, float] | float | None) -> dict[Tower, Target]:
+    """What int8 must reach, by tower."""
+    towers: tuple[Tower, ...] = get_args(Tower)
+    given = min_overlap if isinstance(min_overlap, Mapping) else dict.fromkeys(towers, min_overlap)
+    wanted = {tower: given.get(tower) for tower in towers}
+    return {tower: Target() if least is None else Target.with_overlap(least) for tower, least in wanted.items()}
 
 
 def _make(checkpoint: Checkpoint, options: Options, made: Path, work: Path) -> Manifest:
@@ -83,8 +92,9 @@ def _make(checkpoint: Checkpoint, options: Options, made: Path, work: Path) -> M
     for tower, part in samples.items():
         parity[tower] = _Tower(tower, checkpoint, options, part, folders=(made, work)).write()
     calibration: dict[str, Any] = {tower: part.describe() for tower, part in samples.items()}
-    if options.target != Target():
-        calibration["accepted"] = {"top10_overlap": options.target.overlap, "centred": options.target.centred}
+    for tower, target in options.targets.items():
+        if target != Target():
+            calibration[tower]["accepted"] = {"top10_overlap": target.overlap, "centred": target.centred}
     return Manifest(
         family=checkpoint.family,
         source=checkpoint.source,
@@ -108,6 +118,7 @@ class _Tower:
     ) -> None:
         self.name, self.options, self.samples = name, options, samples
         self.tower = checkpoint.vision if name == "vision" else checkpoint.text
+        self.target = options.targets[name]
         self.made, self.work = folders[0], folders[1] / f"{name}.onnx"
         self.reference = _reference(checkpoint, name, samples.measure)
 
@@ -130,7 +141,7 @@ class _Tower:
         else:
             plan, rungs = Plan(precision), []
             found = self._embed(plan)
-            if not self.options.target.reached(found):
+            if not self.target.reached(found):
                 raise ExportError(f"{self.name} {precision}: expected a faithful graph, found {found.brief()}")
         first = precision == self.options.precisions[0]
         path = self.made / (f"{self.name}.onnx" if first else f"{self.name}.{precision}.onnx")
@@ -144,11 +155,11 @@ class _Tower:
         common = (self.samples.measure, self.reference, self.work, self.options.threads)
         if isinstance(self.tower, ConvNet):
             rounding = Rounding(self.name, self.tower, *common)
-            return *rounding.find(), rounding.rungs
+            return *rounding.find(self.target), rounding.rungs
         label = f"{self.name}: calibrating"
         stats = run.collect(self.tower, self.samples.calibrate, self.work, self.options.threads, label)
         ladder = Ladder(self.name, self.tower, stats, *common)
-        return *ladder.climb(self.options.target), ladder.rungs
+        return *ladder.climb(self.target), ladder.rungs
 
     def _embed(self, plan: Plan) -> Fidelity:
         run.write(self.tower, plan, self.work)

@@ -6,7 +6,7 @@ The largest weights are rounded first: they save most, and lie towards the outpu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from clipshelf.types import FloatArray
 from clipshelf_export import fidelity, run
 from clipshelf_export.convnet import weights
 from clipshelf_export.fidelity import Fidelity
+from clipshelf_export.ladder import Target
 from clipshelf_export.plan import Plan
 from clipshelf_export.towers import ConvNet
 
-# the bars of int8, with a higher one for the centred cosine: these weights save size only, not time
-CENTRED, OVERLAP = 0.9985, 0.97
+# of the centred loss that int8 may have, these weights may have less than a third: they save size only, not time
+_SHARE = 0.3
 
 
 @dataclass
@@ -34,8 +35,9 @@ class Rounding:
     threads: int
     rungs: list[str] = field(default_factory=list)
 
-    def find(self) -> tuple[Plan, Fidelity]:
-        """The plan with the most int8 weights that stays above CENTRED and OVERLAP, by bisection."""
+    def find(self, target: Target) -> tuple[Plan, Fidelity]:
+        """The plan with the most int8 weights that reaches `target`, with _SHARE of its centred loss, by bisection."""
+        bar = replace(target, centred=1 - _SHARE * (1 - target.centred))
         found_weights = weights(self.tower)
         names = sorted(found_weights, key=lambda name: (-found_weights[name].size, name))
         low, high = 0, len(names) + 1
@@ -43,7 +45,7 @@ class Rounding:
         while high - low > 1:
             middle = (low + high) // 2
             plan, now = self._try(names, middle)
-            if now.centred_mean >= CENTRED and now.top10_overlap >= OVERLAP:
+            if bar.reached(now):
                 low, best, found = middle, plan, now
             else:
                 high = middle
