@@ -120,6 +120,8 @@ class Query:
     @cached_property
     def taste(self) -> Profile:
         """Likes, dislikes and history, those of the profile included."""
+        if self.profile is not None and not (self.liked or self.disliked or self.history):
+            return self.profile
         own = Profile(liked=self.liked, disliked=self.disliked, history=self.history)
         return own if self.profile is None else self.profile.merge(own)
 

@@ -100,7 +100,7 @@ class Searcher:
 
     def _choose(self, request: Request, rows: Rows, usual: Usual) -> Found:
         if len(request.left_out):
-            rows = rows[~np.isin(rows, request.left_out)]
+            rows = rows[(rows[:, None] != request.left_out).all(axis=1)]
         centred = self.centred(rows)
         gains = usual.gains(self._catalogue.present[rows])
         fits = np.einsum("nbd,bd->n", centred, request.fused.row) * gains

@@ -6,23 +6,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
 from clipshelf.errors import InputError
-from clipshelf.rank.certify import best_rows, scores_of, top
+from clipshelf.rank.certify import Estimates, best_rows, scores_of, top
 from clipshelf.rank.estimate import Mask, row_norms
 from clipshelf.rank.scan import Scanner, float_parts, int8_parts, parts_to_redo
 from clipshelf.rank.store import Store
 from clipshelf.session import available_cpus
 from clipshelf.types import FloatArray, Rows
 
+_Out: TypeAlias = tuple[FloatArray, Rows]
+
 PRECISIONS = ("auto", "fp32", "int8")
 _INT8_FROM = 2**20  # numbers in the matrix from which "auto" quantises
-_GROUP = 16  # queries that are scanned together
+_GROUP = 32
 _FEW = 128  # a mask that leaves at most one row in so many is answered without a scan
 _MANY = 16  # to score more than one row in so many costs more than a float32 scan
 
@@ -86,9 +90,16 @@ class Ranker:
             for line, query in enumerate(queries):
                 scores[line], rows[line] = top(self._score(query, places), places, k)
         else:
-            for start in range(0, len(queries), _GROUP):
-                group = slice(start, start + _GROUP)
-                self._search(queries[group], allowed, scores[group], rows[group])
+            groups = [slice(start, start + _GROUP) for start in range(0, len(queries), _GROUP)]
+            # One group is scanned by all threads. Of several, each thread takes its own, so that while one of them
+            # settles what it found, which keeps the interpreter, another one scans.
+            many = self._pool if len(groups) > 1 else None
+            inner = None if many else self._pool
+
+            def search(group: slice) -> None:
+                self._search(queries[group], allowed, (scores[group], rows[group]), inner)
+
+            deque(many.map(search, groups) if many else map(search, groups), maxlen=0)
         return scores, self._store.rows(rows)
 
     def add(self, rows: FloatArray) -> None:
@@ -121,42 +132,43 @@ class Ranker:
         old = () if self._int8 is None else self._int8.parts
         start, kept = parts_to_redo(old, self._store.places, self._store.dim)
         new = int8_parts(self._store.since(start), self._threads, self._pool, alone=not kept)
-        self._int8 = Scanner([*kept, *new], self._pool)
+        self._int8 = Scanner([*kept, *new])
 
     def _floats(self) -> Scanner:
         """The float32 scanner, made when it is first needed."""
         with self._lock:
             if self._fp32 is None:
                 base, extra = self._store.runs()
-                self._fp32 = Scanner([*float_parts(base), *float_parts(extra)], None)
+                self._fp32 = Scanner([*float_parts(base), *float_parts(extra)])
             return self._fp32
 
-    def _search(self, queries: FloatArray, allowed: Mask | None, scores: FloatArray, rows: Rows) -> None:
+    def _search(self, queries: FloatArray, allowed: Mask | None, out: _Out, pool: ThreadPoolExecutor | None) -> None:
         """Fill scores (Q, k) and places (Q, k): by int8 where few candidates settle it, the others by float32."""
+        scores, rows = out
         left = list(range(len(queries)))
         if self._int8 is not None:
-            left = self._settle(self._int8, max(1024, len(self) // _MANY), queries, allowed, (scores, rows))
+            found = self._int8.scan(queries, allowed, pool)
+            left = self._settle(queries, found, max(1024, len(self) // _MANY), out)
         with self._lock:
             self._asked += len(queries)
             self._settled += len(queries) - len(left) if self._int8 is not None else len(queries)
         if left:
             some = (scores[left], rows[left])
-            self._settle(self._floats(), len(self), queries[left], allowed, some)
+            self._settle(queries[left], self._floats().scan(queries[left], allowed), len(self), some)
             scores[left], rows[left] = some
 
     def _settle(
-        self, scanner: Scanner, limit: int, queries: FloatArray, allowed: Mask | None, out: tuple[FloatArray, Rows]
+        self, queries: FloatArray, found: Iterable[tuple[float, list[Estimates]]], limit: int, out: _Out
     ) -> list[int]:
         """Answer the queries for which scoring at most `limit` rows is enough; the numbers of the others."""
         scores, rows = out
         left = []
-        for line, (unit, estimates) in enumerate(scanner.scan(queries, allowed)):
-            score = partial(self._score, queries[line])
-            found = best_rows(estimates, unit, scores.shape[1], limit, score)
-            if found is None:
+        for line, (unit, estimates) in enumerate(found):
+            best = best_rows(estimates, unit, scores.shape[1], limit, partial(self._score, queries[line]))
+            if best is None:
                 left.append(line)
             else:
-                scores[line], rows[line] = found
+                scores[line], rows[line] = best
         return left
 
     def _score(self, query: FloatArray, places: Rows) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Scans all rows of a matrix that comes in parts: int8 parts side by side, one thread each, float parts one by one."""
+"""Scans all rows of a matrix that comes in parts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ _ALONE_BYTES = 2**24  # below this, sharing one product between threads beats on
 class Scanner:
     """Estimates for all rows of the parts, which follow each other."""
 
-    def __init__(self, parts: Sequence[Part], pool: ThreadPoolExecutor | None) -> None:
+    def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = tuple(parts)
-        self._pool = pool if len(self.parts) > 1 else None
         self._starts = list(accumulate((part.rows for part in self.parts), initial=0))
         self._widest: list[DoubleArray] = [part.widths.max(axis=1).astype(np.float64) for part in self.parts]
 
-    def scan(self, queries: FloatArray, allowed: Mask | None) -> Iterator[tuple[float, list[Estimates]]]:
-        """Unit and estimates, part by part, for each query (Q, D); rows that `allowed` (N,) leaves out are hidden."""
+    def scan(
+        self, queries: FloatArray, allowed: Mask | None, pool: ThreadPoolExecutor | None = None
+    ) -> Iterator[tuple[float, list[Estimates]]]:
+        """Unit and estimates, part by part, for each query (Q, D); rows that `allowed` (N,) leaves out are hidden.
+
+        With a pool, parts are scanned side by side.
+        """
         encoded, digits = encode(queries)
 
         def run(number: int) -> list[Estimates]:
@@ -44,7 +48,7 @@ class Scanner:
             ]
 
         numbers = range(len(self.parts))
-        found = list(self._pool.map(run, numbers) if self._pool else map(run, numbers))
+        found = list(pool.map(run, numbers) if pool and len(numbers) > 1 else map(run, numbers))
         return ((query.unit, [part[i] for part in found]) for i, query in enumerate(encoded))
 
 
