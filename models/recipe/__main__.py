@@ -89,7 +89,7 @@ def main() -> None:
     print(f"{len(paths)} pictures, {np.count_nonzero(~clean)} left out for their likeness to what is measured on")
     vision, encode = load_vision(VARIANTS), TextEncoder()
     run = runner(vision, args.cache / "vision.onnx", args.threads)
-    views = [view_features(paths, view, vision, args.cache, run) for view in VIEWS]
+    views = [view_features(pictures, paths, view, vision, cache=args.cache, run=run) for view in VIEWS]
     data = dataset(pictures, np.stack(views), encode)
     classes = class_embeddings(wordnet, encode)
     results = {}

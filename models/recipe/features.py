@@ -1,6 +1,7 @@
 """Backbone features of every view of every picture, computed once and kept.
 
-N pictures, F pooled features of all backbones. One file per view, float16 (N, F).
+N pictures, F pooled features of all backbones. One file per source and view, float16 (n, F), so that another source
+leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
@@ -87,10 +89,21 @@ def _batches(paths: list[Path], view: int, size: int) -> Iterator[Pixels]:
             pending[i] = None  # type: ignore[call-overload]
 
 
-def view_features(paths: list[Path], view: int, vision: Vision, cache: Path, run: Runner) -> npt.NDArray[np.float16]:
-    """Features (N, F) of one view of all pictures, from the cache when it has them."""
+def view_features(
+    pictures: list[Picture], paths: list[Path], view: int, vision: Vision, *, cache: Path, run: Runner
+) -> npt.NDArray[np.float16]:
+    """Features (N, F) of one view of all pictures, which stand source by source."""
+    sources = groupby(zip(pictures, paths, strict=True), key=lambda pair: pair[0].source)
+    named = ((source, [path for _, path in pairs]) for source, pairs in sources)
+    return np.concatenate([_source_features(source, own, view, vision, cache=cache, run=run) for source, own in named])
+
+
+def _source_features(
+    source: str, paths: list[Path], view: int, vision: Vision, *, cache: Path, run: Runner
+) -> npt.NDArray[np.float16]:
+    """Features (n, F) of one source, from the cache when it has them."""
     key = hashlib.sha256("\n".join(path.stem for path in paths).encode()).hexdigest()[:12]
-    target = cache / f"features-{key}-{view:02d}.npy"
+    target = cache / f"features-{source}-{key}-{view:02d}.npy"
     if not target.exists():
         rows = [run(pixels).astype(np.float16) for pixels in _batches(paths, view, vision.size)]
         partial = target.with_suffix(".partial.npy")

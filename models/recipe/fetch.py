@@ -13,6 +13,13 @@ KEYWORDS = "emojibase-data@17.0.0"
 NOTO = "@iconify-json/noto@1.2.9"
 TWEMOJI = "@twemoji/svg@15.0.0"
 FLUENT_FLAT = "@lobehub/fluent-emoji-flat@1.1.0"
+# Sets whose drawings have names and no code points.
+NAMED = {
+    "fxemoji": "@iconify-json/fxemoji@1.2.2",
+    "emojione": "@iconify-json/emojione@1.2.3",
+    "noto-v1": "@iconify-json/noto-v1@1.2.5",
+    "streamline": "@iconify-json/streamline-emojis@1.2.4",
+}
 
 __all__ = ["PackageError", "debian_package", "npm_package"]
 

@@ -1,4 +1,4 @@
-"""Pictures with words, from openclipart and three emoji sets: what each shows, said as a person might say it.
+"""Pictures with words, from openclipart and emoji sets: what each shows, said as a person might say it.
 
 A picture's `concept` is the head noun of its name; validation holds out whole concepts across all sources.
 """
@@ -110,15 +110,24 @@ def openclipart(cache: Path, wordnet: WordNet) -> list[Picture]:
     return pictures
 
 
-def _emoji_words(cache: Path, wordnet: WordNet) -> dict[str, tuple[tuple[str, ...], str]]:
-    """Lower-case code points without variation selectors -> captions and concept; no skin tones, no letters."""
+@dataclass(frozen=True)
+class _Words:
+    """What is said of an emoji: its name in Unicode, captions, concept."""
+
+    label: str
+    captions: tuple[str, ...]
+    concept: str
+
+
+def _emoji_words(cache: Path, wordnet: WordNet) -> dict[str, _Words]:
+    """By lower-case code points without variation selectors; no skin tones, no letters."""
     data = json.loads((fetch.npm_package(fetch.KEYWORDS, cache) / "en/data.json").read_text(encoding="utf-8"))
     words = {}
     for emoji in data:
         label = _clean(emoji["label"].replace("flag: ", "flag of "))
         if len(label) > 2 and "group" in emoji and not _NO_EMOJI.fullmatch(label):
             tags = [tag for tag in map(_clean, emoji.get("tags", ())) if len(tag) > 2]
-            words[_code(emoji["hexcode"])] = (_captions(label, tags), _concept(label, wordnet))
+            words[_code(emoji["hexcode"])] = _Words(emoji["label"], _captions(label, tags), _concept(label, wordnet))
     return words
 
 
@@ -126,8 +135,24 @@ def _code(hexcode: str) -> str:
     return "-".join(part.lstrip("0") for part in hexcode.lower().split("-") if part != "fe0f")
 
 
+def _letters(name: str) -> str:
+    """ "Christmas tree", "christmas-tree" and "christmastree-1" -> "christmastree": each set spells in its own way."""
+    return re.sub(r"[^a-z]", "", name.lower())
+
+
+def _icons(root: Path) -> dict[str, str]:
+    """The drawings of an Iconify set by name, each as an SVG file's text."""
+    icons = json.loads((root / "icons.json").read_text(encoding="utf-8"))
+    drawn = {}
+    for name, icon in icons["icons"].items():
+        wide, high = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
+        drawn[name] = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        drawn[name] += f'viewBox="0 0 {wide} {high}">{icon["body"]}</svg>'
+    return drawn
+
+
 def emoji(cache: Path, wordnet: WordNet) -> list[Picture]:
-    """Noto, Twemoji and flat Fluent drawings of each emoji. Fluent's 3D style is left for the sample shelf."""
+    """Drawings of each emoji in several styles. Fluent's 3D style is left for the sample shelf."""
     words = _emoji_words(cache, wordnet)
     pictures = []
     for source, folder in (
@@ -135,16 +160,30 @@ def emoji(cache: Path, wordnet: WordNet) -> list[Picture]:
         ("fluent-flat", fetch.npm_package(fetch.FLUENT_FLAT, cache) / "assets"),
     ):
         coded = [(_code(path.stem), path) for path in sorted(folder.glob("*.svg"))]
-        pictures += [Picture(source, code, path, *words[code]) for code, path in coded if code in words]
+        pictures += [
+            Picture(source, code, path, words[code].captions, words[code].concept)
+            for code, path in coded
+            if code in words
+        ]
     root = fetch.npm_package(fetch.NOTO, cache)
-    icons = json.loads((root / "icons.json").read_text(encoding="utf-8"))
-    names = json.loads((root / "chars.json").read_text(encoding="utf-8"))
-    side = icons.get("width", 128)
+    icons, names = _icons(root), json.loads((root / "chars.json").read_text(encoding="utf-8"))
     for code, icon in sorted((_code(code), icon) for code, icon in names.items()):
-        if code in words and icon in icons["icons"]:
-            body = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            body += f'viewBox="0 0 {side} {side}">{icons["icons"][icon]["body"]}</svg>'
-            pictures.append(Picture("noto", code, root / "icons.json", *words[code], body))
+        if code in words and icon in icons:
+            said = words[code]
+            pictures.append(Picture("noto", code, root / "icons.json", said.captions, said.concept, icons[icon]))
+    return pictures + _named_emoji(cache, words)
+
+
+def _named_emoji(cache: Path, words: dict[str, _Words]) -> list[Picture]:
+    """The sets that name their drawings after Unicode's labels."""
+    labelled = {_letters(said.label): said for said in words.values()}
+    pictures = []
+    for source, package in fetch.NAMED.items():
+        root = fetch.npm_package(package, cache)
+        for name, body in sorted(_icons(root).items()):
+            said = labelled.get(_letters(name))
+            if said is not None:
+                pictures.append(Picture(source, name, root / "icons.json", said.captions, said.concept, body))
     return pictures
 
 
