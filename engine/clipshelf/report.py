@@ -52,24 +52,27 @@ def _section(section: Section) -> str:
     photos = "".join(_picture(image, "a photo of the query") for image in query.images)
     words = "".join(f"<blockquote>“{escape(text)}”</blockquote>" for text in query.texts)
     took = f"{answer.took_ms['total']:.1f} ms among {len(section.catalogue):,} products"
-    best = max((item.score for item in answer), default=0.0)
+    best = max((abs(item.score) for item in answer), default=0.0)
     largest = max((abs(part.value) for item in answer for part in item.contributions), default=0.0)
     cards = "\n".join(_card(item, section.catalogue, best, largest) for item in answer)
+    shelf = f'<ol class="shelf">\n{cards}\n</ol>' if cards else "<p>No product is left to answer with.</p>"
     return (
         f'<section>\n<h2>{escape(section.title)}</h2>\n<div class="query">{photos}<div>{words}{_named(section)}'
-        f'{_filters(query)}<p class="soft">{took}</p></div></div>\n<ol class="shelf">\n{cards}\n</ol>\n</section>'
+        f'{_filters(query)}<p class="soft">{took}</p></div></div>\n{shelf}\n</section>'
     )
 
 
 def _named(section: Section) -> str:
     """The products that the query names, with what they are to the person."""
     taste = section.query.taste
-    roles = [("liked", id_) for id_ in taste.liked] + [("disliked", id_) for id_ in taste.disliked]
-    roles += dict.fromkeys((event.kind.replace("_", " "), event.id) for event in taste.history)
+    roles = [("liked", id_, strength) for id_, strength in taste.liked.items()]
+    roles += [("disliked", id_, strength) for id_, strength in taste.disliked.items()]
+    roles += dict.fromkeys((event.kind.replace("_", " "), event.id, 1.0) for event in taste.history)
     items = []
-    for role, id_ in roles:
+    for role, id_, strength in roles:
         product = section.catalogue.products[section.catalogue.row(id_)]
-        items.append(f"<li>{_shown(product, section.catalogue)}<span><b>{role}</b> {escape(id_)}</span></li>")
+        times = f" &times; {strength:g}" if strength != 1 else ""
+        items.append(f"<li>{_shown(product, section.catalogue)}<span><b>{role}</b> {escape(id_)}{times}</span></li>")
     return f'<ul class="named">{"".join(items)}</ul>' if items else ""
 
 
@@ -90,23 +93,30 @@ def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: floa
     text = str(product.get("text", item.id))
     price = product.get("price")
     cost = f"{price:,.2f}" if isinstance(price, (int, float)) else str(price or "")
-    score = f"{item.score:.2f} · fits {item.relevance:.0%}"
+    score = f"<b>score {_rounded(item.score)}</b><span>fits {item.relevance:.0%}</span>"
     return (
         f'<li class="product">{_shown(product, catalogue)}<div class="words"><p>{escape(text)}</p>'
         f'<p class="facts"><span>{escape(str(product.get("category", "")))}</span>'
         f'<span class="price">{escape(cost)}</span></p>'
-        f'<div class="score">{_bar(item.score, best)}{score}</div>{_reasons(item, largest)}</div></li>'
+        f'<div class="score">{score}</div>{_bar(item.score, best)}{_reasons(item, largest)}</div></li>'
     )
 
 
 def _reasons(item: Recommendation, largest: float) -> str:
-    """The largest contributions to a score as small bars."""
-    parts = sorted(item.contributions, key=lambda part: -abs(part.value))[:_REASONS]
+    """The largest contributions to a score as small bars, and the sum of the others, so that all add up to it."""
+    parts = sorted(item.contributions, key=lambda part: -abs(part.value))
+    told = [(str(part), part.value) for part in parts[:_REASONS]]
+    if others := parts[_REASONS:]:
+        told.append((f"{len(others)} smaller", sum(part.value for part in others)))
     rows = [
-        f'<dt title="{escape(str(part))}">{escape(str(part))}</dt>{_bar(part.value, largest)}<dd>{part.value:+.2f}</dd>'
-        for part in parts
+        f"<dt>{escape(name)}</dt><dd>{_rounded(value, '+')}</dd><dd>{_bar(value, largest)}</dd>" for name, value in told
     ]
     return f'<dl class="why">{"".join(rows)}</dl>'
+
+
+def _rounded(value: float, sign: str = "") -> str:
+    """With two digits, a minus as wide as a plus, and none before 0.00."""
+    return f"{round(value, 2) + 0.0:{sign}.2f}".replace("-", "&minus;")
 
 
 def _bar(value: float, full: float) -> str:
