@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from clipshelf import Catalogue, Engine
@@ -28,6 +28,8 @@ from clipshelf.types import FloatArray, Product
 WHERE = {"price": {"<": 40}, "tags": {"contains": "new"}}
 # What a writer does to its files; a crash between two of these leaves the same on the disk as anywhere between them.
 FILE_CALLS = {"open", "write", "flush", "fsync", "replace", "unlink", "truncate", "mkdir", "flock", "close"}
+
+Files: TypeAlias = dict[str, bytes]
 
 
 def products(start: int, stop: int, text: str = "red shoe") -> list[Product]:
@@ -96,7 +98,7 @@ class State:
 
 
 class Stage:
-    """Runs one operation in children that die, each on a fresh copy of the state before."""
+    """Runs one operation on copies of the state before it, and tells what a death on the way leaves."""
 
     def __init__(self, operation: Operation, engine: Engine, folder: Path) -> None:
         self._operation = operation
@@ -106,36 +108,60 @@ class Stage:
         operation.before(engine, self._template)
         self._before = State.of(self._template)
         self._reset()
-        self.duration, self.calls = self._rehearse(folder / "calls")
+        operation.run(engine, self._folder)
         self._after = State.of(self._folder)
         if self._after is None or self._after == self._before:
             raise AssertionError(f"{operation.name}: expected another state after it")
 
+    def duration(self) -> float:
+        """How long a child takes for the whole operation, in seconds."""
+        self._reset()
+        start = time.perf_counter()
+        if os.waitpid(self._fork(), 0)[1]:
+            raise AssertionError("expected the writer to finish")
+        return time.perf_counter() - start
+
     def kill_after(self, seconds: float) -> str:
         """Kill a writer after some time; which state is left, "before" or "after"."""
         self._reset()
-        child = self._fork(lambda: None)
+        child = self._fork()
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        outcome = self._outcome()
-        self._check_next_write(outcome)
-        return outcome
+        return self._outcome()
 
-    def kill_at(self, call: int) -> str:
-        """Kill a writer just before one of its file calls; which state is left."""
+    def kill_at_calls(self) -> list[str]:
+        """Which state a kill just before each file call would leave, "before" or "after".
+
+        One run is enough: what is on the disk before a call is what a kill there leaves, for a killed process writes
+        none of its buffers. Calls that find the same files share one check.
+        """
         self._reset()
-        _, status = os.waitpid(self._fork(lambda: sys.setprofile(_Killer(call))), 0)
-        if not os.WIFSIGNALED(status):
-            raise AssertionError(f"{self._operation.name}: expected {call} file calls, found fewer")
+        watcher = _Watcher(self._folder)
+        tracer = sys.getprofile()
+        sys.setprofile(watcher)
+        try:
+            self._operation.run(self._engine, self._folder)
+        finally:
+            sys.setprofile(tracer)
+        outcomes = [self._outcome_of(files) for files in watcher.states]
+        return [outcomes[index] for index in watcher.calls]
+
+    def _outcome_of(self, files: Files) -> str:
+        shutil.rmtree(self._folder)
+        self._folder.mkdir()
+        for name, content in files.items():
+            (self._folder / name).write_bytes(content)
         return self._outcome()
 
     def _outcome(self) -> str:
+        """The state that the folder is in; the next writer must find its way from there."""
         found = State.of(self._folder)
         if found is not None and (problems := find_problems(self._folder)):
             raise AssertionError(problems)
         for name, state in (("before", self._before), ("after", self._after)):
             if found == state:
+                self._check_next_write(name)
                 return name
         raise AssertionError(f"{self._operation.name}: expected the state before or after, found another")
 
@@ -151,52 +177,39 @@ class Stage:
         if found != {MANIFEST, LOCK, *read_manifest(self._folder).files}:
             raise AssertionError(f"{self._operation.name}: expected no leftovers, found {sorted(found)}")
 
-    def _rehearse(self, tally: Path) -> tuple[float, int]:
-        """How long a whole run takes in seconds, and how many file calls it makes."""
-        start = time.perf_counter()
-        _wait(self._fork(lambda: None))
-        duration = time.perf_counter() - start
-        self._reset()
-        counter = _Killer(-1)
-        _wait(self._fork(lambda: sys.setprofile(counter), lambda: tally.write_text(str(counter.calls))))
-        return duration, int(tally.read_text())
-
     def _reset(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         shutil.copytree(self._template, self._folder)
 
-    def _fork(self, prepare: Callable[[], object], finish: Callable[[], object] = lambda: None) -> int:
+    def _fork(self) -> int:
         child = os.fork()
         if child:
             return child
         code = 1
         try:
-            prepare()
             self._operation.run(self._engine, self._folder)
-            sys.setprofile(None)
-            finish()
             code = 0
         finally:
             os._exit(code)
 
 
-class _Killer:
-    """A profile function that counts file calls and dies before the one with a given number."""
+class _Watcher:
+    """A profile function that keeps the files of a folder as they are before each file call.
 
-    def __init__(self, last: int) -> None:
-        self.calls = 0
-        self._last = last
+    `states` are the different ones in order, `calls` says for each call which of them it found.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.states: list[Files] = []
+        self.calls: list[int] = []
+        self._folder = folder
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
         if event == "c_call" and arg.__name__ in FILE_CALLS:
-            if self.calls == self._last:
-                os.kill(os.getpid(), signal.SIGKILL)
-            self.calls += 1
-
-
-def _wait(child: int) -> None:
-    if os.waitpid(child, 0)[1]:
-        raise AssertionError("expected the writer to finish")
+            files = {path.name: path.read_bytes() for path in self._folder.iterdir()}
+            if not self.states or files != self.states[-1]:
+                self.states.append(files)
+            self.calls.append(len(self.states) - 1)
 
 
 def moments(seed: int, count: int, duration: float) -> Iterable[float]:
