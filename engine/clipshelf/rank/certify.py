@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.rank.estimate import LANES, DoubleArray
+from clipshelf.rank.estimate import DoubleArray
 from clipshelf.types import FloatArray, Rows
 
 _Number = TypeVar("_Number", np.float64, np.int64)
 
 _STRIP = 1024  # rows that are scored at a time
 _COLUMNS = 8192  # numbers that are summed at a time: longer dot products, OpenBLAS may share between threads
-_PLENTY = 64  # candidates beyond 4 k that are worth a second, sharper threshold
+_PLENTY = 64  # rows beyond 4 k that are worth dropping before they are sorted
 
 
 def scores_of(fetch: Callable[[Rows], FloatArray], places: Rows, query: FloatArray) -> FloatArray:
@@ -46,41 +46,37 @@ def _dots(rows: DoubleArray, column: DoubleArray) -> DoubleArray:
 
 @dataclass
 class Estimates:
-    """What the scan of one part found for one query: for the row in lane j of block i, in the query's unit,
+    """What the scan of one part found for one query: for row i of the part, in the query's unit,
 
-        | x · y  -  (offset + values[i, j]) |  <=  slack * widths[i, j]
+        | x · y  -  (offset + values[i]) |  <=  slacks · widths[:, i]  <=  slacks · widest
 
-    A row that is hidden has the value -inf; peaks and widest are the largest of each block.
+    A row that is hidden has the value -inf. Peak j is the largest value of the rows j, j + b, j + 2 b and so on: NumPy
+    finds the largest of many at once faster than those of many short runs.
     """
 
-    values: FloatArray  # (b, LANES)
+    values: FloatArray  # (p,)
     peaks: FloatArray  # (b,)
     offset: float
-    slack: float
-    widths: FloatArray  # (b, LANES)
-    widest: DoubleArray  # (b,)
+    slacks: DoubleArray  # (w,)
+    widths: FloatArray  # (w, p)
+    widest: DoubleArray  # (w,)
     start: int  # the first row
-
-    def lows(self) -> DoubleArray:
-        """Lower bounds (b,) of the x · y of one row in each block."""
-        return self.peaks + (self.offset - self.slack * self.widest)
 
     def possible(self, threshold: float) -> Rows:
         """All rows whose x · y may reach the threshold, ascending; every other row is proven to be below it."""
         threshold -= self.offset
-        blocks = (self.peaks + self.slack * self.widest >= threshold).nonzero()[0]
-        most = self.widths[blocks] * np.float64(self.slack)  # in float64
-        most += self.values[blocks]
-        near = (most >= threshold).reshape(-1).nonzero()[0]
-        rows: Rows = blocks[near // LANES] * LANES + near % LANES + self.start
+        lowest = np.nextafter(np.float32(threshold - self.slacks @ self.widest), np.float32(-np.inf))
+        near = (self.values >= lowest).nonzero()[0]  # compared in float32, it is cheap
+        most = self.slacks @ self.widths[:, near] + self.values[near]
+        rows: Rows = near[most >= threshold] + self.start
         return rows
 
     def likeliest(self, k: int) -> tuple[DoubleArray, Rows]:
-        """The highest estimates and their rows, k of them or all."""
-        values = self.values.reshape(-1)
-        k = min(k, len(values))
-        rows = np.argpartition(values, len(values) - k)[len(values) - k :]
-        return values[rows] + np.float64(self.offset), rows + self.start
+        """The highest estimates and their rows, k of them or all: they are under the k highest peaks."""
+        peaks = _highest(self.peaks, k)
+        rows = (np.arange(0, len(self.values), len(self.peaks))[:, None] + peaks).reshape(-1)
+        rows = rows[_highest(self.values[rows], k)]
+        return self.values[rows] + np.float64(self.offset), rows + self.start
 
 
 def best_rows(
@@ -90,30 +86,24 @@ def best_rows(
 
     Proof: let t be a number that at least k rows score. A row whose x · y is proven to be below the next float32 number
     under t rounds to a score below t: it is none of the best k, nor tied with them. All other rows are scored, and the
-    best of these are the best of all. First t comes from the lower bounds of some k rows; where that leaves many rows,
-    from the scores of the k likeliest.
+    best of these are the best of all. The lowest score of the k likeliest rows is such a t.
     """
     with np.errstate(invalid="ignore", over="ignore"):  # -inf + inf: a hidden row, nan >= t is False
-        rows = _possible(estimates, _under(_floor(estimates, k) * unit, unit))
-        if len(rows) > 4 * k + _PLENTY:
-            rows = _possible(estimates, _under(score(_likeliest(estimates, k)).min(), unit))
+        threshold = _under(score(_likeliest(estimates, k)).min(), unit)
+        rows = _join([each.possible(threshold) for each in estimates])
     return None if len(rows) > limit else top(score(rows), rows, k)
-
-
-def _floor(estimates: Sequence[Estimates], k: int) -> float:
-    """An x · y that at least k rows have; -inf where there are not more than k blocks."""
-    lows = _join([each.lows() for each in estimates])
-    return float(np.partition(lows, len(lows) - k)[len(lows) - k]) if len(lows) > k else -np.inf
-
-
-def _possible(estimates: Sequence[Estimates], threshold: float) -> Rows:
-    return _join([each.possible(threshold) for each in estimates])
 
 
 def _likeliest(estimates: Sequence[Estimates], k: int) -> Rows:
     """The k rows with the highest estimates, in any order: a guess, nothing is proven about it."""
     values, rows = (_join(list(each)) for each in zip(*(each.likeliest(k) for each in estimates), strict=True))
-    return rows[np.argpartition(values, len(values) - k)[len(values) - k :]]
+    return rows[_highest(values, k)]
+
+
+def _highest(values: npt.NDArray[np.floating[Any]], k: int) -> Rows:
+    """Where the k highest of some values (n,) stand, in any order; all of them where there are fewer."""
+    start = max(0, len(values) - k)
+    return np.argpartition(values, start)[start:]
 
 
 def _join(arrays: list[npt.NDArray[_Number]]) -> npt.NDArray[_Number]:

@@ -1,11 +1,11 @@
 """Cheap estimates of inner products, each with a proven bound on its error.
 
-A part is a run of n rows (n, D), cut into b blocks of LANES rows. Its `scan` estimates the inner products of Q queries
-with all its rows, reading them once. For the row in lane j of block i, with v the estimate,
+A part is a run of rows (n, D). Its `scan` estimates the inner products of Q queries with all its rows, reading them
+once. For row x, with v the estimate,
 
-    | x · y  -  (offset + v) |  <=  slack * widths[i, j]                                                      (bound)
+    | x · y  -  (offset + v) |  <=  slacks · widths of x                                                      (bound)
 
-where offset and slack belong to the query and the part, and y is in the query's own unit (see `Query`). Two kinds of
+where offset and slacks belong to the query and the part, and y is in the query's own unit (see `Query`). Two kinds of
 part keep that promise: `FloatRows` by NumPy's matmul, `Int8Rows` by a quantised copy a quarter of the size.
 """
 
@@ -27,20 +27,19 @@ DoubleArray = npt.NDArray[np.float64]
 Digits = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
-LANES = 128
+LANES = 64  # a part is filled up to a multiple of it, so that its rows fall into as many equal runs
 ROUND = 2.0**-24  # relative error of one rounding to float32
 TINY = 2.0**-100  # widths stay above it, so that underflow (below 2**-126) hides in the slack
 HUGE = 1e30  # rows longer than this could overflow float32: they are not estimated, their slack is infinite
 _LEVELS = 127
 _ZERO = 64  # digits are -64 to 64, stored from 0: two products 128 * 127 fit the 16 bits that CPUs without VNNI add in
 _BASE = 128
-_QUERY_BITS = 13
 _STRIP = 256  # rows that are quantised at a time, so that what lies between stays in the cache
 
 
 @dataclass
 class Query:
-    """One query in a unit that is a power of two: `query = unit * exact` with max |exact| in [4096, 8192)."""
+    """One query in a unit of its own: `query = unit * exact`, as float64 has it."""
 
     unit: float
     exact: DoubleArray  # (D,)
@@ -48,34 +47,36 @@ class Query:
     rest: float  # at least the norm of what digits leave of exact, and what rounding their products may add
 
 
-def encode(queries: FloatArray) -> tuple[list[Query], Digits]:
-    """Queries (Q, D), and each as two digits of 7 bits, `exact = 128 * high + low + rest`: all high, then all low."""
-    count, dim = queries.shape
-    digits = np.empty((2, count, dim), np.uint8)
-    encoded = []
-    for number, query in enumerate(queries):
-        unit = math.ldexp(1.0, math.frexp(float(np.abs(query).max(initial=0)))[1] - _QUERY_BITS)
-        exact = query / np.float64(unit)
-        levels = (exact + (_BASE * _ZERO + _ZERO + 0.5)).astype(np.uint16)  # rounds, as all are positive
-        np.right_shift(levels, 7, out=digits[0, number], casting="unsafe")
-        np.bitwise_and(levels, _BASE - 1, out=digits[1, number], casting="unsafe")
-        norm = math.sqrt(exact.dot(exact)) * (1 + 2.0**-30)
-        rest = 0.5 * math.sqrt(dim) + 4 * ROUND * (norm + _BASE * math.sqrt(dim))
-        encoded.append(Query(unit, exact, norm, rest))
-    return encoded, digits.reshape(2 * count, dim)
+def encode(queries: FloatArray, places: int = 2) -> tuple[list[Query], Digits]:
+    """Queries (Q, D), and each as one or two digits of 7 bits: all high ones, then all low ones.
+
+    `exact = 128 * high + low + rest`, max |exact| 8192; or with one place, `exact = high + rest`, max |exact| 64.
+    """
+    dim = queries.shape[1]
+    peaks = np.abs(queries).max(axis=1, initial=0).astype(np.float64)
+    units = np.where(peaks > 0, peaks, 1.0) / (_ZERO * _BASE ** (places - 1))
+    exact = queries / units[:, None]
+    whole = np.rint(exact)
+    norms = _norms(exact) * (1 + 2.0**-30)
+    rests = _norms(exact - whole) * (1 + 2.0**-30) + 4 * ROUND * (norms + _BASE * math.sqrt(dim))
+    whole += _ZERO if places == 1 else _BASE * _ZERO + _ZERO
+    levels = whole.astype(np.uint16)
+    digits = (levels,) if places == 1 else (levels >> 7, levels & (_BASE - 1))
+    encoded = map(Query, units.tolist(), exact, norms.tolist(), rests.tolist())
+    return list(encoded), np.concatenate(digits).astype(np.uint8)
 
 
 class Part(Protocol):
     """A run of rows that can be estimated."""
 
     rows: int
-    widths: FloatArray  # (b, LANES)
+    widths: FloatArray  # (w, p), p >= n filled up
 
-    def scan(self, queries: Sequence[Query], digits: Digits, out: FloatArray) -> None:
-        """Fill `out` (Q, b, LANES) with estimates; past the last row with anything."""
+    def scan(self, queries: Sequence[Query], digits: Digits) -> FloatArray:
+        """Estimates (Q, p), past the last row anything, from queries and the digits of all of them."""
 
-    def bound(self, query: Query) -> tuple[float, float]:
-        """Offset and slack."""
+    def bound(self, query: Query) -> tuple[float, DoubleArray]:
+        """Offset and slacks (w,)."""
 
 
 class FloatRows:
@@ -89,65 +90,63 @@ class FloatRows:
     def __init__(self, matrix: FloatArray, norms: DoubleArray) -> None:
         self._matrix = matrix
         self.rows, dim = matrix.shape
-        self.widths = _blocks(norms + TINY)
+        self.widths = _filled(self.rows, 1)
+        self.widths[0, : self.rows] = (norms + TINY) * (1 + 2 * ROUND)
         self._error = 1.1 * (dim + 4) * ROUND if _estimable(matrix, norms) else math.inf
 
-    def scan(self, queries: Sequence[Query], digits: Digits, out: FloatArray) -> None:  # noqa: ARG002
+    def scan(self, queries: Sequence[Query], digits: Digits) -> FloatArray:  # noqa: ARG002
         """See Part."""
-        if math.isinf(self._error):
-            out[:] = 0
-            return
-        product = np.array([query.exact for query in queries], np.float32) @ self._matrix.T
-        for line, values in zip(out, product, strict=True):
-            line.reshape(-1)[: self.rows] = values
+        values = np.zeros((len(queries), self.widths.shape[1]), np.float32)
+        if not math.isinf(self._error):
+            values[:, : self.rows] = np.array([query.exact for query in queries], np.float32) @ self._matrix.T
+        return values
 
-    def bound(self, query: Query) -> tuple[float, float]:
+    def bound(self, query: Query) -> tuple[float, DoubleArray]:
         """See Part."""
-        return 0.0, self._error * max(query.norm, 1.0)
+        return 0.0, np.array([self._error * max(query.norm, 1.0)])
 
 
 class Int8Rows:
     """Estimates by an int8 copy: each row less the mean of the part, in 127 steps either side, one step size per row.
 
     Proof: row x = m + s q + e with mean m, step s and int8 q; query y = p + f with its digits p and rest f. Then
-    x · y = m · y + s q · p + s q · f + e · y, so that m · y + s q · p is off by at most s (|q| |f| + |e|/s |y|), by
-    Cauchy and Schwarz. m · y is the offset, q · p is summed in integers, s is the width. The slack takes the largest
-    |q| and |e|/s of the part; f includes the roundings of s q · high and s q · low, |e|/s what `_quantise` says.
+    x · y = m · y + s q · p + s q · f + e · y, so that m · y + s q · p is off by at most |e| |y| + |s q| |f|, by Cauchy
+    and Schwarz. m · y is the offset, q · p is summed in integers, |e| and |s q| are the widths, |y| and |f| the slacks.
+    f includes the roundings of s q · high and s q · low, |e| what `_quantise` says.
     """
 
     def __init__(self, matrix: FloatArray, norms: DoubleArray, threads: int) -> None:
         self.rows, dim = matrix.shape
         self._product: ScaledProduct | None = None
-        self.widths = _blocks(np.ones(self.rows))
+        self.widths = _filled(self.rows, 2)
         self._mean = np.zeros(dim)
-        self._error, self._length = math.inf, 0.0
         if not _estimable(matrix, norms):
             return
         center = _center(matrix)
         self._mean = center.astype(np.float64)
-        weights = np.zeros((dim, self.widths.size), np.int8)
-        steps = self.widths.reshape(-1)
+        steps = _filled(self.rows, 1)[0]
+        weights = np.zeros((dim, len(steps)), np.int8)
         floor = max(TINY, float(norms.max(initial=0)) * 2.0**-30)
         for start in range(0, self.rows, _STRIP):
             strip = slice(start, min(start + _STRIP, self.rows))
-            error, length = _quantise(matrix[strip] - center, floor, weights[:, strip], steps[strip])
-            self._error = error if start == 0 else max(self._error, error)
-            self._length = max(self._length, length)
+            _quantise(matrix[strip] - center, floor, weights[:, strip], steps[strip], self.widths[:, strip])
         self._product = ScaledProduct(weights, steps, zero=_ZERO, threads=threads)
 
-    def scan(self, queries: Sequence[Query], digits: Digits, out: FloatArray) -> None:  # noqa: ARG002
+    def scan(self, queries: Sequence[Query], digits: Digits) -> FloatArray:
         """See Part."""
+        shape = len(queries), self.widths.shape[1]
         if self._product is None:
-            out[:] = 0
-            return
-        high, low = self._product(digits).reshape(2, *out.shape)
-        np.multiply(high, np.float32(_BASE), out=out)
-        out += low
+            return np.zeros(shape, np.float32)
+        values, *lower = self._product(digits).reshape(-1, *shape)
+        for digit in lower:
+            values *= np.float32(_BASE)
+            values += digit
+        return values
 
-    def bound(self, query: Query) -> tuple[float, float]:
+    def bound(self, query: Query) -> tuple[float, DoubleArray]:
         """See Part."""
-        slack = self._error * max(query.norm, 1.0) + self._length * query.rest
-        return float(query.exact.dot(self._mean)), slack
+        slacks = (max(query.norm, 1.0), query.rest) if self._product else (math.inf, math.inf)
+        return float(query.exact.dot(self._mean)), np.array(slacks)
 
 
 def row_norms(matrix: FloatArray, start: int = 0) -> DoubleArray:
@@ -175,11 +174,9 @@ def _norms(rows: DoubleArray) -> DoubleArray:
     return norms
 
 
-def _blocks(values: DoubleArray) -> FloatArray:
-    """(n,) as float32 not below it, in blocks of LANES, the last one filled up with ones."""
-    blocks = np.ones((-(-len(values) // LANES), LANES), np.float32)
-    blocks.reshape(-1)[: len(values)] = values * (1 + 2 * ROUND)
-    return blocks
+def _filled(rows: int, count: int) -> FloatArray:
+    """Ones (count, p), p the number of rows filled up to a multiple of LANES."""
+    return np.ones((count, -(-rows // LANES) * LANES), np.float32)
 
 
 def _center(matrix: FloatArray) -> FloatArray:
@@ -193,8 +190,10 @@ def _center(matrix: FloatArray) -> FloatArray:
     return mean if better else np.zeros_like(mean)
 
 
-def _quantise(rows: FloatArray, floor: float, weights: npt.NDArray[np.int8], steps: FloatArray) -> tuple[float, float]:
-    """Fill `weights` (D, n) and `steps` (n,) from the centred rows (n, D); the largest |e|/s and the largest |q|.
+def _quantise(
+    rows: FloatArray, floor: float, weights: npt.NDArray[np.int8], steps: FloatArray, widths: FloatArray
+) -> None:
+    """Fill `weights` (D, n), `steps` (n,) and `widths` (2, n), not below |e| and |s q|, from the centred rows (n, D).
 
     Small errors are added to |e|/s. Rounding x - m and its quotient by s: at most 2 u 128 sqrt(D) = sqrt(D) 2**-16. A
     step is at least 2**-30 of the longest row |x|, so that offset and final score, each a sum in float64 with an error
@@ -205,8 +204,8 @@ def _quantise(rows: FloatArray, floor: float, weights: npt.NDArray[np.int8], ste
     quantised = np.rint(levels)
     weights[:] = quantised.T
     levels -= quantised
-    error = np.sqrt(np.einsum("ij,ij->i", levels, levels).max(initial=0))
-    length = np.sqrt(np.einsum("ij,ij->i", quantised, quantised).max(initial=0))
     dim = rows.shape[1]
-    small = np.sqrt(dim) * 2.0**-15 + (dim + 4) * 2.0**-22
-    return float(error) * (1 + dim * ROUND) + float(small), float(length) * (1 + dim * ROUND)
+    small = math.sqrt(dim) * 2.0**-15 + (dim + 4) * 2.0**-22
+    room = 1 + (dim + 8) * ROUND
+    for width, part, more in zip(widths, (levels, quantised), (small, 0.0), strict=True):
+        width[:] = (np.sqrt(np.einsum("ij,ij->i", part, part)) * room + more) * room * steps

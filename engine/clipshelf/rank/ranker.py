@@ -26,9 +26,10 @@ _Out: TypeAlias = tuple[FloatArray, Rows]
 
 PRECISIONS = ("auto", "fp32", "int8")
 _INT8_FROM = 2**20  # numbers in the matrix from which "auto" quantises
-_GROUP = 32
+_GROUP = 64
 _FEW = 128  # a mask that leaves at most one row in so many is answered without a scan
 _MANY = 16  # to score more than one row in so many costs more than a float32 scan
+_MORE = 64  # or than a scan with two digits of each query
 
 
 class Ranker:
@@ -144,26 +145,32 @@ class Ranker:
 
     def _search(self, queries: FloatArray, allowed: Mask | None, out: _Out, pool: ThreadPoolExecutor | None) -> None:
         """Fill scores (Q, k) and places (Q, k): by int8 where few candidates settle it, the others by float32."""
-        scores, rows = out
         left = list(range(len(queries)))
         if self._int8 is not None:
-            found = self._int8.scan(queries, allowed, pool)
-            left = self._settle(queries, found, max(1024, len(self) // _MANY), out)
+            # One query takes as long as reading the matrix; many, as multiplying, which one digit halves.
+            for places, share in ((1, _MORE), (2, _MANY)) if len(queries) > 1 else ((2, _MANY),):
+                found = self._int8.scan(queries[left], allowed, pool, places)
+                left = self._settle(queries, left, found, max(1024, len(self) // share), out)
+                if not left:
+                    break
         with self._lock:
             self._asked += len(queries)
             self._settled += len(queries) - len(left) if self._int8 is not None else len(queries)
         if left:
-            some = (scores[left], rows[left])
-            self._settle(queries[left], self._floats().scan(queries[left], allowed), len(self), some)
-            scores[left], rows[left] = some
+            self._settle(queries, left, self._floats().scan(queries[left], allowed), len(self), out)
 
     def _settle(
-        self, queries: FloatArray, found: Iterable[tuple[float, list[Estimates]]], limit: int, out: _Out
+        self,
+        queries: FloatArray,
+        lines: Sequence[int],
+        found: Iterable[tuple[float, list[Estimates]]],
+        limit: int,
+        out: _Out,
     ) -> list[int]:
-        """Answer the queries for which scoring at most `limit` rows is enough; the numbers of the others."""
+        """Answer the queries of some lines for which scoring at most `limit` rows is enough; the other lines."""
         scores, rows = out
         left = []
-        for line, (unit, estimates) in enumerate(found):
+        for line, (unit, estimates) in zip(lines, found, strict=True):
             best = best_rows(estimates, unit, scores.shape[1], limit, partial(self._score, queries[line]))
             if best is None:
                 left.append(line)

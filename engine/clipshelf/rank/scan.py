@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from clipshelf.rank.certify import Estimates
-from clipshelf.rank.estimate import LANES, DoubleArray, FloatRows, Int8Rows, Mask, Part, encode, row_norms
+from clipshelf.rank.estimate import LANES, FloatRows, Int8Rows, Mask, Part, encode, row_norms
 from clipshelf.types import FloatArray
 
 _PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller ones leave holes
@@ -22,25 +22,26 @@ class Scanner:
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = tuple(parts)
         self._starts = list(accumulate((part.rows for part in self.parts), initial=0))
-        self._widest: list[DoubleArray] = [part.widths.max(axis=1).astype(np.float64) for part in self.parts]
+        self._widest = [part.widths[:, : part.rows].max(axis=1).astype(np.float64) for part in self.parts]
 
     def scan(
-        self, queries: FloatArray, allowed: Mask | None, pool: ThreadPoolExecutor | None = None
+        self, queries: FloatArray, allowed: Mask | None, pool: ThreadPoolExecutor | None = None, places: int = 2
     ) -> Iterator[tuple[float, list[Estimates]]]:
         """Unit and estimates, part by part, for each query (Q, D); rows that `allowed` (N,) leaves out are hidden.
 
-        With a pool, parts are scanned side by side.
+        With a pool, parts are scanned side by side. `places` is how many digits a query has.
         """
-        encoded, digits = encode(queries)
+        encoded, digits = encode(queries, places)
 
         def run(number: int) -> list[Estimates]:
             part, start = self.parts[number], self._starts[number]
-            values = np.empty((len(encoded), *part.widths.shape), np.float32)
             mask = None if allowed is None else allowed[start : start + part.rows]
             if mask is None or mask.any():
-                part.scan(encoded, digits, values)
+                values = part.scan(encoded, digits)
+            else:
+                values = np.empty((len(encoded), part.widths.shape[1]), np.float32)
             _hide(values, part.rows, mask)
-            peaks = values.max(axis=2)
+            peaks = values.reshape(len(encoded), LANES, -1).max(axis=1)
             widest = self._widest[number]
             return [
                 Estimates(values[i], peaks[i], *part.bound(query), part.widths, widest, start)
@@ -53,11 +54,10 @@ class Scanner:
 
 
 def _hide(values: FloatArray, rows: int, allowed: Mask | None) -> None:
-    """Set values (Q, b, LANES) to -inf past the last row and where not allowed (n,)."""
-    flat = values.reshape(len(values), -1)
-    flat[:, rows:] = -np.inf
+    """Set values (Q, p) to -inf past the last row and where not allowed (n,)."""
+    values[:, rows:] = -np.inf
     if allowed is not None:
-        np.copyto(flat[:, :rows], np.float32(-np.inf), where=~allowed)
+        np.copyto(values[:, :rows], np.float32(-np.inf), where=~allowed)
 
 
 def int8_parts(matrix: FloatArray, threads: int, pool: ThreadPoolExecutor | None, *, alone: bool) -> list[Part]:
