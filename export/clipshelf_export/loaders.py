@@ -9,8 +9,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from clipshelf.errors import ExportError, MissingExtra
+from clipshelf.errors import ExportError
 
+from clipshelf_export import clip, default
 from clipshelf_export.towers import Checkpoint
 
 FILES = ["*.json", "*.txt", "*.safetensors"]
@@ -18,10 +19,6 @@ FILES = ["*.json", "*.txt", "*.safetensors"]
 
 def load(source: str) -> Checkpoint:
     """Load a checkpoint. Raises ExportError if it is none, or of a family without a loader."""
-    try:
-        from clipshelf_export import clip, default
-    except ImportError as error:
-        raise MissingExtra(f"export needs {error.name}: pip install 'clipshelf[export]'") from error
     folder = Path(source)
     name: dict[str, Any] = {"name": folder.resolve().name}
     if not folder.is_dir():
