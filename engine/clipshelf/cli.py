@@ -81,8 +81,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
 
     bench = commands.add_parser("bench", help="how fast this device answers, stage by stage")
-    bench.add_argument("--products", metavar="N", type=_positive, default=10_000, help="(default: %(default)s)")
-    bench.add_argument("--runs", metavar="N", type=_positive, default=100, help="of each stage (default: %(default)s)")
+    bench.add_argument("--products", metavar="N", type=positive, default=10_000, help="(default: %(default)s)")
+    bench.add_argument("--runs", metavar="N", type=positive, default=100, help="of each stage (default: %(default)s)")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     _add_artifact(bench)
     bench.set_defaults(run=_bench)
@@ -111,16 +111,16 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
-    return value
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, found {text!r}")
+    return int(text)
 
 
 def _add_artifact(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--artifact", metavar="DIR", help="folder of the model (default: the embedded one)")
-    parser.add_argument("--threads", metavar="N", type=_positive, help="threads of one inference (default: all CPUs)")
+    parser.add_argument("--threads", metavar="N", type=positive, help="threads of one inference (default: all CPUs)")
 
 
 def _add_embedding(parser: argparse.ArgumentParser) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 from typing import get_args
 
 from clipshelf.artifact import Precision, Tower
-from clipshelf.errors import MissingExtra
+from clipshelf.cli import positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,17 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="accept int8 with this top-10 overlap (default: 0.97); vision=X,text=Y for one tower or each",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an artifact that OUT holds")
-    parser.add_argument("--threads", metavar="N", type=_threads, help="threads of each measurement (default: all CPUs)")
+    parser.add_argument("--threads", metavar="N", type=positive, help="threads of each measurement (default: all CPUs)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Export, then print what was measured. Raises ExportError or MissingExtra."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    try:
-        from clipshelf_export.pipeline import export, parity_table
-    except ImportError as error:
-        raise MissingExtra(f"export needs {error.name}: pip install 'clipshelf[export]'") from error
+    from clipshelf_export import export
+    from clipshelf_export.pipeline import parity_table
+
     artifact = export(
         args.source,
         args.out,
@@ -76,19 +76,15 @@ def _overlaps(text: str) -> dict[Tower, float] | float:
         return _share(text)
     pairs = dict(part.partition("=")[::2] for part in text.split(","))
     if set(pairs) - set(get_args(Tower)):
-        raise argparse.ArgumentTypeError(f"expected {', '.join(get_args(Tower))}, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected numbers for {' or '.join(get_args(Tower))}, found {text!r}")
     return {tower: _share(pairs[tower]) for tower in get_args(Tower) if tower in pairs}
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected 0 to 1, found {value}")
-    return value
-
-
-def _threads(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, found {value}")
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
     return value
