@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from clipshelf import embedded
 from clipshelf.ahead import batches, map_ahead
@@ -178,13 +177,16 @@ class Engine:
         session, masked = self.towers.session("text"), self.artifact.manifest.text.attention_mask
         parts_of = self.towers.tokenizer().encode_parts(sentences)
         parts = [ids for own in parts_of for ids in own]
-        lengths = np.array([len(ids) for ids in parts])
+        lengths = [len(ids) for ids in parts]
+        # np.unique and np.stack would take longer than all else that a single text does under the GIL
+        same: dict[int, list[int]] = {}
+        for row, length in enumerate(lengths):
+            same.setdefault(length, []).append(row)
         embeds: FloatArray = np.empty((len(parts), self.dim), np.float32)
-        for length in np.unique(lengths):
-            for rows in batches(np.flatnonzero(lengths == length), _TEXT_BATCH):
-                ids = np.stack([parts[row] for row in rows])
-                feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if masked else {})
-                embeds[rows] = session.run(feeds)
+        for rows in (some for group in same.values() for some in batches(group, _TEXT_BATCH)):
+            ids = np.array([parts[row] for row in rows])
+            feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if masked else {})
+            embeds[rows] = session.run(feeds)
         return embeds if len(parts) == len(sentences) else _pool(embeds, lengths, [len(own) for own in parts_of])
 
 
@@ -199,7 +201,7 @@ def _fault(text: object) -> str:
     return ""
 
 
-def _pool(embeds: FloatArray, lengths: npt.NDArray[np.int64], counts: Sequence[int]) -> FloatArray:
+def _pool(embeds: FloatArray, lengths: Sequence[int], counts: Sequence[int]) -> FloatArray:
     """Mean of each text's parts, weighted by their tokens, of unit norm; a single part stays as it is.
 
     `embeds` (P, D) and `lengths` (P,) hold the parts of all texts in turn, `counts` how many each text has.
@@ -207,7 +209,7 @@ def _pool(embeds: FloatArray, lengths: npt.NDArray[np.int64], counts: Sequence[i
     pooled = np.empty((len(counts), embeds.shape[1]), np.float32)
     for row, (count, end) in enumerate(zip(counts, np.cumsum(counts), strict=True)):
         own = slice(end - count, end)
-        pooled[row] = embeds[end - 1] if count == 1 else lengths[own].astype(np.float32) @ embeds[own]
+        pooled[row] = embeds[end - 1] if count == 1 else np.array(lengths[own], np.float32) @ embeds[own]
         if count > 1:
             pooled[row] /= np.linalg.norm(pooled[row])
     return pooled

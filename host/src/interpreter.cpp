@@ -120,6 +120,26 @@ void load_shim(const fs::path &venv) {
     }
 }
 
+// The interpreter's record of a host thread, from the thread's first call to its end.
+class ThreadState {
+public:
+    ThreadState() {
+        if (PyGILState_GetThisThreadState()) return;
+        PyGILState_Ensure();
+        state_ = PyEval_SaveThread();
+    }
+    ThreadState(const ThreadState &) = delete;
+    ThreadState &operator=(const ThreadState &) = delete;
+    ~ThreadState() {
+        if (!state_ || !running()) return;
+        PyEval_RestoreThread(state_);
+        PyGILState_Release(PyGILState_UNLOCKED);
+    }
+
+private:
+    PyThreadState *state_ = nullptr;
+};
+
 }  // namespace
 
 void start(const char *option) {
@@ -138,6 +158,11 @@ void start(const char *option) {
                                                           ", which this process runs, found " + venv.u8string()};
     }
     if (!shim_module) load_shim(venv);
+}
+
+void keep_thread() {
+    // elsewhere a host may hold the GIL while it waits for a thread to end
+    if (started_here) static thread_local const ThreadState state;
 }
 
 bool running() { return shim_module && Py_IsInitialized(); }

@@ -18,6 +18,10 @@ void start(const char *venv);
 // Whether the interpreter is there to be called.
 bool running();
 
+// Have the interpreter know this thread from now on. To make its record anew for each call takes longer than all else
+// that a call costs, and unmaps memory, for which every thread of the process is interrupted.
+void keep_thread();
+
 // A function of the shim; the GIL is held.
 py::object shim(const char *function);
 
@@ -28,6 +32,7 @@ Failure translate(py::error_already_set &error);
 template <class Body>
 void with_python(Body &&body) {
     if (!running()) throw Failure{CLIPSHELF_NO_RUNTIME, "expected a running interpreter, found one that was shut down"};
+    keep_thread();
     const py::gil_scoped_acquire gil;
     try {
         body();
