@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from clipshelf_bench.contenders import ALL
 from clipshelf_bench.result import Plot, Table
 
 PLOTS = "plots"
@@ -38,13 +39,10 @@ def markdown(
     machine: Mapping[str, Any], tables: Sequence[Table], unset: Sequence[str], drawn: set[str] | frozenset[str]
 ) -> str:
     """The text of RESULTS.md; `drawn` are the names of the plots that there are."""
-    parts = [_HEAD.format(unset=" and ".join(unset)), _machine(machine)]
+    parts = [_HEAD.format(unset=" and ".join(unset)), _machine(machine), *_contenders(tables)]
     for table in tables:
         parts.append(f"## {table.title}\n\n" + "\n\n".join(table.notes))
         parts.append(markdown_table(table))
-        if table.skipped:
-            reasons = [f"- {name}: {reason}" for name, reason in sorted(table.skipped.items())]
-            parts.append("Skipped:\n\n" + "\n".join(reasons))
         parts += [f"![{plot.title}]({PLOTS}/{plot.name}.svg)" for plot in table.plots if plot.name in drawn]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -133,6 +131,22 @@ def _bars(axes: Any, plot: Plot, rows: Sequence[Mapping[str, Any]]) -> None:
 def _machine(machine: Mapping[str, Any]) -> str:
     lines = [f"| {name.replace('_', ' ')} | {_value(value)} |" for name, value in machine.items()]
     return "\n".join(["| machine | |", "|---|---|", *lines])
+
+
+def _contenders(tables: Sequence[Table]) -> list[str]:
+    """Who took part and what each is; then who was left out of what, and why."""
+    ran = {str(row["contender"]) for table in tables for row in table.rows if "contender" in row}
+    skipped: dict[tuple[str, str], list[str]] = {}
+    for table in tables:
+        for name, reason in table.skipped.items():
+            skipped.setdefault((name, reason), []).append(table.title)
+    about = {contender.name: contender.about for contender in ALL}
+    about |= dict.fromkeys(sorted(ran - set(about)), "")
+    left_out = {name for name, _ in skipped}
+    rows = [f"| {name} | {text} |" for name, text in about.items() if name in ran | left_out]
+    parts = ["\n".join(["## Contenders", "", "| contender | what it is |", "|---|---|", *rows])] if rows else []
+    reasons = [f"- {name}: {reason} ({'; '.join(titles)})" for (name, reason), titles in sorted(skipped.items())]
+    return [*parts, "Left out, and why:\n\n" + "\n".join(reasons)] if reasons else parts
 
 
 def _value(value: object) -> str:

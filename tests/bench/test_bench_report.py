@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from clipshelf_bench.report import cell, markdown_table, text_table, write
+from clipshelf_bench.report import cell, markdown, markdown_table, text_table, write
 from clipshelf_bench.result import Plot, Table
 
 TABLE = Table(
@@ -49,6 +49,21 @@ def test_markdown_has_empty_cells_for_missing_values() -> None:
 
 def test_text_names_who_was_skipped() -> None:
     assert "skipped absent: not installed: absent" in text_table(TABLE)
+
+
+def test_report_says_what_every_contender_is_and_who_was_left_out_of_what() -> None:
+    skipped = {"absent": "not installed: absent", "hnswlib, 1000 products": "too slow"}
+    rank = Table("rank", "Ranking", ("contender",), [{"contender": "numpy"}], skipped=skipped)
+    text = markdown({}, [TABLE, rank], (), set())
+    for line in (
+        "| clipshelf | clipshelf, int8 artifact |",
+        "| numpy | NumPy matmul + argpartition, fp32 |",
+        "| other |  |",
+        "- absent: not installed: absent (Latency; Ranking)",
+        "- hnswlib, 1000 products: too slow (Ranking)",
+    ):
+        assert text.splitlines().count(line) == 1
+    assert "## Contenders" not in markdown({}, [Table("quality", "Quality", (), [])], (), set())
 
 
 def test_report_folder(tmp_path: Path) -> None:

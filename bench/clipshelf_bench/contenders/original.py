@@ -18,7 +18,7 @@ class Original(Contender):
     """Both towers in one forward pass per query, fp32 on torch; products compared one by one."""
 
     name = "original"
-    about = "the forty-line original"
+    about = "a forty-line script: CLIPModel on torch, a loop over products"
     requires = ("torch", "transformers")
 
     def openers(self) -> Mapping[str, Callable[[Job], Call]]:
