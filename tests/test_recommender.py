@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -270,14 +271,19 @@ def test_many_queries_at_once_are_answered_as_one_by_one(many: Recommender) -> N
         Profile(liked=["17"]),
         Query(liked=["1"], k=7, exclude=[str(i) for i in range(2, COUNT, 2)], diversity=0.3),
         {"image": tiny.picture("red"), "weights": {"image_text": 0}},
+        {"text": "warm", "liked": ["5", ("9", 2.0)], "disliked": ["5", "30"], "weights": {"liked": 0, "text": 2}},
+        {"profile": Profile(history=[("8", "bought", NOW), ("8", "viewed", 5), ("40", "rated", NOW, 1)]), "now": NOW},
     ]
     answers = many.recommend_batch(queries, k=7)
     alone = [many.recommend_batch([query], k=7)[0] for query in queries]
-    assert [len(answer) for answer in answers] == [4, 3, 7, 7, 7]
+    assert [len(answer) for answer in answers] == [4, 3, 7, 7, 7, 7, 7]
     for answer, other in zip(answers, alone, strict=True):
         assert [item.id for item in answer] == [item.id for item in other]
         np.testing.assert_allclose([item.score for item in answer], [item.score for item in other], atol=1e-6)
         np.testing.assert_allclose([i.relevance for i in answer], [i.relevance for i in other], atol=1e-4)
+        for item, same in zip(answer, other, strict=True):
+            assert list(map(str, item.contributions)) == list(map(str, same.contributions))
+            assert math.isclose(sum(part.value for part in item.contributions), item.score, abs_tol=1e-5)
     assert many.recommend_batch([]) == []
 
 
@@ -364,3 +370,13 @@ def test_the_json_object_is_stable(engine: Engine, colours: Catalogue) -> None:
     assert found["recommendations"][0]["product"] == {"id": "red", "text": "red", "price": 0}
     explained = json.loads(json.dumps(answer.to_dict(explain=True)))["recommendations"][0]["contributions"]
     assert [list(part) for part in explained] == [["signal", "id", "side", "value"]] * 2
+
+
+def test_groups_of_people_are_answered_as_one_by_one_by_int8(wide: Engine) -> None:
+    count, rng = 40_000, np.random.default_rng(4)
+    recommender = Recommender(wide, shelf(wide, clustered(count, DIM)))
+    people = [Profile(liked=map(str, row)) for row in rng.integers(0, count, (150, 8)).tolist()]
+    for person, answer in zip(people, recommender.recommend_batch(people), strict=True):
+        alone = recommender.recommend(profile=person)
+        assert [item.id for item in answer] == [item.id for item in alone]
+        np.testing.assert_allclose([item.score for item in answer], [item.score for item in alone], atol=1e-6)

@@ -94,6 +94,16 @@ class Query:
             raise InputError(f"exclude: expected a sequence of ids, found one {type(self.exclude).__name__}")
 
     @classmethod
+    def of(cls, query: Query | Profile | Mapping[str, Any], k: int) -> Query:
+        """A query, a profile or a mapping of arguments as a query whose ids were read; raises InputError."""
+        if isinstance(query, Profile):
+            query = cls(profile=query, k=k)
+        elif not isinstance(query, Query):
+            query = cls(**{"k": k, **query})
+        query.named  # noqa: B018
+        return query
+
+    @classmethod
     def from_dict(cls, data: Any) -> Query:
         """From a JSON object with the arguments' names; `profile` is an object too. Raises InputError on others."""
         names = [field.name for field in fields(cls)]
@@ -124,6 +134,11 @@ class Query:
             return self.profile
         own = Profile(liked=self.liked, disliked=self.disliked, history=self.history)
         return own if self.profile is None else self.profile.merge(own)
+
+    @cached_property
+    def named(self) -> set[str]:
+        """All products that it names, even those without a weight."""
+        return {*self.taste.ids, *self.exclude}
 
     @cached_property
     def left_out(self) -> set[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,10 +21,11 @@ from clipshelf.errors import InputError
 from clipshelf.profile import Likes, Profile, Time
 from clipshelf.query import Images, Query, Texts, Weights
 from clipshelf.search import Found, Request, Searcher
-from clipshelf.signals import Signals, collect, contributions, fuse, product_signals
+from clipshelf.signals import Fused, Signals, collect, contributions, fuse, product_signals
 from clipshelf.types import ImageSource, Pixels, Rows
 
 _DAY = 86_400.0
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -134,17 +135,17 @@ class Recommender:
         """
         clock = [time.perf_counter()]
         report = reporter("queries", queries, on_error, failures)
-        masks: dict[str, Mask] = {}
         asked: dict[int, _Asked] = {}
         count = 0
-        for count, query in enumerate(queries, 1):
-            checked = self._try_check(query, k, masks)
+        for count, checked in enumerate(self._check_all(queries, k), 1):
             if isinstance(checked, InputError):
                 report(count - 1, "query", checked)
             else:
                 asked[count - 1] = checked
         signals = self._embed(asked, on_error, report, clock)
-        requests = [self._request(asked[i], own) for i, own in signals.items()]
+        weights = [asked[i].weights for i in signals]
+        fused = fuse([*signals.values()], weights, self.catalogue, self._statistics)
+        requests = [_request(asked[i], one) for i, one in zip(signals, fused, strict=True)]
         found = self._searcher.search(requests)
         clock.append(time.perf_counter())
         stages = zip(("embed_text", "embed_image", "rank"), clock, clock[1:], strict=False)
@@ -155,20 +156,23 @@ class Recommender:
             answers[i] = self._answer(request, signals[i], one, took_ms)
         return answers
 
-    def _try_check(
-        self, query: Query | Profile | Mapping[str, Any], k: int, masks: dict[str, Mask]
-    ) -> _Asked | InputError:
-        try:
-            return self._check(_as_query(query, k), masks)
-        except InputError as error:
-            return error
+    def _check_all(
+        self, queries: Iterable[Query | Profile | Mapping[str, Any]], k: int
+    ) -> Iterator[_Asked | InputError]:
+        """Check queries one by one, but look up all their ids at once."""
+        read = [_try(partial(Query.of, query, k)) for query in queries]
+        names = list({id_ for query in read if isinstance(query, Query) for id_ in query.named})
+        row_of = dict(zip(names, self.catalogue.find(names).tolist(), strict=True))
+        masks: dict[str, Mask] = {}
+        for query in read:
+            yield _try(partial(self._check, query, masks, row_of)) if isinstance(query, Query) else query
 
-    def _check(self, query: Query, masks: dict[str, Mask]) -> _Asked:
+    def _check(self, query: Query, masks: dict[str, Mask], row_of: Mapping[str, int]) -> _Asked:
         weights, taste = Weights.of(query.weights, self.weights), query.taste
         if not (query.texts or query.images or taste.ids):
             raise InputError("query: expected a text, an image, likes, dislikes or a history, found none of them")
-        named = sorted({*taste.ids, *query.exclude})  # even those without a weight must be known
-        row_of = dict(zip(named, self.catalogue.rows(named).tolist(), strict=True))
+        if min(map(row_of.__getitem__, query.named), default=0) < 0:
+            self.catalogue.rows(sorted(query.named))  # raises, naming those that aren't there
         by_image, by_text = weights.cosines.sum(axis=1)
         texts = query.texts if weights.text and by_text else []
         images = query.images if weights.image and by_image else []
@@ -208,13 +212,6 @@ class Recommender:
             if i not in broken
         }
 
-    def _request(self, asked: _Asked, signals: Signals) -> Request:
-        fused = fuse(signals, asked.weights, self.catalogue, self._statistics)
-        if not fused.mass.sum():
-            raise InputError("weights: expected one above 0 for the signals of this query, found none")
-        query = asked.query
-        return Request(fused, asked.weights, int(query.k), asked.mask, asked.left_out, float(query.diversity))
-
     def _answer(self, request: Request, signals: Signals, found: Found, took_ms: dict[str, float]) -> Recommendations:
         ids, products = self.catalogue.ids, self.catalogue.products
         parts = zip(
@@ -246,10 +243,18 @@ class Recommender:
         return (*found, Contribution("diversity", None, None, -penalty)) if penalty else tuple(found)
 
 
-def _as_query(query: Query | Profile | Mapping[str, Any], k: int) -> Query:
-    if isinstance(query, Query):
-        return query
-    return Query(profile=query, k=k) if isinstance(query, Profile) else Query(**{"k": k, **query})
+def _try(call: Callable[[], _Result]) -> _Result | InputError:
+    try:
+        return call()
+    except InputError as error:
+        return error
+
+
+def _request(asked: _Asked, fused: Fused) -> Request:
+    if not fused.mass.sum():
+        raise InputError("weights: expected one above 0 for the signals of this query, found none")
+    query = asked.query
+    return Request(fused, asked.weights, int(query.k), asked.mask, asked.left_out, float(query.diversity))
 
 
 @contextmanager

@@ -56,7 +56,8 @@ class Searcher:
     def __init__(self, catalogue: Catalogue, statistics: Statistics) -> None:
         self._catalogue = catalogue
         self._statistics = statistics
-        self._ranker = Ranker(catalogue.embeddings)
+        self._embeddings = np.asarray(catalogue.embeddings)  # a memory map without the price of its subclass
+        self._ranker = Ranker(self._embeddings)
         self._background = Background(catalogue, statistics)
         patterns = catalogue.present @ np.array([2, 1])
         kinds = np.unique(patterns).tolist()
@@ -74,7 +75,7 @@ class Searcher:
 
     def centred(self, rows: Rows) -> DoubleArray:
         """Sides (n, 2, D) of some products on the catalogue's scale, as `Fused` wants them; 0 where one is missing."""
-        sides = self._catalogue.embeddings[rows].reshape(len(rows), 2, self._catalogue.dim)
+        sides = self._embeddings[rows].reshape(len(rows), 2, self._catalogue.dim)
         return (sides - self._statistics.means) * self._catalogue.present[rows][:, :, None]
 
     def _candidates(self, requests: Sequence[Request]) -> list[Rows]:
@@ -101,16 +102,19 @@ class Searcher:
     def _choose(self, request: Request, rows: Rows, usual: Usual) -> Found:
         if len(request.left_out):
             rows = rows[(rows[:, None] != request.left_out).all(axis=1)]
-        centred = self.centred(rows)
-        gains = usual.gains(self._catalogue.present[rows])
-        fits = np.einsum("nbd,bd->n", centred, request.fused.row) * gains
+        row, present = request.fused.row, self._catalogue.present[rows]
+        gains = usual.gains(present)
+        # The same as `self.centred(rows)` by the row, without centring each product.
+        fits = self._embeddings[rows] @ row.reshape(-1) - present @ (self._statistics.means * row).sum(axis=1)
+        fits *= gains
         best = np.lexsort((rows, -fits))[: request.pool]
         penalties = np.zeros(len(best))
         if request.diversity:
-            likeness = self._likeness(rows[best], centred[best], request.weights)
+            likeness = self._likeness(rows[best], self.centred(rows[best]), request.weights)
             places, penalties = choose(fits[best], likeness, request.k, request.diversity)
             best = best[places]
-        relevance = [usual.relevance(fit, len(self._catalogue)) for fit in fits[best].tolist()]
+        count = len(self._catalogue)
+        relevance = [usual.relevance(fit, count) for fit in fits[best].tolist()]
         return Found(rows[best], gains[best], fits[best], penalties, relevance)
 
     def _likeness(self, rows: Rows, centred: DoubleArray, weights: Weights) -> DoubleArray:

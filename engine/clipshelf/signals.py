@@ -17,7 +17,7 @@ so do pictures. Dislikes count negative.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,8 @@ from clipshelf.catalogue.statistics import IMAGE, TEXT, DoubleArray, Statistics
 from clipshelf.profile import Profile
 from clipshelf.query import Weights
 from clipshelf.types import FloatArray, Rows
+
+_CHUNK = 64  # queries
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,38 @@ class Fused:
     mass: DoubleArray
 
 
-def fuse(signals: Signals, weights: Weights, catalogue: Catalogue, statistics: Statistics) -> Fused:
-    """All signals as one row. The mass is 0 where no weight is left."""
-    embeds, present = signals.embeds(catalogue, statistics)
-    pulls = np.tensordot(signals.weights, embeds, axes=1)  # (2, D), by query side
-    mass = weights.cosines.T @ (np.abs(signals.weights) @ present)
-    row = (weights.cosines / statistics.spreads).T @ pulls
-    return Fused(row / (mass.sum() or 1.0), mass)
+def fuse(
+    signals: Sequence[Signals], weights: Sequence[Weights], catalogue: Catalogue, statistics: Statistics
+) -> list[Fused]:
+    """The signals of each query as one row. The mass is 0 where no weight is left."""
+    if not signals:
+        return []
+    pulls, pushes, masses = (np.array(part) for part in zip(*_sums(signals, catalogue), strict=True))
+    centred = pulls - pushes[:, :, None] * statistics.means  # by query side
+    cosines = np.array([each.cosines for each in weights]).transpose(0, 2, 1)  # product side by query side
+    masses = np.matmul(cosines, masses[:, :, None])[:, :, 0]
+    rows = np.matmul(cosines / statistics.spreads.T, centred)
+    totals = masses.sum(axis=1)
+    rows /= np.where(totals, totals, 1.0)[:, None, None]
+    return list(map(Fused, rows, masses))
+
+
+def _sums(signals: Sequence[Signals], catalogue: Catalogue) -> Iterator[tuple[DoubleArray, DoubleArray, DoubleArray]]:
+    """Of each query the sides (2, D) and which there are (2,), times weights, and those times their amounts (2,).
+
+    The rows of all products are fetched at once, but for a share of the queries at a time, so that they stay few.
+    """
+    for start in range(0, len(signals), _CHUNK):
+        some = signals[start : start + _CHUNK]
+        rows = np.concatenate([each.rows for each in some])
+        stop, embeds, present = 0, catalogue.embeddings[rows].astype(np.float64), catalogue.present[rows] * 1.0
+        for each in some:
+            place, stop, free = stop, stop + len(each.rows), len(each.free)
+            pull = each.weights[free:] @ embeds[place:stop]
+            if free:
+                pull += each.weights[:free] @ each.free.reshape(free, -1)
+            has = np.concatenate((each.sides, present[place:stop]))
+            yield pull.reshape(2, -1), each.weights @ has, np.abs(each.weights) @ has
 
 
 def contributions(

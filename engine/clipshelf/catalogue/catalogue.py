@@ -120,11 +120,15 @@ class Catalogue:
         if isinstance(ids, str):
             raise InputError(f"ids: expected a sequence of ids, found one str {ids!r}")
         wanted = list(ids)
-        rows = self._index.find(id_keys(wanted))
+        rows = self.find(wanted)
         if (rows < 0).any():
             missing = some(repr(wanted[i]) for i in np.flatnonzero(rows < 0))
             raise UnknownIdError(f"id: expected ids of the catalogue's {len(self)} products, found {missing}")
         return rows
+
+    def find(self, ids: Iterable[str]) -> Rows:
+        """(n,) int64 rows of n products, -1 for those that aren't there."""
+        return self._index.find(id_keys(ids))
 
     def mask(self, where: Where | str) -> Mask:
         """(N,) bool, true for the products that fulfil `where`: a dict as the module `filters` explains, or words.
@@ -193,7 +197,7 @@ class Catalogue:
         Otherwise as `build`. Raises FingerprintMismatch for another model's engine, InputError for ids that it has.
         """
         batch = self._read(engine, products, fields, on_error)
-        known = self._index.find(id_keys(product["id"] for product in batch.products)) >= 0
+        known = self.find(product["id"] for product in batch.products) >= 0
         if known.any():
             twice = some(repr(batch.products[i]["id"]) for i in np.flatnonzero(known))
             raise InputError(f"id: expected ids that the catalogue doesn't have yet, found {twice}")

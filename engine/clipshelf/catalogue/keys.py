@@ -82,8 +82,4 @@ def _prefixes(keys: Keys) -> npt.NDArray[Any]:
 
 
 def _key(kind: bytes, *parts: bytes) -> bytes:
-    digest = hashlib.sha256(kind)
-    for part in parts:
-        digest.update(b"\0%d\0" % len(part))
-        digest.update(part)
-    return digest.digest()[:SIZE]
+    return hashlib.sha256(b"".join([kind, *(b"\0%d\0%b" % (len(part), part) for part in parts)])).digest()[:SIZE]
