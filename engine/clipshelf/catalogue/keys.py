@@ -82,4 +82,5 @@ def _prefixes(keys: Keys) -> npt.NDArray[Any]:
 
 
 def _key(kind: bytes, *parts: bytes) -> bytes:
-    return hashlib.sha256(b"".join([kind, *(b"\0%d\0%b" % (len(part), part) for part in parts)])).digest()[:SIZE]
+    framed = [b"\0%d\0%b" % (len(part), part) for part in parts]
+    return hashlib.sha256(kind + b"".join(framed)).digest()[:SIZE]
