@@ -36,6 +36,7 @@ fs::path chosen_venv(const char *option) {
 fs::path python_of(const fs::path &venv) { return venv / "Scripts" / "python.exe"; }
 fs::path packages_of(const fs::path &venv) { return venv / "Lib" / "site-packages"; }
 void share_symbols() {}
+void *symbol(const char *) { return nullptr; }
 #else
 fs::path python_of(const fs::path &venv) { return venv / "bin" / "python3"; }
 fs::path packages_of(const fs::path &venv) { return venv / "lib" / ("python" + PYTHON) / "site-packages"; }
@@ -47,7 +48,23 @@ void share_symbols() {
     if (dladdr(reinterpret_cast<void *>(&Py_IsInitialized), &info) && info.dli_fname)
         dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD);
 }
+
+void *symbol(const char *name) { return dlsym(RTLD_DEFAULT, name); }
 #endif
+
+// What modules keep for the life of the process is no leak.
+class Unwatched {
+public:
+    Unwatched() { call("__lsan_disable"); }
+    Unwatched(const Unwatched &) = delete;
+    Unwatched &operator=(const Unwatched &) = delete;
+    ~Unwatched() { call("__lsan_enable"); }
+
+private:
+    static void call(const char *name) {
+        if (void *found = symbol(name)) reinterpret_cast<void (*)()>(found)();
+    }
+};
 
 // A wrong venv is told from a right one before the start: an interpreter starts once in a process.
 void check_venv(const fs::path &venv) {
@@ -79,6 +96,10 @@ void start_interpreter(const fs::path &venv) {
     PyPreConfig preconfig;
     PyPreConfig_InitIsolatedConfig(&preconfig);
     preconfig.utf8_mode = 1;  // paths are UTF-8 whatever the host's locale
+    // leak checkers cannot follow pointers through Python's own pools, and would take all that is there for lost
+    const char *allocator = std::getenv("PYTHONMALLOC");
+    if (symbol("__lsan_do_leak_check") || (allocator && std::string(allocator) == "malloc"))
+        preconfig.allocator = PYMEM_ALLOCATOR_MALLOC;
     check(Py_PreInitialize(&preconfig));
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);
@@ -106,6 +127,7 @@ py::module_ import_shim(const fs::path &venv) {
 
 void load_shim(const fs::path &venv) {
     const py::gil_scoped_acquire gil;
+    const Unwatched imports;
     try {
         py::module_ module = import_shim(venv);
         const int found = module.attr("INTERFACE").cast<int>();

@@ -146,8 +146,7 @@ def test_fuzz_under_sanitizers(tmp_path: Path, tiny_artifact: Path, catalogue: P
     if done.returncode and "asan" in done.stderr:
         pytest.skip("the compiler has no AddressSanitizer")
     assert done.returncode == 0, done.stderr
-    # what Python itself keeps until the process ends is no leak of ours: the test above watches memory
-    done = run([tmp_path / "fuzz", tiny_artifact, catalogue, "1", "400"], ASAN_OPTIONS="detect_leaks=0")
+    done = run([tmp_path / "fuzz", tiny_artifact, catalogue, "1", "400"], ASAN_OPTIONS="detect_leaks=1")
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -164,6 +163,19 @@ def test_in_a_process_that_runs_python(library: ctypes.CDLL, tiny_artifact: Path
     assert library.clipshelf_engine_close(handle) == OK
     assert library.clipshelf_engine_close(handle) == CLOSED
     assert library.clipshelf_engine_close(None) == OK
+
+
+def test_opening_after_a_shutdown(library: ctypes.CDLL, tiny_artifact: Path, catalogue: Path) -> None:
+    for _ in range(2):
+        status, handle = opened(library, tiny_artifact)
+        assert status == OK, library.clipshelf_last_error()
+        shelf, size = ctypes.c_void_p(), ctypes.c_size_t()
+        assert library.clipshelf_catalogue_open(handle, os.fsencode(catalogue), ctypes.byref(shelf)) == OK
+        assert library.clipshelf_catalogue_size(shelf, ctypes.byref(size)) == OK
+        assert size.value == len(PRODUCTS)
+        assert library.clipshelf_shutdown() == OK
+        assert library.clipshelf_engine_close(handle) == CLOSED
+        assert library.clipshelf_catalogue_close(shelf) == CLOSED
 
 
 class Image(ctypes.Structure):
