@@ -98,9 +98,10 @@ def embed_tokens(graph: Graph, embedding: TokenEmbedding, plan: Plan) -> str:
 
 def quantise_rows(rows: FloatArray) -> tuple[np.ndarray[Any, np.dtype[np.int8]], FloatArray, FloatArray]:
     """rows (V, D) ~ int8 (V, D) * scale (V,) * spread (D,): each row and each channel has its own size."""
-    size = np.sqrt(np.mean(np.square(rows), 0))
+    size = np.sqrt(np.einsum("vd,vd->d", rows, rows) / len(rows))
     spread = float32(np.where(size > 0, size, 1))
     even = rows / spread
-    peak = np.abs(even).max(1)
+    peak = np.maximum(even.max(1), -even.min(1))
     scale = float32(np.where(peak > 0, peak / 127, 1))
-    return np.round(even / scale[:, None]).astype(np.int8), scale, spread
+    even /= scale[:, None]
+    return np.rint(even, out=even).astype(np.int8), scale, spread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,10 @@ ALPHAS = (None, 0.3, 0.45, 0.6, 0.75, 0.9)
 CLIPS = (1.0, 0.9, 0.8, 0.7, 0.55, 0.4)
 # what few rows show of a range is less than what more would: ranges widen by SLACK / sqrt(rows)
 SLACK = 2.0
+# ranges on which strengths are compared, and how many of the best strengths are tried on all
+COARSE, FINALISTS = (1.0, 0.7), 2
+# outputs of a linear that its error is measured on
+OUTPUTS = 256
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ class Choice:
 
 def choose(stats: Stats, linear: Linear, *, spread: bool, shift: bool, outliers: int = 0) -> Choice:
     """The best static int8 of a site among spreads, ranges and, if allowed, shifts and `outliers` columns in float."""
-    alphas = ALPHAS if spread else (None,)
-    choices = (_best_range(stats, linear, _spread(stats, linear, a, shift), shift, outliers) for a in alphas)
-    return min(choices, key=lambda choice: choice.error)
+    trials = [_Trial.of(stats, linear, alpha, shift, outliers) for alpha in (ALPHAS if spread else (None,))]
+    if len(trials) > 1:
+        trials.sort(key=lambda trial: trial.best(COARSE).error)
+    return min((trial.best(CLIPS) for trial in trials[:FINALISTS]), key=lambda choice: choice.error)
 
 
 def _spread(stats: Stats, linear: Linear, alpha: float | None, shift: bool) -> FloatArray | None:
@@ -53,31 +58,44 @@ def _spread(stats: Stats, linear: Linear, alpha: float | None, shift: bool) -> F
     return np.asarray(scale / np.exp(np.mean(np.log(scale))), np.float32)
 
 
-def _best_range(stats: Stats, linear: Linear, spread: FloatArray | None, shift: bool, outliers: int) -> Choice:
-    base = Int8(1.0, 128, spread=spread)
-    scale = np.ones_like(stats.low) if spread is None else spread
-    columns = _largest(stats, scale, shift, outliers)
-    kept = np.ones(len(stats.low), bool)
-    kept[list(columns)] = False
-    base = replace(base, outliers=columns)
-    if shift:
-        base = replace(base, shift=_centres(stats, scale, kept))
-    moved = np.zeros_like(stats.low) if base.shift is None else base.shift
-    low, high, rows = (float32((v - moved) / scale) for v in (stats.low, stats.high, stats.rows))
-    weight = base.fold_input(linear).weight.copy()
-    weight[list(columns)] = 0
-    quantised, step = quantise_weight(weight)
-    rounded = quantised * step
-    exact = rows @ weight
-    energy = float(np.square(exact - exact.mean(0)).sum(1).mean()) + 1e-30
-    best: Choice | None = None
-    slack = 1 + SLACK / np.sqrt(stats.count)
-    for int8 in _ranges(base, slack * float(low[kept].min()), slack * float(high[kept].max())):
-        error = _row_error(_round(rows, int8) @ rounded - exact) / energy
-        if best is None or error < best.error:
-            best = Choice(int8, error)
-    assert best is not None
-    return best
+@dataclass(frozen=True)
+class _Trial:
+    """A site with a spread and a shift: its rows x' and its weight, exact and rounded, at some outputs."""
+
+    base: Int8
+    low: float
+    high: float
+    rows: FloatArray
+    exact: FloatArray
+    rounded: FloatArray
+    energy: float
+
+    @classmethod
+    def of(cls, stats: Stats, linear: Linear, alpha: float | None, shift: bool, outliers: int) -> _Trial:
+        spread = _spread(stats, linear, alpha, shift)
+        scale = np.ones_like(stats.low) if spread is None else spread
+        columns = _largest(stats, scale, shift, outliers)
+        kept = np.ones(len(stats.low), bool)
+        kept[list(columns)] = False
+        base = Int8(1.0, 128, spread, _centres(stats, scale, kept) if shift else None, columns)
+        moved = np.zeros_like(stats.low) if base.shift is None else base.shift
+        low, high, rows = (float32((v - moved) / scale) for v in (stats.low, stats.high, stats.rows))
+        weight = base.fold_input(linear).weight[:, :: -(-linear.weight.shape[1] // OUTPUTS)]
+        whole = rows @ weight
+        energy = float(np.square(whole - whole.mean(0)).sum(1).mean()) + 1e-30
+        exact = whole - rows[:, list(columns)] @ weight[list(columns)]
+        quantised, step = quantise_weight(weight * kept[:, None])
+        slack = 1 + SLACK / np.sqrt(stats.count)
+        limits = slack * float(low[kept].min()), slack * float(high[kept].max())
+        return cls(base, *limits, rows, exact, quantised * step, energy)
+
+    def best(self, clips: Sequence[float]) -> Choice:
+        """The best of some shares of the full range."""
+        choices = (Choice(int8, self._error(int8)) for int8 in _ranges(self.base, self.low, self.high, clips))
+        return min(choices, key=lambda choice: choice.error)
+
+    def _error(self, int8: Int8) -> float:
+        return _row_error(_round(self.rows, int8) @ self.rounded - self.exact) / self.energy
 
 
 def _row_error(errors: FloatArray) -> float:
@@ -88,10 +106,10 @@ def _row_error(errors: FloatArray) -> float:
     return float(np.sqrt(np.square(np.square(errors).sum(1)).mean()))
 
 
-def _ranges(base: Int8, low: float, high: float) -> Iterator[Int8]:
+def _ranges(base: Int8, low: float, high: float, clips: Sequence[float]) -> Iterator[Int8]:
     """Scales and zero points over shares of [low, high], which is widened to hold 0."""
     low, high = min(low, 0.0), max(high, 0.0)
-    for clip in CLIPS:
+    for clip in clips:
         step = max((high - low) * clip / 255, 1e-12)
         yield replace(base, scale=float(np.float32(step)), zero=int(np.clip(round(-low * clip / step), 0, 255)))
 
