@@ -98,6 +98,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(args: argparse.Namespace) -> int:
+    """Run the parts; what is measured so far is on disk after each, since a run may take an hour."""
+    out = args.out or (Path("bench") if len(args.parts) > 1 else None)
+    facts = machine.describe(args.threads)
     with tempfile.TemporaryDirectory(prefix="clipshelf-bench-") as folder:
         setup = _setup(args, Path(folder))
         tables: list[Table] = []
@@ -105,13 +108,12 @@ def _measure(args: argparse.Namespace) -> int:
             for table in PARTS[name](setup):
                 tables.append(table)
                 print(f"\n{report.text_table(table)}", flush=True)
-    facts = machine.describe(args.threads)
-    out = args.out or (Path("bench") if len(args.parts) > 1 else None)
+            if out is not None:
+                report.write(out, facts, tables, UNSET)
+            if args.json is not None:
+                args.json.write_text(report.to_json(facts, tables))
     if out is not None:
-        report.write(out, facts, tables, UNSET)
         print(f"\nwrote {out / 'RESULTS.md'}")
-    if args.json is not None:
-        args.json.write_text(report.to_json(facts, tables))
     return 0
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from clipshelf_bench import cpu
 from clipshelf_bench.contenders.base import Contender
 
 # These make NumPy's OpenBLAS choose kernels for another machine; where they are set, every child runs without them.
@@ -143,6 +144,8 @@ def missing_reason(contender: type[Contender], subject_has_checkpoint: bool = Tr
         return f"not installed: {', '.join(missing)}"
     if contender.needs_checkpoint and not subject_has_checkpoint:
         return "needs a CLIPModel checkpoint"
+    if contender.needs_bf16 and not cpu.has_bf16():
+        return "this CPU has no bf16 arithmetic"
     return None
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from clipshelf.session import available_cpus
 
+from clipshelf_bench import cpu
 from clipshelf_bench.harness import child_environment
 
 _PACKAGES = (
@@ -37,7 +38,7 @@ def describe(threads: int) -> dict[str, Any]:
         "cpu": _cpu_name(),
         "cpus": available_cpus(),
         "threads": threads,
-        "instruction_sets": [flag for flag in _FLAGS if flag in _cpu_field("flags", "Features").split()],
+        "instruction_sets": [flag for flag in _FLAGS if flag in cpu.flags()],
         "memory_gb": round(_memory_bytes() / 1e9, 1),
         "os": platform.platform(terse=True),
         "python": platform.python_version(),
@@ -117,18 +118,10 @@ def _best_seconds(call: Callable[[], object]) -> float:
     return best
 
 
-def _cpu_field(*names: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() in names), "")
-
-
 def _cpu_name() -> str:
     """Model name; processors that hide it behind a bare brand get family and model number too."""
-    name = _cpu_field("model name") or platform.processor() or platform.machine()
-    family, model = _cpu_field("cpu family"), _cpu_field("model")
+    name = cpu.field("model name") or platform.processor() or platform.machine()
+    family, model = cpu.field("cpu family"), cpu.field("model")
     return f"{name} (family {family}, model {model})" if family else name
 
 

@@ -74,6 +74,7 @@ class Contender:
     about: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()
     needs_checkpoint: ClassVar[bool] = True
+    needs_bf16: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._opened: dict[Job, Any] = {}

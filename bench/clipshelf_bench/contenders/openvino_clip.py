@@ -24,6 +24,7 @@ class OpenVinoHalf(Contender):
 
     name: ClassVar[str] = "openvino-bf16"
     about = "OpenVINO, bf16"
+    needs_bf16: ClassVar[bool] = True
     requires: ClassVar[tuple[str, ...]] = (*REQUIRES, "openvino")
     options: ClassVar[Mapping[str, str]] = {"INFERENCE_PRECISION_HINT": "bf16"}
 
@@ -80,6 +81,7 @@ class OpenVinoInt8(OpenVinoHalf):
 
     name = "openvino-int8"
     about = "OpenVINO, int8 by NNCF"
+    needs_bf16 = False
     requires = (*OpenVinoHalf.requires, "nncf")
     options: ClassVar[Mapping[str, str]] = {}
 
