@@ -76,6 +76,8 @@ def _targets(min_overlap: Mapping[Tower, float] | float | None) -> dict[Tower, T
     """What int8 must reach, by tower."""
     towers: tuple[Tower, ...] = get_args(Tower)
     given = min_overlap if isinstance(min_overlap, Mapping) else dict.fromkeys(towers, min_overlap)
+    if not set(given) <= set(towers) or not all(least is None or 0 <= least <= 1 for least in given.values()):
+        raise ExportError(f"min_overlap: expected numbers from 0 to 1 for {' or '.join(towers)}, found {min_overlap}")
     wanted = {tower: given.get(tower) for tower in towers}
     return {tower: Target() if least is None else Target.with_overlap(least) for tower, least in wanted.items()}
 

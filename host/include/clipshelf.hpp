@@ -221,10 +221,11 @@ private:
     std::size_t k_ = 0;
 };
 
-// The products that fit, best first. Items point into it.
+// The products that fit, best first. Items and JSON point into it, so that a temporary does not give them.
 class Result : public Handle<clipshelf_result, clipshelf_result_close> {
 public:
-    View<const Item> items() const {
+    View<const Item> items() const && = delete;
+    View<const Item> items() const & {
         const Item *items = nullptr;
         std::size_t count = 0;
         check(clipshelf_result_items(get(), &items, &count));
@@ -232,7 +233,8 @@ public:
     }
 
     // The whole answer as the JSON that `clipshelf recommend --json` prints.
-    std::string_view json() const {
+    std::string_view json() const && = delete;
+    std::string_view json() const & {
         const char *json = nullptr;
         check(clipshelf_result_json(get(), &json));
         return json;

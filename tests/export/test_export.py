@@ -245,6 +245,12 @@ def test_out_must_be_empty_or_an_artifact_to_overwrite(unruly: Path, inputs: dic
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize("least", [{"sound": 0.9}, {"text": 1.5}, -0.1])
+def test_an_overlap_that_cannot_be_is_refused(least: Any, unruly: Path, inputs: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="min_overlap: expected numbers from 0 to 1 for vision or text, found"):
+        export(unruly, tmp_path / "out", min_overlap=least, **inputs)
+
+
 def test_a_full_disk_leaves_nothing(
     unruly: Path, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
