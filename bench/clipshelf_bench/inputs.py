@@ -7,7 +7,6 @@ do. Arrays are .npy, encoded pictures a folder, sentences .json.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +107,11 @@ def write_sentences(path: Path, count: int, seed: int) -> Path:
 
 
 def tokenised(artifact: Path, count: int, length: int, seed: int) -> TokenIds:
-    """Sentences by the artifact's own tokenizer, made `length` ids long by repeating words: (count, length) int64."""
+    """Sentences by the artifact's own tokenizer, cut or repeated to `length` ids: (count, length) int64."""
     opened = Artifact.open(artifact)
-    tokenizer = Tokenizer(opened.file(TOKENIZER), replace(opened.manifest.text, max_tokens=length))
-    return np.stack(tokenizer.encode([" ".join([text] * length) for text in sentences(count, seed)]))
+    tokenizer = Tokenizer(opened.file(TOKENIZER), opened.manifest.text)
+    rows = []
+    for ids in tokenizer.encode(sentences(count, seed)):
+        first, words, last = ids[:1], ids[1:-1], ids[-1:]
+        rows.append(np.concatenate((first, np.resize(words, length - 2), last)))
+    return np.stack(rows)
