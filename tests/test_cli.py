@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import tiny
 from clipshelf import Profile
 from clipshelf.cli import main
+from clipshelf.embedded import model_path
 from PIL import Image
 
 
@@ -192,3 +195,12 @@ def test_bad_products_are_listed_with_their_reasons(catalogue: Path, capsys: pyt
     told = capsys.readouterr()
     assert "4 products" in told.out
     assert "left out product 'm': " in told.err and "left out product 'n': " in told.err and "nowhere.png" in told.err
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
+    command = [sys.executable, "-m", "clipshelf", "info", str(model_path())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 1

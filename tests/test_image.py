@@ -118,6 +118,7 @@ def test_extreme_shapes_are_read(size: tuple[int, int]) -> None:
         (b"", "0 bytes: expected a picture"),
         (b"GIF89a", "6 bytes: expected a picture"),
         (Path("nowhere.jpg"), r"nowhere\.jpg: expected a picture"),
+        (b"a letter", r"^8 bytes: expected a picture, found bytes of no known format$"),
         (np.zeros((2, 2, 3), np.float32), r"expected uint8 of shape .*found array of float32 \(2, 2, 3\)"),
         (np.zeros((2, 2, 2), np.uint8), r"found array of uint8 \(2, 2, 2\)"),
         (np.zeros((0, 2, 3), np.uint8), r"found array of uint8 \(0, 2, 3\)"),

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clipshelf.artifact import ImageSpec
 from clipshelf.errors import ImageError, InputError
@@ -75,6 +75,8 @@ def read_rgb(source: ImageSource, needed: Callable[[int, int], Size] | None = No
         return _decode(_read_bytes(source), needed)
     except ImageError:
         raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{describe(source)}: expected a picture, found bytes of no known format") from error
     except _FAULTS as error:
         raise ImageError(f"{describe(source)}: expected a picture, found: {error or type(error).__name__}") from error
 

@@ -22,7 +22,7 @@ _REFERENCE = "original"
 
 
 def end_to_end(setup: Setup) -> list[Table]:
-    """Answers among 4 and 1000 products; the original compares products one by one, so larger shelves wait for it."""
+    """Answers among 10 and 1000 products; the original compares products one by one, so larger shelves wait for it."""
     query = _query(setup.folder)
     tables = []
     for subject in setup.subjects:
