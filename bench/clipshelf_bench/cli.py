@@ -84,7 +84,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--model", choices=("both", "clip", "default"), default="both", help="(default: %(default)s)")
     models.add_argument("--stamps", metavar="DIR", type=Path, help="unpacked stamps package (default: download it)")
     how = parser.add_argument_group("how")
-    how.add_argument("--quick", action="store_true", help="few rounds: five minutes for all, wide intervals")
+    how.add_argument("--quick", action="store_true", help="few rounds and rows: quicker, with wide intervals")
     how.add_argument("--rounds", type=int, help=f"rounds of a race (default: {Plan.rounds})")
     how.add_argument("--seconds", type=float, help=f"of one turn (default: {Plan.seconds})")
     how.add_argument("--threads", type=int, default=available_cpus(), help="of every contender (default: all CPUs)")
