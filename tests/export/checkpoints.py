@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -56,24 +58,30 @@ def _scatter(model: CLIPModel) -> None:
 
 
 def write_tokenizer(folder: Path) -> CLIPTokenizerFast:
-    """vocab.json and merges.txt of a byte-level BPE, as CLIP's, trained on SENTENCES."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    words = pre_tokenizers.Split(Regex(r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), behavior="removed", invert=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=700, end_of_word_suffix="</w>", initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(SENTENCES, trainer)
-    model = json.loads(tokenizer.to_str())["model"]
-    vocabulary = dict(model["vocab"])
-    for token in [f"{byte}</w>" for byte in sorted(alphabet)] + [START, END]:
-        vocabulary.setdefault(token, len(vocabulary))
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    """vocab.json and merges.txt of a byte-level BPE, as CLIP's, whose merges build the words of SENTENCES.
+
+    Not trained: the library's trainer breaks ties in another order in each process.
+    """
+    words = sorted({word for text in SENTENCES for word in re.findall("[a-z]+", text)})
+    merges = dict.fromkeys(pair for word in words for pair in _pairs(word))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *("".join(pair) for pair in merges), START, END]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     fast = CLIPTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=40)
     fast.save_pretrained(folder)
     return fast
+
+
+def _pairs(word: str) -> Iterator[tuple[str, str]]:
+    """The merges that build a word letter by letter."""
+    left = word[0]
+    for place, letter in enumerate(word[1:], 2):
+        right = f"{letter}</w>" if place == len(word) else letter
+        yield left, right
+        left += right
 
 
 def inject_outliers(model: CLIPModel, *, seed: int = 5, channels: int = 3, constant: float = 15.0) -> None:
