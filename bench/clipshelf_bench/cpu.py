@@ -24,4 +24,5 @@ def flags() -> set[str]:
 
 def has_bf16() -> bool:
     """Whether bf16 arithmetic is there; True where the kernel does not tell."""
-    return not flags() or bool(flags() & _BF16)
+    found = flags()
+    return not found or bool(found & _BF16)

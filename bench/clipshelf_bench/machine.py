@@ -34,11 +34,12 @@ _SECONDS = 0.5
 
 def describe(threads: int) -> dict[str, Any]:
     """CPU, cores, instruction sets, versions, date and commit, as plain values."""
+    flags = cpu.flags()
     return {
         "cpu": _cpu_name(),
         "cpus": available_cpus(),
         "threads": threads,
-        "instruction_sets": [flag for flag in _FLAGS if flag in cpu.flags()],
+        "instruction_sets": [flag for flag in _FLAGS if flag in flags],
         "memory_gb": round(_memory_bytes() / 1e9, 1),
         "os": platform.platform(terse=True),
         "python": platform.python_version(),

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from clipshelf import asking
 from clipshelf.errors import ClipshelfError
@@ -19,6 +19,8 @@ from clipshelf.errors import ClipshelfError
 if TYPE_CHECKING:
     from clipshelf.catalogue import Catalogue
     from clipshelf.catalogue.sources import Fields
+
+    _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _PRODUCTS = "CSV, JSON Lines or Parquet file with columns text, image or both; id and all others are kept"
 
@@ -55,6 +57,20 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     demo.add_argument("--html", metavar="FILE", default="demo.html", help="page to write (default: %(default)s)")
     demo.set_defaults(run=_demo)
 
+    _add_catalogue_commands(commands)
+    _add_questions(commands)
+    _add_device_commands(commands)
+    export = commands.add_parser("export", help="turn a CLIP checkpoint into an artifact (needs clipshelf[export])")
+    if argv[:1] == ["export"]:
+        import clipshelf_export.cli
+
+        clipshelf_export.cli.add_arguments(export)
+        export.set_defaults(run=clipshelf_export.cli.run)
+    return parser
+
+
+def _add_catalogue_commands(commands: _Commands) -> None:
+    """index, add, update, remove, verify: what writes a catalogue, and what checks it."""
     index = commands.add_parser("index", help="embed products into a catalogue")
     index.add_argument("products", metavar="PRODUCTS", help=_PRODUCTS)
     index.add_argument("out", metavar="OUT", help="folder of the catalogue")
@@ -77,6 +93,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     verify.add_argument("dir", metavar="DIR", help="folder that `clipshelf index` wrote")
     verify.set_defaults(run=_verify)
 
+
+def _add_questions(commands: _Commands) -> None:
+    """recommend, info: what only reads."""
     recommend = commands.add_parser("recommend", help="products that fit words, pictures and what a person liked")
     asking.add_arguments(recommend)
     _add_artifact(recommend)
@@ -87,6 +106,9 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="print the manifest")
     info.set_defaults(run=_info)
 
+
+def _add_device_commands(commands: _Commands) -> None:
+    """bench, host build: what is of this device."""
     bench = commands.add_parser("bench", help="how fast this device answers, stage by stage")
     bench.add_argument("--products", metavar="N", type=positive, default=10_000, help="(default: %(default)s)")
     bench.add_argument("--runs", metavar="N", type=positive, default=100, help="of each stage (default: %(default)s)")
@@ -108,14 +130,6 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         help="passed on to CMake, as often as needed",
     )
     build.set_defaults(run=_host_build)
-
-    export = commands.add_parser("export", help="turn a CLIP checkpoint into an artifact (needs clipshelf[export])")
-    if argv[:1] == ["export"]:
-        import clipshelf_export.cli
-
-        clipshelf_export.cli.add_arguments(export)
-        export.set_defaults(run=clipshelf_export.cli.run)
-    return parser
 
 
 def positive(text: str) -> int:
