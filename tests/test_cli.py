@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import clipshelf
 import pytest
 import tiny
-from clipshelf import Profile
+from clipshelf import Catalogue, Engine, Profile
 from clipshelf.cli import main
 from clipshelf.embedded import model_path
 from PIL import Image
@@ -103,10 +104,18 @@ def test_info_tells_artifacts_and_catalogues(
 ) -> None:
     assert main(["info", str(catalogue), *flag]) == 0
     told = capsys.readouterr().out
-    assert "products" in told and "fingerprint" in told
+    assert re.search(r"products\W+3\b", told) and "fingerprint" in told and str(tiny_artifact) in told
     assert main(["info", str(tiny_artifact), *flag]) == 0
     told = capsys.readouterr().out
     assert "family" in told and "vision.onnx" in told and "fp32" in told
+
+
+def test_info_says_that_the_model_is_the_embedded_one(
+    default_engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Catalogue.build(default_engine, [{"text": "red"}]).save(tmp_path / "catalogue")
+    assert main(["info", str(tmp_path / "catalogue")]) == 0
+    assert re.search(r"^  model +the embedded default$", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +128,9 @@ def test_info_tells_artifacts_and_catalogues(
         ["dance"],
         ["recommend", "--catalogue", "x", "--text", "y", "-k", "0"],
         ["recommend", "--catalogue", "x", "--text", "y", "--weights", "text"],
+        ["recommend", "--catalogue", "x", "--text", "y", "--weights", "words=1"],
+        ["recommend", "--catalogue", "x", "--text", "y", "--weights", "text=-1"],
+        ["recommend", "--catalogue", "x", "--text", " "],
         ["recommend", "--catalogue", "x", "--like", "a", "1", "2"],
         ["recommend", "--catalogue", "x", "--text", "y", "--diversity", "2"],
     ],
@@ -133,7 +145,8 @@ def test_misuse_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]
 def test_failure_exits_with_1_and_one_line(catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for argv in (
         ["recommend", "--catalogue", str(tmp_path / "nowhere"), "--text", "x"],
-        ["recommend", "--catalogue", str(catalogue), "--text", " "],
+        ["recommend", "--catalogue", str(catalogue), "--text", "x", "--where", "colour=red"],
+        ["recommend", "--catalogue", str(catalogue), "--like", "nobody"],
         ["recommend", "--catalogue", str(catalogue), "--image", str(tmp_path / "nowhere.png")],
         ["recommend", "--catalogue", str(catalogue), "--text", "red", "--html", str(tmp_path / "no/page.html")],
         ["recommend", "--catalogue", str(catalogue), "--text", "red", "--artifact", str(tmp_path)],
@@ -143,6 +156,18 @@ def test_failure_exits_with_1_and_one_line(catalogue: Path, tmp_path: Path, caps
         assert main(argv) == 1
         told = capsys.readouterr()
         assert told.out == "" and len(told.err.splitlines()) == 1 and told.err.startswith("clipshelf: ")
+
+
+def test_a_page_that_cannot_be_written_is_named(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = catalogue.parent / "no/page.html"
+    assert main(["recommend", "--catalogue", str(catalogue), "--text", "red", "--html", str(page)]) == 1
+    assert capsys.readouterr().err == f"clipshelf: No such file or directory: {page}\n"
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"clipshelf {clipshelf.__version__}\n"
 
 
 def test_index_leaves_out_broken_pictures_when_asked(

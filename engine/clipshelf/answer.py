@@ -28,6 +28,8 @@ class Contribution:
         return " / ".join(filter(None, (" ".join(filter(None, (self.signal, self.id))), self.side)))
 
 
+_ID_WIDTH, _TEXT_WIDTH = 32, 100
+
 Explain = Callable[[], tuple[Contribution, ...]]
 
 
@@ -37,7 +39,7 @@ class Recommendation:
 
     `score` is the weighted mean of cosines on the catalogue's scale (`clipshelf.signals`), less the MMR penalty: 0 is a
     product like any other, higher is better. `relevance`, 0 to 1, says how sure it is that the product fits at all
-    (`clipshelf.relevance`). `contributions` sum to the score; they are made when they are first asked for.
+    (`clipshelf.background`). `contributions` sum to the score; they are made when they are first asked for.
     """
 
     id: str
@@ -84,11 +86,14 @@ class Recommendations:
         return self.table()
 
     def table(self, *, explain: bool = False) -> str:
-        """A table for people: rank, score, relevance, id and text; below each, what makes up its score if asked."""
-        width = max((len(item.id) for item in self.items), default=0)
+        """A table for people: rank, score, relevance, id and text; below each, what makes up its score if asked.
+
+        A long text is cut.
+        """
+        width = min(_ID_WIDTH, max((len(item.id) for item in self.items), default=0))
         lines = []
         for rank, item in enumerate(self.items, 1):
-            text = item.product.get("text", "")
+            text = shorten(item.product.get("text", ""), _TEXT_WIDTH)
             lines.append(f"{rank:3}  {item.score:6.3f}  {item.relevance:4.0%}  {item.id:{width}}  {text}".rstrip())
             if explain:
                 lines += [f"     {part.value:+6.3f}  {part}" for part in item.contributions]
@@ -97,3 +102,9 @@ class Recommendations:
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
         """The object that `clipshelf recommend --json` prints, which docs/json.md describes."""
         return {"recommendations": [item.to_dict(explain=explain) for item in self.items], "took_ms": self.took_ms}
+
+
+def shorten(text: str, width: int) -> str:
+    """A text on one line, cut to `width` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1].rstrip() + "…"

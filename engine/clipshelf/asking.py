@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from clipshelf.query import Query
 
 
+_NAMES = "text, image, liked, disliked, history, or query side then product side: text_text, text_image and so on"
+_DIVERSITY = "0 to 1: how much fit may be given up for products unlike each other (default: %(default)s)"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--catalogue", metavar="DIR", required=True, help="folder that `clipshelf index` wrote")
@@ -31,13 +35,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits = parser.add_argument_group("limits")
     limits.add_argument("-k", metavar="N", type=int, default=10, help="how many (default: %(default)s)")
     limits.add_argument(
-        "--where", metavar="TEST", action="append", default=[], help="a filter such as 'price<100' or 'category=shoes'"
+        "--where",
+        metavar="TEST",
+        action="append",
+        default=[],
+        help="such as 'price<100 and category=shoes'; = != < <= > >= in contains; all must hold",
     )
     limits.add_argument("--exclude", metavar="ID", action="append", default=[], help="a product not to be answered")
     limits.add_argument("--exclude-bought", action="store_true", help="nor what the profile's person bought")
     how = parser.add_argument_group("how")
-    how.add_argument("--weights", metavar="NAME=W,...", help="such as text=1,image=0.5 or text_image=0; see Weights")
-    how.add_argument("--diversity", metavar="D", type=float, default=0.0, help="0 to 1 (default: %(default)s)")
+    how.add_argument("--weights", metavar="NAME=W,...", help=f"such as text=1,image=0.5; of {_NAMES}")
+    how.add_argument("--diversity", metavar="D", type=float, default=0.0, help=_DIVERSITY)
     out = parser.add_argument_group("output")
     out.add_argument("--explain", action="store_true", help="say what each signal added to each score")
     out.add_argument("--json", action="store_true", help="print one JSON object, as docs/json.md describes")
@@ -72,10 +80,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _query(args: argparse.Namespace) -> Query:
+    """The query that the options say; raises InputError on what no catalogue could answer."""
     from clipshelf.profile import Profile
-    from clipshelf.query import Query
+    from clipshelf.query import Query, Weights
 
-    return Query(
+    query = Query(
         text=args.text,
         image=args.image,
         liked=[_like("--like", words) for words in args.like],
@@ -88,6 +97,9 @@ def _query(args: argparse.Namespace) -> Query:
         weights=dict(map(_weight, args.weights.split(","))) if args.weights else None,
         diversity=args.diversity,
     )
+    Weights.of(query.weights, Weights())
+    query.texts  # noqa: B018
+    return query
 
 
 def _like(option: str, words: list[str]) -> Any:

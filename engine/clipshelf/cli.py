@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from clipshelf import asking
+from clipshelf import __version__, asking
 from clipshelf.errors import ClipshelfError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clipshelf", description="Product recommendations from pictures and words, in milliseconds, without torch."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="answer sample queries with the embedded model and shelf")
@@ -81,7 +82,7 @@ def _add_catalogue_commands(commands: _Commands) -> None:
         change = commands.add_parser(command, help=told)
         change.add_argument("catalogue", metavar="CATALOGUE", help="folder that `clipshelf index` wrote")
         change.add_argument("products", metavar="PRODUCTS", help=_PRODUCTS)
-        _add_embedding(change)
+        _add_embedding(change, default="that of the catalogue")
         change.set_defaults(run=_change, command=command)
 
     remove = commands.add_parser("remove", help="take products out of a catalogue")
@@ -98,7 +99,7 @@ def _add_questions(commands: _Commands) -> None:
     """recommend, info: what only reads."""
     recommend = commands.add_parser("recommend", help="products that fit words, pictures and what a person liked")
     asking.add_arguments(recommend)
-    _add_artifact(recommend)
+    _add_artifact(recommend, default="that of the catalogue")
     recommend.set_defaults(run=asking.run, misuse=recommend.error)
 
     info = commands.add_parser("info", help="what an artifact or a catalogue holds")
@@ -110,7 +111,7 @@ def _add_questions(commands: _Commands) -> None:
 def _add_device_commands(commands: _Commands) -> None:
     """bench, host build: what is of this device."""
     bench = commands.add_parser("bench", help="how fast this device answers, stage by stage")
-    bench.add_argument("--products", metavar="N", type=positive, default=10_000, help="(default: %(default)s)")
+    bench.add_argument("--products", metavar="N", type=positive, default=10_000, help="to rank (default: %(default)s)")
     bench.add_argument("--runs", metavar="N", type=positive, default=100, help="of each stage (default: %(default)s)")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     _add_artifact(bench)
@@ -139,18 +140,23 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def _add_artifact(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--artifact", metavar="DIR", help="folder of the model (default: the embedded one)")
+def _add_artifact(parser: argparse.ArgumentParser, *, default: str = "the embedded one") -> None:
+    parser.add_argument("--artifact", metavar="DIR", help=f"folder of the model (default: {default})")
     parser.add_argument("--threads", metavar="N", type=positive, help="threads of one inference (default: all CPUs)")
 
 
-def _add_embedding(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--on-error", choices=("raise", "skip"), default="raise", help="what a bad product does")
+def _add_embedding(parser: argparse.ArgumentParser, *, default: str = "the embedded one") -> None:
+    parser.add_argument(
+        "--on-error",
+        choices=("raise", "skip"),
+        default="raise",
+        help="at a bad product stop, or leave it out, say why and exit with 1 (default: %(default)s)",
+    )
     for field in ("id", "text", "image"):
         parser.add_argument(
             f"--{field}-column", metavar="NAME", default=field, help=f"column of the {field} (default: %(default)s)"
         )
-    _add_artifact(parser)
+    _add_artifact(parser, default=default)
 
 
 def _fields(args: argparse.Namespace) -> Fields:

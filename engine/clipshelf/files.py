@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +16,10 @@ LOCK = ".lock"
 
 @contextmanager
 def durable(path: Path) -> Iterator[BinaryIO]:
-    """Open `path` for writing; it appears, or replaces what was there, in one step when the block ends well."""
+    """Open `path` for writing; it appears, or replaces what was there, in one step when the block ends well.
+
+    Raises OSError naming `path`.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("wb") as file:
@@ -24,8 +27,11 @@ def durable(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            draft.unlink()
+        if isinstance(error, OSError) and error.filename == str(draft):
+            error.filename, error.filename2 = str(path), None
         raise
     sync_folder(path.parent)
 

@@ -78,7 +78,7 @@ def read_rgb(source: ImageSource, needed: Callable[[int, int], Size] | None = No
     except UnidentifiedImageError as error:
         raise ImageError(f"{describe(source)}: expected a picture, found bytes of no known format") from error
     except _FAULTS as error:
-        raise ImageError(f"{describe(source)}: expected a picture, found: {error or type(error).__name__}") from error
+        raise ImageError(f"{describe(source)}: expected a picture, found: {_reason(error)}") from error
 
 
 def describe(source: object) -> str:
@@ -90,6 +90,11 @@ def describe(source: object) -> str:
     if isinstance(source, np.ndarray):
         return f"array of {source.dtype} {source.shape}"
     return str(getattr(source, "name", type(source).__name__))
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the path, which the message names already."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 class ImageReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from clipshelf.artifact import MANIFEST, Artifact
 from clipshelf.catalogue import Catalogue
 from clipshelf.catalogue.manifest import read_manifest
 from clipshelf.errors import ClipshelfError
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -29,6 +32,8 @@ def describe(folder: Path) -> str:
     """The same as text for people, one fact per line."""
     facts = manifest(folder)
     kind = "catalogue" if "products" in facts else "artifact"
+    if kind == "catalogue":
+        facts["model"] = facts["model"] or "the embedded default"
     size = sum(record["bytes"] for record in facts["files"].values())
     head = f"{folder}: {kind}, {len(facts['files'])} files, {size / 1e6:.1f} MB, as the manifest says"
     return "\n".join([head, *_lines(facts, "  ")])
@@ -48,22 +53,28 @@ def _is_catalogue(folder: Path) -> bool:
 
 
 def _lines(facts: dict[str, Any], indent: str) -> list[str]:
-    """Nested facts as aligned lines; a record without further records inside takes one line."""
+    """Nested facts as aligned lines; a record without further records inside takes one line, and one per list item."""
     width = max((len(name) for name in facts), default=0)
     lines = []
     for name, value in facts.items():
         if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
             lines += [f"{indent}{name}", *_lines(value, indent + "  ")]
         elif isinstance(value, dict):
-            lines.append(f"{indent}{name:{width}}  " + ", ".join(f"{k} {_plain(v)}" for k, v in value.items()))
+            lists = {k: v for k, v in value.items() if isinstance(v, list)}
+            flat = ", ".join(f"{k} {_plain(v)}" for k, v in value.items() if k not in lists)
+            lines.append(f"{indent}{name:{width}}  {flat}".rstrip())
+            lines += [f"{indent}  {k}: {_plain(item)}" for k, items in lists.items() for item in items]
         else:
             lines.append(f"{indent}{name:{width}}  {_plain(value)}")
     return lines
 
 
 def _plain(value: object) -> str:
+    """As people read it: six digits of a number, the head of a hash, which `manifest` has whole."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return "; ".join(_plain(item) for item in value)
+        return ", ".join(map(_plain, value))
+    if isinstance(value, str) and _SHA256.fullmatch(value):
+        return value[:12]
     return str(value)

@@ -50,7 +50,7 @@ def write_page(path: PathLike, title: str, subtitle: str, sections: Iterable[Sec
 def _section(section: Section) -> str:
     query, answer = section.query, section.answer
     photos = "".join(_picture(image, "a photo of the query") for image in query.images)
-    words = "".join(f"<blockquote>“{escape(text)}”</blockquote>" for text in query.texts)
+    words = "".join(f"<blockquote>“{escape(text.strip())}”</blockquote>" for text in query.texts)
     took = f"{answer.took_ms['total']:.1f} ms among {len(section.catalogue):,} products"
     best = max((abs(item.score) for item in answer), default=0.0)
     largest = max((abs(part.value) for item in answer for part in item.contributions), default=0.0)
@@ -95,10 +95,10 @@ def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: floa
     cost = f"{price:,.2f}" if isinstance(price, (int, float)) else str(price or "")
     score = f"<b>score {_rounded(item.score)}</b><span>fits {item.relevance:.0%}</span>"
     return (
-        f'<li class="product">{_shown(product, catalogue)}<div class="words"><p>{escape(text)}</p>'
-        f'<p class="facts"><span>{escape(str(product.get("category", "")))}</span>'
+        f'<li class="product">{_shown(product, catalogue)}<p class="text" title="{escape(text)}">{escape(text)}</p>'
+        f'<p class="facts"><span class="kind">{escape(str(product.get("category", "")))}</span>'
         f'<span class="price">{escape(cost)}</span></p>'
-        f'<div class="score">{score}</div>{_bar(item.score, best)}{_reasons(item, largest)}</div></li>'
+        f'<div class="score">{score}{_bar(item.score, best)}</div>{_reasons(item, largest)}</li>'
     )
 
 
