@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from clipshelf import Catalogue, Engine
+from clipshelf import Catalogue, Engine, Recommender
 from clipshelf.catalogue.indexing import index
 from clipshelf.catalogue.journal import Journal
 from clipshelf.catalogue.keys import KeyIndex, as_keys, text_key
 from clipshelf.catalogue.manifest import read_manifest
-from clipshelf.catalogue.products import read_products
 from clipshelf.catalogue.sources import Fields
 from clipshelf.catalogue.verify import find_problems
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
@@ -112,25 +111,6 @@ def test_a_broken_picture_can_be_left_out(engine: Engine, shop: Path) -> None:
     assert "red.png" in catalogue.skipped[0].reason
     with pytest.raises(InputError, match="on_error: expected 'raise' or 'skip', found 'ignore'"):
         Catalogue.build(engine, shop, on_error="ignore")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "expected a column named text or image, found no columns"),
-        ("name,price\nx,1", "expected a column named text or image, found name, price"),
-        ("text,price\nx,1,2", "row 2: expected 2 cells"),
-        ("text,price\nx", "row 2: expected 2 cells"),
-        ('text\n"x', "expected a CSV file"),
-    ],
-)
-def test_a_csv_that_does_not_fit_is_named(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "shop.csv"
-    path.write_text(content)
-    with pytest.raises(InputError, match=message):
-        read_products(path)
-    with pytest.raises(InputError, match=r"nowhere\.csv: expected a CSV file"):
-        read_products(tmp_path / "nowhere.csv")
 
 
 def test_what_does_not_match_its_manifest_is_refused(engine: Engine, shop: Path, tmp_path: Path) -> None:
@@ -291,6 +271,11 @@ def test_keys_that_share_their_first_half_are_told_apart() -> None:
     assert KeyIndex(keys).find(wanted).tolist() == [4, 2, 3, -1]
     wanted[:, 15] = 9
     assert KeyIndex(keys).find(wanted).tolist() == [-1] * 4
+
+
+def test_an_empty_catalogue_answers_nothing(engine: Engine) -> None:
+    recommender = Recommender(engine, Catalogue.build(engine, []))
+    assert len(recommender.recommend(text="red", image=tiny.picture("red"), diversity=0.5)) == 0
 
 
 def test_an_empty_catalogue_survives_too(engine: Engine, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def rows(where: Any, products: list[Product] = PRODUCTS) -> str:
         ({"category": None}, "d"),
         ({"category": {"!=": None}}, "abce"),
         ({"category": "hats"}, ""),
+        ({"price": {"<": 10**400}}, "abcde"),
         ({"category": {"!=": "hats"}}, "abcde"),
         ({"category": {"<": "shoes"}}, "be"),
         ({"category": {"contains": "shoe"}}, "ace"),
@@ -94,6 +95,14 @@ LISTING = r"category \(text\), price \(number\), tags \(texts\), sold \(bool\), 
 )
 def test_what_does_not_fit_is_named_with_what_there_is(where: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
+        rows(where)
+
+
+def test_conditions_that_nest_too_deeply_are_refused() -> None:
+    where: Any = {"price": 20}
+    for _ in range(5000):
+        where = {"not": where}
+    with pytest.raises(InputError, match="nested less deeply"):
         rows(where)
 
 

@@ -32,9 +32,47 @@ def test_json_lines(tmp_path: Path) -> None:
     path.write_text("[1]\n")
     with pytest.raises(InputError, match="product 0: expected a dict with text, image or both, found list"):
         read_products(path)
-    path.write_bytes(b"\xff")
-    with pytest.raises(InputError, match="expected JSON Lines in UTF-8"):
+    path.write_bytes(b'{"text": "red"}\n{"text": "caf\xe9"}\n')
+    with pytest.raises(InputError, match=r"line 2: expected one JSON object in UTF-8, found: .*0xe9"):
         read_products(path)
+    with pytest.raises(InputError, match=r"expected JSON Lines, found: .*No such file"):
+        read_products(tmp_path / "nowhere.jsonl")
+    deep = "[" * 900 + "]" * 900
+    path.write_text(f'{{"text": "red", "deep": {deep}}}\n')
+    with pytest.raises(InputError, match="product 0: expected lists and dicts nested less deeply"):
+        read_products(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "one named text or image, found no columns"),
+        (b"name,price\nx,1\n", "one named text or image, found name, price"),
+        (b"id;text\n1;red\n", "expected columns with commas between, one named text or image, found id;text"),
+        (b"id,text\n1,caf\xe9\n", "expected a CSV file in UTF-8, found: .*0xe9"),
+        ("id,text\n1,red\n".encode("utf-16"), "expected a CSV file in UTF-8"),
+        (b'id,text\n1,red\n2,"blue\n3,green\n', "after line 2: expected CSV, found: unexpected end of data"),
+        (b"id,text,price\n1,red,3\n2,blue\n", "row 3: expected 3 cells"),
+        (b"id,text\n1,red,3\n", "row 2: expected 2 cells"),
+        (b"id,text\n1,red\n1,blue\n", "expected unique ids, found more than one of 1"),
+        (b"id,text,image\n1,red,\n2,,\n", "product '2': expected a text, an image or both"),
+    ],
+)
+def test_a_csv_that_is_none_is_refused(content: bytes, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "shop.csv").write_bytes(content)
+    with pytest.raises(InputError, match=problem):
+        read_products(tmp_path / "shop.csv")
+    with pytest.raises(InputError, match=r"nowhere\.csv: expected a CSV file"):
+        read_products(tmp_path / "nowhere.csv")
+
+
+def test_a_csv_may_have_a_mark_blank_lines_and_lines_in_quotes(tmp_path: Path) -> None:
+    content = '\ufeffid,text\r\n\r\n1,"red\nshoe, ""new"""\r\n2,日本\r\n'
+    (tmp_path / "shop.csv").write_bytes(content.encode())
+    assert read_products(tmp_path / "shop.csv").products == [
+        {"id": "1", "text": 'red\nshoe, "new"'},
+        {"id": "2", "text": "日本"},
+    ]
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -53,7 +91,7 @@ def test_columns_have_the_names_that_they_are_given(tmp_path: Path) -> None:
         {"id": "007", "text": "red", "image": "r.png", "price": 3.0},
         {"id": "008", "text": "12", "price": 4.0},
     ]
-    with pytest.raises(InputError, match="expected a column named text or image, found sku, title, photo, price"):
+    with pytest.raises(InputError, match="one named text or image, found sku, title, photo, price"):
         read_products(path)
     with pytest.raises(InputError, match="expected one column for text, found title and text: rename or drop one"):
         read_products([{"title": "x", "text": "y"}], fields=Fields(text="title"))
@@ -148,3 +186,5 @@ def test_frames(library: str) -> None:
         {"id": "a", "text": "red", "price": 3.5, "tags": ["x"]},
         {"id": "1", "text": "blue", "tags": []},
     ]
+    with pytest.raises(InputError, match=r"found Series|expected a dict .*, found str"):
+        read_products(frame["text"])

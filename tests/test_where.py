@@ -33,6 +33,9 @@ KINDS = {"price": "number", "category": "text", "sold out": "bool", "sold": "boo
         ("<100", None),
         ("price<cheap", None),
         ("price<100 and", None),
+        ("category=shoes or category=hats", None),
+        ("category in shoes, a>b", None),
+        ("category='a>b'", {"category": {"==": "a>b"}}),
     ],
 )
 def test_conditions_in_words(text: str, expected: Any) -> None:

@@ -67,7 +67,9 @@ class Background:
         self._sides = centred[:, IMAGE], centred[:, TEXT]
 
     def usual(self, queries: Sequence[Fused]) -> list[Usual]:
-        """What is usual for each query."""
+        """What is usual for each query; among no products, anything is."""
+        if not len(self._patterns):
+            return [Usual(0.0, 0.0, np.ones(4))] * len(queries)
         rows = np.array([query.row for query in queries], np.float32)
         images, texts = (rows[:, side] @ self._sides[side].T for side in (IMAGE, TEXT))
         factors = np.ones((len(queries), 4))

@@ -14,7 +14,6 @@ A product without a value fulfils `!=` and no other comparison; None stands for 
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -48,6 +47,12 @@ class Filter:
 
         Raises InputError on an unknown column, an unknown operator or a value of another type, listing what there is.
         """
+        try:
+            return self._mask(where)
+        except RecursionError:
+            raise InputError("where: expected conditions nested less deeply") from None
+
+    def _mask(self, where: Where) -> Mask:
         if not isinstance(where, Mapping):
             raise InputError(f"where: expected a dict of conditions, found {type(where).__name__}")
         found = np.ones(self._count, bool)
@@ -55,7 +60,7 @@ class Filter:
             if name in ("and", "or"):
                 found &= self._all_or_any(name, condition)
             elif name == "not":
-                found &= ~self.mask(condition)
+                found &= ~self._mask(condition)
             else:
                 self._compare(found, name, condition)
         return found
@@ -66,9 +71,9 @@ class Filter:
         found = np.full(self._count, name == "and")
         for condition in conditions:
             if name == "and":
-                found &= self.mask(condition)
+                found &= self._mask(condition)
             else:
-                found |= self.mask(condition)
+                found |= self._mask(condition)
         return found
 
     def _compare(self, found: Mask, name: str, condition: Any) -> None:
@@ -106,7 +111,7 @@ class Filter:
         """`value` where it has the type of the column's values."""
         fits = {
             "bool": isinstance(value, (bool, np.bool_)),
-            "number": isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value),
+            "number": isinstance(value, Real) and not isinstance(value, bool) and bool(value == value),  # noqa: PLR0124
             "text": isinstance(value, str),
         }
         if not fits[kind.removesuffix("s")]:

@@ -84,6 +84,8 @@ def _try_check(row: int, record: Any, fields: Fields, numbered: bool) -> Product
         return _check(row, record, fields, numbered)
     except InputError as error:
         return error
+    except RecursionError:
+        return InputError(f"product {row}: expected lists and dicts nested less deeply")
 
 
 def _check(row: int, record: Any, fields: Fields, numbered: bool) -> Product:

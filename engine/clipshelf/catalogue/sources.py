@@ -49,7 +49,7 @@ def _from_memory(source: Any) -> list[Any]:
     for method in ("to_dicts", "to_pylist"):
         if hasattr(source, method):
             return list(getattr(source, method)())
-    if hasattr(source, "to_dict") and hasattr(source, "notna"):
+    if hasattr(source, "to_dict") and hasattr(source, "notna") and hasattr(source, "columns"):
         # pandas knows several kinds of nothing; here there is one.
         return list(source.astype(object).where(source.notna(), None).to_dict("records"))
     if isinstance(source, (dict, bytes)) or not isinstance(source, Iterable):
@@ -63,13 +63,17 @@ def _read_csv(path: Path, fields: Fields) -> list[Any]:
             reader = csv.DictReader(file, restkey="", strict=True)
             rows: list[Any] = list(reader)
             columns = list(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
+        raise InputError(f"{path}: after line {reader.line_num}: expected CSV, found: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a CSV file in UTF-8, found: {error}") from error
     if len(set(columns)) < len(columns):
         raise InputError(f"{path}: expected columns of different names, found {some(columns)}")
     if not {fields.text, fields.image} & set(columns):
         found = some(columns) or "no columns"
-        raise InputError(f"{path}: expected a column named {fields.text} or {fields.image}, found {found}")
+        raise InputError(
+            f"{path}: expected columns with commas between, one named {fields.text} or {fields.image}, found {found}"
+        )
     for line, row in enumerate(rows, 2):
         if "" in row or None in row.values():
             raise InputError(f"{path}: row {line}: expected {len(columns)} cells, as many as the header, found others")
@@ -89,20 +93,20 @@ def _type_cells(rows: list[Any], column: str) -> None:
 def _read_json_lines(path: Path, _: Fields) -> list[Any]:
     records = []
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     records.append(_parse(path, number, line))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected JSON Lines in UTF-8, found: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: expected JSON Lines, found: {error}") from error
     return records
 
 
-def _parse(path: Path, number: int, line: str) -> Any:
+def _parse(path: Path, number: int, line: bytes) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: line {number}: expected one JSON object, found: {error}") from error
+        raise InputError(f"{path}: line {number}: expected one JSON object in UTF-8, found: {error}") from error
 
 
 def _read_parquet(path: Path, _: Fields) -> list[Any]:

@@ -1,7 +1,8 @@
 """Filters in words, for command lines: `price<100 and category=shoes`.
 
 A column, an operator (= == != < <= > >= in contains) and a value; `and` joins conditions. The column says what the
-value is: a number, true or false, or a text, which may stand in quotes. After `in` come values with commas between.
+value is: a number, true or false, or a text, which may stand in quotes, and must where it holds = < or >. After `in`
+come values with commas between.
 """
 
 from __future__ import annotations
@@ -49,5 +50,10 @@ def _typed(name: str, kind: str, value: str) -> Any:
             raise InputError(f"where: {name}: expected a number, found {value!r}") from None
     if kind == "bool" and value in ("true", "false"):
         return value == "true"
-    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-    return value[1:-1] if quoted else value
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    if any(sign in value for sign in "=<>"):
+        raise InputError(
+            f"where: {name}: expected quotes around a value with = < or >, found {value}; only `and` joins"
+        )
+    return value
