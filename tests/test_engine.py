@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,6 +105,20 @@ def test_a_text_past_the_context_is_pooled_from_its_parts(engine: Engine) -> Non
     pooled = pooled.sum(axis=0) / np.linalg.norm(pooled.sum(axis=0))
     np.testing.assert_allclose(whole[0], pooled, atol=1e-6)
     np.testing.assert_array_equal(whole[1], engine.embed_texts(["red"])[0])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["red red red red red.", "green green"],  # a sentence of just the room that the context leaves
+        ["red red red red red red", "green. green"],  # a sentence of one word more is cut at a space
+    ],
+)
+def test_a_long_text_is_cut_as_late_as_it_may_be(engine: Engine, parts: list[str]) -> None:
+    whole = engine.embed_texts([" ".join(parts)])[0]
+    lengths = np.array([[2 + len(re.findall(r"\w+|\.", part))] for part in parts])
+    pooled = (engine.embed_texts(parts) * lengths).sum(axis=0)
+    np.testing.assert_allclose(whole, pooled / np.linalg.norm(pooled), atol=1e-6)
 
 
 def test_a_forked_child_opens_its_own_sessions(engine: Engine) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tiny
-from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendations, Recommender, Weights
+from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendation, Recommendations, Recommender, Weights
 from clipshelf.errors import FingerprintMismatch, ImageError, InputError, UnknownIdError
 from shelves import KINDS, clustered, shelf
 
@@ -360,6 +360,17 @@ def test_a_query_comes_from_json(many: Recommender) -> None:
         Query.from_dict({"like": ["3"]})
     with pytest.raises(InputError, match="profile: expected an object"):
         Query.from_dict({"profile": {"likes": ["3"]}})
+
+
+def test_the_table_cuts_long_texts_and_knows_no_minus_zero() -> None:
+    product = {"id": "i" * 40, "text": "two\nlines " + "x" * 200}
+    items = (
+        Recommendation("i" * 40, -0.0001, 0.5, lambda: product, lambda: ()),
+        Recommendation("short", -0.5, 0.0, lambda: {"id": "short"}, lambda: ()),
+    )
+    first, second, took = str(Recommendations(items, {"total": 1.25})).splitlines()
+    assert first == f"  1   0.000   50%  {'i' * 40}  two lines {'x' * 89}…"
+    assert second == "  2  -0.500    0%  short" and took == "     1.2 ms"
 
 
 def test_the_json_object_is_stable(engine: Engine, colours: Catalogue) -> None:

@@ -94,7 +94,8 @@ class Recommendations:
         lines = []
         for rank, item in enumerate(self.items, 1):
             text = shorten(item.product.get("text", ""), _TEXT_WIDTH)
-            lines.append(f"{rank:3}  {item.score:6.3f}  {item.relevance:4.0%}  {item.id:{width}}  {text}".rstrip())
+            score = round(item.score, 3) + 0.0  # no minus before zero
+            lines.append(f"{rank:3}  {score:6.3f}  {item.relevance:4.0%}  {item.id:{width}}  {text}".rstrip())
             if explain:
                 lines += [f"     {part.value:+6.3f}  {part}" for part in item.contributions]
         return "\n".join([*lines, f"     {self.took_ms['total']:.1f} ms"])

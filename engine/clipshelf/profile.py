@@ -141,11 +141,7 @@ class Profile:
     @classmethod
     def from_dict(cls, data: Any) -> Profile:
         """The inverse of `to_dict`; every field is optional. Raises InputError on others."""
-        names = [field.name for field in fields(cls)]
-        if not isinstance(data, Mapping) or set(data) - set(names):
-            found = sorted(set(data) - set(names)) if isinstance(data, Mapping) else type(data).__name__
-            raise InputError(f"profile: expected an object with {', '.join(names)}, found {found}")
-        return cls(**data)
+        return cls(**object_of("profile", cls, data))
 
     def save(self, path: PathLike) -> None:
         """Write the profile to a JSON file, whole or not at all. Raises OSError."""
@@ -162,6 +158,15 @@ class Profile:
             return cls.from_dict(data)
         except ValueError as error:
             raise InputError(f"{path}: {error}") from error
+
+
+def object_of(name: str, kind: type, data: Any) -> Mapping[str, Any]:
+    """`data` where it is a mapping with fields of the dataclass `kind` alone; raises InputError naming others."""
+    names = [field.name for field in fields(kind)]
+    if not isinstance(data, Mapping) or set(data) - set(names):
+        found = sorted(set(data) - set(names)) if isinstance(data, Mapping) else type(data).__name__
+        raise InputError(f"{name}: expected an object with {', '.join(names)}, found {found}")
+    return data
 
 
 def strengths(name: str, items: Likes) -> dict[str, float]:

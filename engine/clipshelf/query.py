@@ -14,7 +14,7 @@ import numpy as np
 from clipshelf.catalogue.filters import Where
 from clipshelf.catalogue.statistics import DoubleArray
 from clipshelf.errors import InputError
-from clipshelf.profile import Likes, Profile, Time, seconds
+from clipshelf.profile import Likes, Profile, Time, object_of, seconds
 from clipshelf.types import ImageSource
 
 
@@ -106,10 +106,7 @@ class Query:
     @classmethod
     def from_dict(cls, data: Any) -> Query:
         """From a JSON object with the arguments' names; `profile` is an object too. Raises InputError on others."""
-        names = [field.name for field in fields(cls)]
-        if not isinstance(data, Mapping) or set(data) - set(names):
-            found = sorted(set(data) - set(names)) if isinstance(data, Mapping) else type(data).__name__
-            raise InputError(f"query: expected an object with {', '.join(names)}, found {found}")
+        data = object_of("query", cls, data)
         profile = data.get("profile")
         return cls(**{**data, "profile": None if profile is None else Profile.from_dict(profile)})
 
