@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ import numpy as np
 import pytest
 import tiny
 from clipshelf import Catalogue, Engine, Recommender
+from clipshelf.catalogue.draft import drafted
+from clipshelf.catalogue.embedding import Memory
 from clipshelf.catalogue.indexing import index
 from clipshelf.catalogue.journal import Journal
 from clipshelf.catalogue.keys import KeyIndex, as_keys, text_key
 from clipshelf.catalogue.manifest import read_manifest
+from clipshelf.catalogue.products import Batch
+from clipshelf.catalogue.publish import publish
 from clipshelf.catalogue.sources import Fields
+from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.verify import find_problems
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
 from clipshelf.types import FloatArray, Product
@@ -255,12 +261,14 @@ def test_a_journal_that_was_changed_is_embedded_again(engine: Engine, tmp_path: 
     with Journal(tmp_path, "0f", 4) as journal:
         journal.append(keys, embeds)
     content = bytearray((tmp_path / "journal.0f").read_bytes())
-    content[36 + 20] ^= 1
-    (tmp_path / "journal.0f").write_bytes(content + b"x" * 35)
-    with Journal(tmp_path, "0f", 4) as journal:
-        rows = np.zeros((3, 4), np.float32)
-        assert journal.known.fill(keys, rows).tolist() == [True, False, True]
-        np.testing.assert_array_equal(rows, embeds * [[1], [0], [1]])
+    for place in (0, 20, 31, 35):  # of the key, the embedding's first and last bytes, the checksum
+        changed = content.copy()
+        changed[36 + place] ^= 1
+        (tmp_path / "journal.0f").write_bytes(changed + b"x" * 35)
+        with Journal(tmp_path, "0f", 4) as journal:
+            rows = np.zeros((3, 4), np.float32)
+            assert journal.known.fill(keys, rows).tolist() == [True, False, True]
+            np.testing.assert_array_equal(rows, embeds * [[1], [0], [1]])
 
 
 def test_keys_that_share_their_first_half_are_told_apart() -> None:
@@ -287,3 +295,42 @@ def test_an_empty_catalogue_survives_too(engine: Engine, tmp_path: Path) -> None
     empty.add(engine, [{"id": "x", "text": "red"}]).save(tmp_path / "empty")
     Catalogue.load(tmp_path / "empty").remove(["x"]).save(tmp_path / "empty")
     assert len(Catalogue.load(tmp_path / "empty", verify=True)) == 0
+
+
+class _Changed:
+    """A catalogue's content with some parts of it replaced."""
+
+    def __init__(self, content: Any, **parts: Any) -> None:
+        self._content, self._parts = content, parts
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._parts[name] if name in self._parts else getattr(self._content, name)
+
+
+def test_verify_names_files_that_contradict_each_other(engine: Engine, tmp_path: Path) -> None:
+    products = [{"id": f"p{i}", "text": f"red {'shoe ' * (i % 3)}", "n": i, "s": "ab"[i % 2]} for i in range(20)]
+    content = drafted(engine, Batch(tmp_path, products), tmp_path, Memory(), on_error="raise").draft
+    numbers, texts = content.column("n"), content.column("s")
+    embeddings, keys = content.embeddings.copy(), content.keys.copy()
+    embeddings[7, 5], keys[3, 0] = np.nan, keys[4, 0]
+    twice, shop = [*content.ids[:-1], "p0"], tmp_path / "shop"
+    shop.mkdir()
+    cases: list[tuple[dict[str, Any], str | None]] = [
+        ({}, None),
+        ({"ids": [*content.ids[:-1], "x"]}, "products and ids: expected the same ids in the same order, found others"),
+        ({"ids": twice}, "ids: expected unique ids, found some twice"),
+        ({"keys": keys}, "keys: expected those of the ids, found others"),
+        ({"kinds": {"n": "number"}}, "columns: expected the fields of the products, found others"),
+        ({"column": {"n": replace(numbers, places=numbers.places[::-1]), "s": texts}.get}, "column n: expected the"),
+        ({"column": {"n": numbers, "s": replace(texts, values=["a", "c"])}.get}, "column s: expected the values of"),
+        ({"statistics": Statistics.none(engine.dim)}, "statistics: expected those of the embeddings, found others"),
+        ({"embeddings": embeddings}, "embeddings: expected finite numbers, found others from row 0 on"),
+    ]
+    for parts, problem in cases:
+        changed: Any = _Changed(content, **parts)
+        publish(shop, changed, fingerprint="0f", model=None, root=tmp_path, base=None)
+        found = find_problems(shop)
+        assert not found if problem is None else any(problem in one for one in found), (problem, found)

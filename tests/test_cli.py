@@ -143,6 +143,9 @@ def test_misuse_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]
 
 
 def test_failure_exits_with_1_and_one_line(catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "manifest.json").write_text("{")
     for argv in (
         ["recommend", "--catalogue", str(tmp_path / "nowhere"), "--text", "x"],
         ["recommend", "--catalogue", str(catalogue), "--text", "x", "--where", "colour=red"],
@@ -152,6 +155,7 @@ def test_failure_exits_with_1_and_one_line(catalogue: Path, tmp_path: Path, caps
         ["recommend", "--catalogue", str(catalogue), "--text", "red", "--artifact", str(tmp_path)],
         ["index", str(tmp_path / "nowhere.csv"), str(tmp_path / "out")],
         ["info", str(tmp_path / "nowhere")],
+        ["info", str(broken)],
     ):
         assert main(argv) == 1
         told = capsys.readouterr()
