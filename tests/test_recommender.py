@@ -367,9 +367,11 @@ def test_the_table_cuts_long_texts_and_knows_no_minus_zero() -> None:
     items = (
         Recommendation("i" * 40, -0.0001, 0.5, lambda: product, lambda: ()),
         Recommendation("short", -0.5, 0.0, lambda: {"id": "short"}, lambda: ()),
+        Recommendation("just", 12.5, 1.0, lambda: {"id": "just", "text": "y" * 100}, lambda: ()),
     )
-    first, second, took = str(Recommendations(items, {"total": 1.25})).splitlines()
+    first, second, third, took = str(Recommendations(items, {"total": 1.25})).splitlines()
     assert first == f"  1   0.000   50%  {'i' * 40}  two lines {'x' * 89}…"
+    assert third == f"  3  12.500  100%  {'just':32}  {'y' * 100}"
     assert second == "  2  -0.500    0%  short" and took == "     1.2 ms"
 
 
