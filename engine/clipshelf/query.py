@@ -99,7 +99,7 @@ class Query:
         if isinstance(query, Profile):
             query = cls(profile=query, k=k)
         elif not isinstance(query, Query):
-            query = cls(**{"k": k, **query})
+            query = cls(**{"k": k, **object_of("query", cls, query)})
         query.named  # noqa: B018
         return query
 
