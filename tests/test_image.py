@@ -172,3 +172,10 @@ def test_a_very_long_picture_gives_its_middle() -> None:
     image = Image.new("RGB", (1, 1_000_000), (255, 0, 0))
     image.paste((0, 0, 255), (0, 499_990, 1, 500_010))
     assert (reader().read(image) == (0, 0, 255)).all()
+
+
+def test_a_thin_picture_keeps_one_line_when_it_is_padded() -> None:
+    thin = np.zeros((640, 1, 3), np.uint8)
+    black = (reader("pad").read(thin) < 128).all(axis=2)
+    assert black.any(axis=0).sum() == 1 and black.all(axis=0).sum() == 1
+    np.testing.assert_array_equal(reader("pad").read(thin.swapaxes(0, 1)), reader("pad").read(thin).swapaxes(0, 1))
