@@ -18,9 +18,10 @@ from clipshelf.session import available_cpus
 
 from clipshelf_bench import compare, machine, report
 from clipshelf_bench.checkpoint import artifact_subject, make_subject
+from clipshelf_bench.child import UNSET
 from clipshelf_bench.contenders import ALL
 from clipshelf_bench.contenders.base import Contender
-from clipshelf_bench.harness import UNSET, Plan
+from clipshelf_bench.harness import Plan
 from clipshelf_bench.packages import PackageError
 from clipshelf_bench.parts import answers, fidelity, people, process, quality, ranking, scaling, timing
 from clipshelf_bench.places import cache_folder

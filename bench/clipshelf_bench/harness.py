@@ -1,59 +1,60 @@
 """Fair races: a process per contender, rounds in random order, the same inputs and threads for all.
 
 Within a round every contender has one turn, in an order drawn from the seed, so that a drift of the machine meets all
-alike. Before its first turn, and after every restart, a contender runs untimed until it is warm. Between turns there
-is a pause in which the threads of the last one stop spinning.
+alike. Before a heat, and after every restart, a contender runs untimed until it is warm. Between turns there is a
+pause in which the threads of the last one stop spinning. What a contender answers on the whole input of a heat is
+saved once in a run of the bench, untimed, by whichever part needs it first.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from clipshelf_bench import cpu
+from clipshelf_bench.child import ContenderError, Process
 from clipshelf_bench.contenders.base import Contender
 
-# These make NumPy's OpenBLAS choose kernels for another machine; where they are set, every child runs without them.
-UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PAUSE = 0.05
-
-
-class ContenderError(RuntimeError):
-    """A contender failed or died; the message is its own."""
+# Opening is mostly importing, in one thread. Product matrices are large, and what is built of them is too.
+_OPENED_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure: `seconds` and at least `runs` calls per turn, `warm` seconds before the first."""
+    """How long to measure: `seconds` and at least `runs` calls per turn, `warm` seconds before a heat."""
 
     rounds: int = 15
     runs: int = 3
-    seconds: float = 0.6
-    warm: float = 1.0
+    seconds: float = 0.4
+    warm: float = 0.5
     threads: int = 1
     seed: int = 0
     restart: bool = False
 
 
 @dataclass(frozen=True)
+class Heat:
+    """One input of a race: the first `batch` rows of the file are one call of the task."""
+
+    name: str
+    task: str
+    input: Path
+    batch: int
+
+
+@dataclass(frozen=True)
 class Lane:
-    """A contender at the start: what it does, and on what."""
+    """A contender at the start, and what it runs on."""
 
     contender: type[Contender]
-    task: str
     subject: Path | None = None
     matrix: Path | None = None
 
@@ -62,64 +63,20 @@ class Lane:
         """The contender's name."""
         return self.contender.name
 
+    def enters(self, heat: Heat) -> bool:
+        """Whether the contender does the task of a heat."""
+        return heat.task in self.contender().openers()
 
-@dataclass(frozen=True)
-class Heat:
-    """One input of a race: the first `batch` rows of the file are one call."""
+    def answers(self, heat: Heat, folder: Path) -> Path:
+        """File in `folder` of what the contender answers on the whole input of a heat."""
+        return folder / self._file(heat.name.replace(" ", "-"))
 
-    name: str
-    input: Path
-    batch: int
+    def ran(self, folder: Path) -> bool:
+        """Whether there are any such files: a part of this run has opened the contender."""
+        return any(folder.glob(self._file("*")))
 
-
-class Process:
-    """One contender in a process of its own."""
-
-    def __init__(self, contender: type[Contender], threads: int) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed with the process
-        spec = f"{contender.__module__}:{contender.__qualname__}"
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "clipshelf_bench.worker", spec],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=child_environment(threads),
-        )
-
-    def ask(self, **message: Any) -> dict[str, Any]:
-        """Send a message and wait for the answer; ContenderError with what the contender said."""
-        if self._child.stdin is None or self._child.stdout is None:
-            raise ContenderError("expected pipes to the contender, found none")
-        try:
-            self._child.stdin.write(json.dumps(message, default=str) + "\n")
-            self._child.stdin.flush()
-            line = self._child.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            self._log.seek(0)
-            raise ContenderError(f"died with {self._child.wait()}: {' '.join(self._log.read().split())[-300:]}")
-        reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
-            raise ContenderError(reply["error"])
-        return reply
-
-    def open(self, lane: Lane, threads: int) -> float:
-        """Open a lane's task and return the seconds it took."""
-        reply = self.ask(do="open", task=lane.task, threads=threads, subject=lane.subject, matrix=lane.matrix)
-        return float(reply["seconds"])
-
-    def close(self) -> None:
-        """End the process."""
-        self._child.communicate()
-        self._log.close()
-
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
+    def _file(self, heat: str) -> str:
+        return f"{self.subject.parent.name if self.subject else 'rows'}--{heat}--{self.name}.npy"
 
 
 @dataclass
@@ -128,102 +85,125 @@ class Race:
 
     samples: dict[str, dict[str, list[list[float]]]]
     outputs: dict[str, dict[str, Path]]
-    skipped: dict[str, str]
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
-def child_environment(threads: int) -> dict[str, str]:
-    """This process's environment with the same thread limits for every library."""
-    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
-    return kept | dict.fromkeys(_THREADS, str(threads)) | {"TOKENIZERS_PARALLELISM": "false"}
-
-
-def missing_reason(contender: type[Contender], subject_has_checkpoint: bool = True) -> str | None:
+def missing_reason(contender: type[Contender]) -> str | None:
     """Why a contender cannot start here, None where it can."""
     missing = contender().missing()
     if missing:
         return f"not installed: {', '.join(missing)}"
-    if contender.needs_checkpoint and not subject_has_checkpoint:
-        return "needs a CLIPModel checkpoint"
     if contender.needs_bf16 and not cpu.has_bf16():
         return "this CPU has no bf16 arithmetic"
     return None
 
 
 def race(
-    lanes: Sequence[Lane], heats: Sequence[Heat], plan: Plan, folder: Path, tell: Callable[[str], None] = print
+    lanes: Sequence[Lane],
+    heats: Sequence[Heat],
+    plan: Plan,
+    folder: Path,
+    tell: Callable[[str], None] = print,
+    *,
+    save: bool = True,
 ) -> Race:
-    """Run every heat over all lanes; what the contenders answer on whole inputs is saved in `folder`."""
-    result = Race({heat.name: {} for heat in heats}, {heat.name: {} for heat in heats}, {})
-    processes: dict[str, Process] = {}
-    try:
-        for lane in lanes:
-            _guarded(
-                lane, result, partial(_start, lane, heats, plan=plan, folder=folder, processes=processes, result=result)
-            )
-        order = np.random.default_rng(plan.seed)
+    """Run every heat over the lanes that do its task; with `save`, their answers on whole inputs go to `folder`."""
+    result = Race({heat.name: {} for heat in heats}, {heat.name: {} for heat in heats})
+    order = np.random.default_rng(plan.seed)
+    tell("opening " + ", ".join(lane.name for lane in lanes))
+    with _opened(lanes, heats, plan, result) as runners:
         for heat in heats:
+            entered = [runner for runner in runners if runner.lane.enters(heat)]
+            for runner in entered:
+                tell(f"{heat.name}: warming up {runner.lane.name}")
+                runner.ready(heat, folder if save else None)
             for number in range(plan.rounds):
                 tell(f"{heat.name}: round {number + 1} of {plan.rounds}")
-                for i in order.permutation(len(lanes)):
-                    lane = lanes[i]
-                    _guarded(lane, result, partial(_turn, lane, heat, plan, processes, result))
-    finally:
-        for process in processes.values():
-            process.close()
-    for times in result.samples.values():
-        for name in result.skipped:
-            times.pop(name, None)
+                for i in order.permutation(len(entered)):
+                    entered[i].turn(heat)
+    for name in result.skipped:
+        for heat in heats:
+            result.samples[heat.name].pop(name, None)
+            result.outputs[heat.name].pop(name, None)
     return result
 
 
-def _guarded(lane: Lane, result: Race, step: Callable[[], None]) -> None:
-    """Take a step; a contender that fails falls out with its reason and the race goes on."""
-    if lane.name in result.skipped:
-        return
-    try:
-        step()
-    except ContenderError as error:
-        result.skipped[lane.name] = str(error)
-
-
-def _start(
-    lane: Lane, heats: Sequence[Heat], *, plan: Plan, folder: Path, processes: dict[str, Process], result: Race
-) -> None:
-    """Open a contender, save its outputs, warm it up on every heat."""
-    processes[lane.name] = Process(lane.contender, plan.threads)
-    processes[lane.name].open(lane, plan.threads)
+def answers(
+    lanes: Sequence[Lane], heats: Sequence[Heat], plan: Plan, folder: Path, tell: Callable[[str], None] = print
+) -> Race:
+    """A race without rounds, for the answers alone; lanes whose answers are all there start no process."""
+    saved = [lane for lane in lanes if all(lane.answers(heat, folder).is_file() for heat in heats if lane.enters(heat))]
+    result = race([lane for lane in lanes if lane not in saved], heats, replace(plan, rounds=0), folder, tell)
     for heat in heats:
-        output = folder / f"{heat.name}-{lane.name}.npy".replace(" ", "-")
-        processes[lane.name].ask(do="save", task=lane.task, input=heat.input, batch=heat.batch, output=output)
-        result.outputs[heat.name][lane.name] = output
-        _run(processes[lane.name], lane, heat, 1, plan.warm)
+        result.outputs[heat.name] |= {lane.name: lane.answers(heat, folder) for lane in saved if lane.enters(heat)}
+    return result
 
 
-def _turn(lane: Lane, heat: Heat, plan: Plan, processes: dict[str, Process], result: Race) -> None:
-    """One contender's turn of a round."""
-    if plan.restart:
-        processes[lane.name].close()
-        processes[lane.name] = Process(lane.contender, plan.threads)
-        processes[lane.name].open(lane, plan.threads)
-        _run(processes[lane.name], lane, heat, 1, plan.warm)
-    time.sleep(_PAUSE)
-    runs = _run(processes[lane.name], lane, heat, plan.runs, plan.seconds)
-    result.samples[heat.name].setdefault(lane.name, []).append(runs)
+@contextmanager
+def _opened(lanes: Sequence[Lane], heats: Sequence[Heat], plan: Plan, result: Race) -> Iterator[list[_Runner]]:
+    """A process per lane, with the tasks of the heats open; all of them end with the block."""
+    runners = [_Runner(lane, [heat.task for heat in heats if lane.enters(heat)], plan, result) for lane in lanes]
+    at_once = 1 if any(lane.matrix for lane in lanes) else _OPENED_AT_ONCE
+    try:
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(_Runner.open, runners))
+        yield runners
+    finally:
+        for runner in runners:
+            runner.close()
 
 
-def _run(process: Process, lane: Lane, heat: Heat, count: int, seconds: float) -> list[float]:
-    reply = process.ask(do="run", task=lane.task, input=heat.input, batch=heat.batch, count=count, seconds=seconds)
-    runs: list[float] = reply["ms"]
-    return runs
+class _Runner:
+    """One contender in a race. Where a step fails it falls out with its reason, and the race goes on."""
 
+    def __init__(self, lane: Lane, tasks: Sequence[str], plan: Plan, result: Race) -> None:
+        self.lane = lane
+        self._tasks, self._plan, self._result = tuple(dict.fromkeys(tasks)), plan, result
+        self._process: Process | None = None
 
-def prepare(contenders: Sequence[type[Contender]], subject: Path, threads: int) -> Mapping[str, str]:
-    """Let every contender make its files, each in a process of its own; what failed, and why."""
-    failed: dict[str, str] = {}
-    for contender in contenders:
-        with Process(contender, threads) as process:
-            try:
-                process.ask(do="prepare", subject=subject)
-            except ContenderError as error:
-                failed[contender.name] = f"could not prepare: {error}"
-    return failed
+    def open(self) -> None:
+        """Start the process and open every task."""
+        self._process = Process(self.lane.contender, self._plan.threads)
+        ran_on = {"subject": self.lane.subject, "matrix": self.lane.matrix, "threads": self._plan.threads}
+        for task in self._tasks:
+            self._ask(do="open", task=task, **ran_on)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.close()
+
+    def ready(self, heat: Heat, folder: Path | None) -> None:
+        """Save the answers on the whole input in `folder`, unless an earlier race did, and warm up."""
+        if folder is not None:
+            output = self.lane.answers(heat, folder)
+            if not output.is_file():
+                self._ask(do="save", task=heat.task, input=heat.input, batch=heat.batch, output=output)
+            self._result.outputs[heat.name][self.lane.name] = output
+        if self._plan.rounds:
+            self._run(heat, 1, self._plan.warm)
+
+    def turn(self, heat: Heat) -> None:
+        """Run timed, for one round."""
+        if self._plan.restart:
+            self.close()
+            self.open()
+            self._run(heat, 1, self._plan.warm)
+        time.sleep(_PAUSE)
+        runs = self._run(heat, self._plan.runs, self._plan.seconds)
+        self._result.samples[heat.name].setdefault(self.lane.name, []).append(runs)
+
+    def _run(self, heat: Heat, count: int, seconds: float) -> list[float]:
+        asked = {"task": heat.task, "input": heat.input, "batch": heat.batch, "count": count, "seconds": seconds}
+        found: list[float] = self._ask(do="run", **asked).get("ms", [])
+        return found
+
+    def _ask(self, **message: Any) -> Mapping[str, Any]:
+        """The answer; empty where the contender fell out, now or before."""
+        if self._process is None or self.lane.name in self._result.skipped:
+            return {}
+        try:
+            return self._process.ask(**message)
+        except ContenderError as error:
+            self._result.skipped[self.lane.name] = str(error)
+            return {}

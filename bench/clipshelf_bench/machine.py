@@ -19,7 +19,7 @@ import numpy as np
 from clipshelf.session import available_cpus
 
 from clipshelf_bench import cpu
-from clipshelf_bench.harness import child_environment
+from clipshelf_bench.child import child_environment
 
 _PACKAGES = (
     *("clipshelf", "numpy", "onnxruntime", "pillow", "tokenizers", "torch", "transformers", "optimum-onnx"),

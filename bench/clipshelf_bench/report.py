@@ -12,6 +12,8 @@ from clipshelf_bench.contenders import ALL
 from clipshelf_bench.result import Plot, Table
 
 PLOTS = "plots"
+# Numbers whose distance to 1 matters.
+_EXACT = ("cosine", "cosine_min", "centred", "centred_min", "overlap")
 _HEAD = """# Results
 
 Written by `python -m clipshelf_bench all`; do not edit. Every contender ran in a process of its own, in rounds of
@@ -48,31 +50,46 @@ def markdown(
 
 
 def markdown_table(table: Table) -> str:
-    """A table's columns as Markdown, numbers to the right."""
-    numeric = [all(isinstance(row.get(c, 0.0), (int, float)) for row in table.rows) for c in table.columns]
-    lines = ["| " + " | ".join(name.replace("_", " ") for name in table.columns) + " |"]
+    """A table's columns as Markdown, numbers to the right; a column that no row fills is left out."""
+    columns = _filled(table)
+    numeric = [all(isinstance(row.get(c, 0.0), (int, float)) for row in table.rows) for c in columns]
+    lines = ["| " + " | ".join(name.replace("_", " ") for name in columns) + " |"]
     lines.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
-    lines += ["| " + " | ".join(cell(row.get(c)) for c in table.columns) + " |" for row in table.rows]
+    lines += ["| " + " | ".join(_shown(row, c) for c in columns) + " |" for row in table.rows]
     return "\n".join(lines)
 
 
 def text_table(table: Table) -> str:
     """A table for a terminal."""
-    cells = [[name.replace("_", " ") for name in table.columns]]
-    cells += [[cell(row.get(c)) for c in table.columns] for row in table.rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(table.columns))]
+    columns = _filled(table)
+    cells = [[name.replace("_", " ") for name in columns]]
+    cells += [[_shown(row, c) for c in columns] for row in table.rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    skipped = [f"skipped {name}: {reason}" for name, reason in sorted(table.skipped.items())]
+    names: dict[str, list[str]] = {}
+    for name, reason in sorted(table.skipped.items()):
+        names.setdefault(reason, []).append(name)
+    skipped = [f"skipped {', '.join(absent)}: {reason}" for reason, absent in names.items()]
     return "\n".join([table.title, *lines, *skipped])
 
 
-def cell(value: object) -> str:
-    """One value: three significant digits for times and ratios, more where a number is close to 1."""
+def _filled(table: Table) -> list[str]:
+    return [name for name in table.columns if any(row.get(name) is not None for row in table.rows)]
+
+
+def _shown(row: Mapping[str, Any], column: str) -> str:
+    """A row's value of a column; a ratio has its interval beside it."""
+    text = cell(row.get(column), exact=column in _EXACT)
+    return f"{text} [{cell(row['low'])}, {cell(row['high'])}]" if column == "ratio" and text else text
+
+
+def cell(value: object, exact: bool = False) -> str:
+    """One value: three significant digits, and where `exact`, five for what is close to 1."""
     if value is None:
         return ""
     if not isinstance(value, float):
         return str(value)
-    if 0.9 <= abs(value) <= 1 and value != round(value, 3):
+    if exact and 0.9 <= abs(value) <= 1 and value != round(value, 3):
         return f"{value:.5f}"
     magnitude = abs(value)
     if magnitude >= 100:
@@ -81,13 +98,13 @@ def cell(value: object) -> str:
 
 
 def draw(plot: Plot, table: Table, folder: Path) -> bool:
-    """Draw a plot as SVG; False where it has no rows or matplotlib is not installed."""
+    """Draw a plot as SVG; False where there is nothing to compare or matplotlib is not installed."""
     rows = [r for r in table.rows if all(r.get(k) == v for k, v in plot.where.items()) and r.get(plot.y) is not None]
     try:
         import matplotlib as mpl
     except ImportError:
         return False
-    if not rows:
+    if len(rows) < 2:
         return False
     mpl.use("svg")
     # Text as text keeps the files small; fixed salt and no date keep them the same for the same numbers.
@@ -134,19 +151,24 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 
 def _contenders(tables: Sequence[Table]) -> list[str]:
-    """Who took part and what each is; then who was left out of what, and why."""
+    """Who took part and what each is; then who was left out of which parts, and why."""
     ran = {str(row["contender"]) for table in tables for row in table.rows if "contender" in row}
-    skipped: dict[tuple[str, str], list[str]] = {}
+    reasons: dict[str, dict[str, set[str]]] = {}
     for table in tables:
         for name, reason in table.skipped.items():
-            skipped.setdefault((name, reason), []).append(table.title)
+            found = reasons.setdefault(reason, {"names": set(), "parts": set()})
+            found["names"].add(name)
+            found["parts"].add(table.part)
     about = {contender.name: contender.about for contender in ALL}
     about |= dict.fromkeys(sorted(ran - set(about)), "")
-    left_out = {name for name, _ in skipped}
+    left_out = {name for found in reasons.values() for name in found["names"]}
     rows = [f"| {name} | {text} |" for name, text in about.items() if name in ran | left_out]
     parts = ["\n".join(["## Contenders", "", "| contender | what it is |", "|---|---|", *rows])] if rows else []
-    reasons = [f"- {name}: {reason} ({'; '.join(titles)})" for (name, reason), titles in sorted(skipped.items())]
-    return [*parts, "Left out, and why:\n\n" + "\n".join(reasons)] if reasons else parts
+    lines = [
+        f"- {', '.join(sorted(found['names']))}: {reason} ({', '.join(sorted(found['parts']))})"
+        for reason, found in sorted(reasons.items())
+    ]
+    return [*parts, "Left out, and why:\n\n" + "\n".join(lines)] if lines else parts
 
 
 def _value(value: object) -> str:

@@ -11,14 +11,17 @@ import numpy as np
 from clipshelf_bench import inputs
 from clipshelf_bench.arrays import TokenIds
 from clipshelf_bench.checkpoint import vocabulary
+from clipshelf_bench.child import prepare
 from clipshelf_bench.contenders.base import Contender
-from clipshelf_bench.harness import Heat, Lane, Plan, missing_reason, prepare
+from clipshelf_bench.harness import Heat, Lane, Plan, missing_reason
 from clipshelf_bench.subject import Subject
 
 PHOTO_EDGE = 1000
 _SEED = 11
-# Accuracy is measured on this many rows of every heat; the first rows of the same file are what is timed.
-_ROWS, _ROWS_QUICK = 96, 32
+# Accuracy is measured on this many rows of every heat, and on so many photos, which cost most to decode; the first
+# rows of the same file are what is timed.
+_ROWS, _ROWS_QUICK = 64, 16
+_PHOTOS, _PHOTOS_QUICK = 24, 8
 
 
 @dataclass
@@ -45,8 +48,7 @@ class Setup:
         for contender in self.contenders:
             if not set(tasks) & set(contender().openers()):
                 continue
-            reason = missing_reason(contender, subject is None or subject.checkpoint is not None)
-            reason = reason or (self._prepare(contender, subject) if subject else None)
+            reason = missing_reason(contender) or (self._prepare(contender, subject) if subject else None)
             if reason:
                 skipped[contender.name] = reason
             else:
@@ -54,19 +56,19 @@ class Setup:
         return ready, skipped
 
     def lanes(
-        self, task: str, subject: Subject | None = None, matrix: Path | None = None
+        self, *tasks: str, subject: Subject | None = None, matrix: Path | None = None
     ) -> tuple[list[Lane], dict[str, str]]:
         """The lanes of a race, and who stays out of it."""
-        ready, skipped = self.able(subject, task)
-        record = None if subject is None else subject.folder / "subject.json"
-        return [Lane(contender, task, record, matrix) for contender in ready], skipped
+        ready, skipped = self.able(subject, *tasks)
+        return [Lane(contender, subject.record if subject else None, matrix) for contender in ready], skipped
 
     def _prepare(self, contender: type[Contender], subject: Subject) -> str | None:
+        if contender.needs_checkpoint and subject.checkpoint is None:
+            return f"needs a CLIPModel checkpoint, which {subject.name} has not"
         key = (contender.name, subject.name)
         if key not in self._failed:
             self.tell(f"{subject.name}: preparing {contender.name}")
-            failed = prepare([contender], subject.folder / "subject.json", self.plan.threads)
-            self._failed[key] = failed.get(contender.name)
+            self._failed[key] = prepare(contender, subject.record, self.plan.threads)
         return self._failed[key]
 
     def image_heat(self, subject: Subject, batch: int) -> Heat:
@@ -74,25 +76,32 @@ class Setup:
         path = self.folder / f"pixels-{subject.size}.npy"
         if not path.is_file():
             np.save(path, inputs.pixels(self.rows, subject.size, _SEED))
-        return Heat(f"image, batch {batch}", path, batch)
+        return Heat(f"image, batch {batch}", "image", path, batch)
 
     def text_heat(self, subject: Subject, tokens: int, batch: int) -> Heat:
         """Sentences of `tokens` ids, special ones counted, `batch` in a call."""
         path = self.folder / f"ids-{subject.name}-{tokens}.npy"
         if not path.is_file():
             np.save(path, _ids(subject, self.rows, tokens))
-        return Heat(f"text, {tokens} tokens, batch {batch}", path, batch)
+        return Heat(f"text, {tokens} tokens, batch {batch}", "text", path, batch)
 
     def photo_heat(self, batch: int) -> Heat:
         """JPEG files of 1000 x 1000, `batch` in a call."""
-        folder = self.folder / "photos"
-        if not folder.is_dir():
-            inputs.write_photos(folder, 24, PHOTO_EDGE, _SEED)
-        return Heat(f"JPEG {PHOTO_EDGE}x{PHOTO_EDGE} to embedding, batch {batch}", folder, batch)
+        return Heat(f"JPEG {PHOTO_EDGE}x{PHOTO_EDGE} to embedding, batch {batch}", "photos", self._photos(), batch)
+
+    def decode_heat(self) -> Heat:
+        """The same files to the pixels that a vision tower takes."""
+        return Heat(f"JPEG {PHOTO_EDGE}x{PHOTO_EDGE} to pixels", "pixels", self._photos(), 1)
 
     def sentence_heat(self, batch: int) -> Heat:
         """Product descriptions as text, `batch` in a call."""
-        return Heat(f"sentence to embedding, batch {batch}", self.sentences(), batch)
+        return Heat(f"sentence to embedding, batch {batch}", "sentences", self.sentences(), batch)
+
+    def _photos(self) -> Path:
+        folder = self.folder / "photos"
+        if not folder.is_dir():
+            inputs.write_photos(folder, _PHOTOS_QUICK if self.quick else _PHOTOS, PHOTO_EDGE, _SEED)
+        return folder
 
     def sentences(self) -> Path:
         """The file of product descriptions."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,17 @@ def ratio(ours: Rounds, theirs: Rounds, seed: int = 0) -> Ratio:
     draws = np.random.default_rng(seed).integers(0, len(a), (_DRAWS, len(a)))
     low, high = np.percentile(np.median(a[draws], axis=1) / np.median(b[draws], axis=1), [2.5, 97.5])
     return Ratio(value, min(value, float(low)), max(value, float(high)))
+
+
+def columns(rounds: Rounds, ours: Rounds | None, scale: float = 1.0) -> dict[str, Any]:
+    """A report's columns for one contender: percentiles over `scale` items, and ours over theirs, where `ours` is."""
+    summary = summarise(rounds)
+    found: dict[str, Any] = {f"{name}_ms": getattr(summary, name) / scale for name in ("p50", "p95", "p99")}
+    found |= {"runs": summary.runs, "rounds": [float(np.median(r)) / scale for r in rounds]}
+    if ours is not None and ours is not rounds:
+        against = ratio(ours, rounds)
+        found |= {"ratio": against.value, "low": against.low, "high": against.high}
+    return found
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,15 @@ class Subject:
     size: int
     tokens: int
 
-    def save(self) -> Path:
-        """Write the record beside the prepared files, for the workers, and return its path."""
-        path = self.folder / "subject.json"
+    @property
+    def record(self) -> Path:
+        """The file that `save` writes."""
+        return self.folder / "subject.json"
+
+    def save(self) -> None:
+        """Write the record beside the prepared files, for the workers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), default=str, indent=2))
-        return path
+        self.record.write_text(json.dumps(asdict(self), default=str, indent=2))
 
     @classmethod
     def load(cls, path: Path) -> Subject:

@@ -39,6 +39,9 @@ class Slow(Fast):
     name = "slow"
     seconds = 0.004
 
+    def openers(self) -> Mapping[str, Callable[[Job], Call]]:
+        return {"image": self.image, "text": self.image}
+
 
 class Wrong(Fast):
     """Fast, with other answers."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from clipshelf_bench.report import cell, markdown, markdown_table, text_table, write
-from clipshelf_bench.result import Plot, Table
+from clipshelf_bench.result import Plot, Row, Table
 
 TABLE = Table(
     part="latency",
@@ -31,11 +31,27 @@ TABLE = Table(
         (9.7654, "9.77"),
         (12.34, "12.3"),
         (1234.5, "1234"),
-        (0.99871, "0.99871"),
+        (0.99871, "0.999"),
     ],
 )
 def test_cells(value: object, shown: str) -> None:
     assert cell(value) == shown
+
+
+def test_cells_near_one_where_that_matters() -> None:
+    assert cell(0.99871, exact=True) == "0.99871"
+    assert cell(1.0, exact=True) == "1"
+
+
+def test_a_ratio_stands_with_its_interval_and_empty_columns_go() -> None:
+    rows: list[Row] = [{"contender": "ours"}, {"contender": "other", "ratio": 0.5, "low": 0.25, "high": 0.99444}]
+    table = Table("latency", "Latency", ("contender", "ratio", "centred"), rows)
+    assert markdown_table(table).splitlines() == [
+        "| contender | ratio |",
+        "|---|---:|",
+        "| ours |  |",
+        "| other | 0.5 [0.25, 0.994] |",
+    ]
 
 
 def test_markdown_has_empty_cells_for_missing_values() -> None:
@@ -52,15 +68,15 @@ def test_text_names_who_was_skipped() -> None:
 
 
 def test_report_says_what_every_contender_is_and_who_was_left_out_of_what() -> None:
-    skipped = {"absent": "not installed: absent", "hnswlib, 1000 products": "too slow"}
+    skipped = {"absent": "not installed: absent", "missing": "not installed: absent", "hnswlib": "too slow"}
     rank = Table("rank", "Ranking", ("contender",), [{"contender": "numpy"}], skipped=skipped)
     text = markdown({}, [TABLE, rank], (), set())
     for line in (
         "| clipshelf | clipshelf, int8 artifact |",
         "| numpy | NumPy matmul + argpartition, fp32 |",
         "| other |  |",
-        "- absent: not installed: absent (Latency; Ranking)",
-        "- hnswlib, 1000 products: too slow (Ranking)",
+        "- absent, missing: not installed: absent (latency, rank)",
+        "- hnswlib: too slow (rank)",
     ):
         assert text.splitlines().count(line) == 1
     assert "## Contenders" not in markdown({}, [Table("quality", "Quality", (), [])], (), set())

@@ -6,7 +6,8 @@ from pathlib import Path
 import fakes
 import numpy as np
 import pytest
-from clipshelf_bench.harness import UNSET, Heat, Lane, Plan, Race, child_environment, missing_reason, race
+from clipshelf_bench.child import UNSET, child_environment
+from clipshelf_bench.harness import Heat, Lane, Plan, Race, answers, missing_reason, race
 from clipshelf_bench.parts.timing import accuracy
 
 PLAN = Plan(rounds=4, runs=3, seconds=0, warm=0)
@@ -25,8 +26,9 @@ def _race(folder: Path) -> Race:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 4, 4, 3), dtype=np.uint8)
     np.save(folder / "pixels.npy", pixels)
     contenders = (fakes.Fast, fakes.Slow, fakes.Wrong, fakes.Broken, fakes.Dying)
-    lanes = [Lane(contender, "image") for contender in contenders]
-    return race(lanes, [Heat("one", folder / "pixels.npy", 1)], PLAN, folder, lambda _: None)
+    lanes = [Lane(contender) for contender in contenders]
+    heats = [Heat("one", "image", folder / "pixels.npy", 1), Heat("words", "text", folder / "pixels.npy", 2)]
+    return race(lanes, heats, PLAN, folder, lambda _: None)
 
 
 def test_every_contender_has_every_round(raced: Race) -> None:
@@ -34,6 +36,21 @@ def test_every_contender_has_every_round(raced: Race) -> None:
     assert all(
         len(rounds) == PLAN.rounds and all(len(r) == 3 for r in rounds) for rounds in raced.samples["one"].values()
     )
+
+
+def test_contenders_race_only_where_they_know_the_task(raced: Race) -> None:
+    assert set(raced.samples["words"]) == set(raced.outputs["words"]) == {"slow"}
+
+
+def test_answers_are_saved_once_in_a_run(raced: Race, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = raced.outputs["one"]["fast"].parent
+    heats = [Heat("one", "image", folder / "pixels.npy", 1)]
+    lanes = [Lane(fakes.Fast), Lane(fakes.Wrong)]
+    assert [lane.ran(folder) for lane in [*lanes, Lane(fakes.Absent)]] == [True, True, False]
+    # No process can start: what is saved is all there is.
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    again = answers(lanes, heats, PLAN, folder, lambda _: None)
+    assert again.outputs["one"] == {name: raced.outputs["one"][name] for name in ("fast", "wrong")}
 
 
 def test_runs_last_at_least_what_the_contender_takes(raced: Race) -> None:
@@ -47,8 +64,8 @@ def test_failures_are_named_and_the_race_goes_on(raced: Race) -> None:
 
 def test_a_fast_wrong_contender_is_visible(raced: Race) -> None:
     outputs = raced.outputs["one"]
-    assert accuracy(outputs, "slow", reference="fast")["centred"] == pytest.approx(1)
-    wrong = accuracy(outputs, "wrong", reference="fast")
+    assert accuracy(outputs, "slow", ["fast"])["centred"] == pytest.approx(1)
+    wrong = accuracy(outputs, "wrong", ["fast"])
     assert wrong["cosine"] < 0.99
     assert wrong["centred"] < wrong["cosine"]
 

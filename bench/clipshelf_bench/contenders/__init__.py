@@ -14,6 +14,7 @@ from clipshelf_bench.contenders.openvino_clip import OpenVinoHalf, OpenVinoInt8
 from clipshelf_bench.contenders.optimum_ort import OptimumOrt
 from clipshelf_bench.contenders.original import Original
 from clipshelf_bench.contenders.ort_dynamic import OrtDynamic
+from clipshelf_bench.contenders.pillow_pixels import Pillow
 from clipshelf_bench.contenders.torch_clip import TorchClip, TorchClipHalf
 from clipshelf_bench.contenders.usearch_rank import UsearchExact
 
@@ -29,6 +30,7 @@ ALL: tuple[type[Contender], ...] = (
     TorchClip,
     TorchClipHalf,
     Original,
+    Pillow,
     ClipshelfRank,
     ClipshelfRankFloat,
     NumpyRank,

@@ -4,6 +4,7 @@ Tasks, and what the opened function takes and gives (S picture edge, D embedding
 
     image      pixels uint8 (B, S, S, 3)     -> unit-norm float32 (B, D)
     text       input_ids int64 (B, L)        -> unit-norm float32 (B, D)
+    pixels     encoded pictures, list[bytes] -> pixels uint8 (n, S, S, 3)
     photos     encoded pictures, list[bytes] -> unit-norm float32 (n, D)
     sentences  list[str]                     -> unit-norm float32 (n, D)
     answer     [sentence, photo bytes]       -> rows int64 (1, k) of the catalogue

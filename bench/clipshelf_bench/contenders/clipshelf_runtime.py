@@ -26,6 +26,7 @@ class Clipshelf(Contender):
         return {
             "image": self.image,
             "text": self.text,
+            "pixels": self.pixels,
             "photos": self.photos,
             "sentences": self.sentences,
             "answer": self.answer,
@@ -69,6 +70,13 @@ class Clipshelf(Contender):
             return session.run(feeds)  # type: ignore[no-any-return]
 
         return call
+
+    def pixels(self, job: Job) -> Call:
+        """Decode and preprocess, as `decode="fast"` does."""
+        from clipshelf.image import ImageReader
+
+        reader = ImageReader(self.once(job, self._engine).artifact.manifest.image)
+        return lambda photos: np.stack([reader.read(photo) for photo in photos])
 
     def photos(self, job: Job) -> Call:
         """Decode, preprocess, embed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import numpy as np
 from clipshelf_bench import inputs
 from clipshelf_bench.checkpoint import dimension
 from clipshelf_bench.harness import Heat, race
-from clipshelf_bench.parts.timing import OURS, heat_rows
+from clipshelf_bench.parts.timing import OURS
 from clipshelf_bench.result import Plot, Row, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.stats import recall
+from clipshelf_bench.stats import columns, recall
 
-COLUMNS = ("case", "contender", "p50_ms", "p95_ms", "p99_ms", "ratio", "low", "high", "recall")
+COLUMNS = ("case", "contender", "p50_ms", "p95_ms", "p99_ms", "ratio", "recall")
 _REVIEW = "I love running shoes, especially those with great support and comfort."
 _REFERENCE = "original"
 
@@ -29,14 +30,18 @@ def end_to_end(setup: Setup) -> list[Table]:
         rows: list[Row] = []
         skipped: dict[str, str] = {}
         for products in (10, 1000):
-            matrix = setup.matrix(products, 2 * dimension(subject))
-            heat = Heat(f"answer among {products}", query, 2)
-            lanes, absent = setup.lanes("answer", subject, matrix)
+            heat = Heat(f"answer among {products}", "answer", query, 2)
+            lanes, absent = setup.lanes(
+                "answer", subject=subject, matrix=setup.matrix(products, 2 * dimension(subject))
+            )
             result = race(lanes, [heat], setup.plan, setup.folder, setup.tell)
             skipped |= absent | result.skipped
-            outputs = result.outputs.pop(heat.name)
-            result.outputs[heat.name] = {}
-            rows += [dict(row) | _recall(outputs, str(row["contender"])) for row in heat_rows(result, heat)]
+            samples, outputs = result.samples[heat.name], result.outputs[heat.name]
+            found = [
+                {"case": heat.name, "contender": name, **columns(rounds, samples.get(OURS)), **_recall(outputs, name)}
+                for name, rounds in samples.items()
+            ]
+            rows += sorted(found, key=lambda row: float(row["p50_ms"]))
         note = f"ratio: median of {OURS} over the contender's. recall: share of the original's ten best products."
         plot = Plot(f"end-to-end-{subject.name}", "End to end", "bar", "contender", "p50_ms", "case")
         tables.append(Table("end-to-end", f"End to end: {subject.name}", COLUMNS, rows, [note], skipped, [plot]))
@@ -51,7 +56,7 @@ def _query(folder: Path) -> Path:
     return path
 
 
-def _recall(outputs: dict[str, Path], name: str) -> dict[str, Any]:
+def _recall(outputs: Mapping[str, Path], name: str) -> dict[str, Any]:
     if _REFERENCE not in outputs or name not in outputs:
         return {}
     return {"recall": recall(np.load(outputs[_REFERENCE]), np.load(outputs[name]))}

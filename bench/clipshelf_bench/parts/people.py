@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from clipshelf import Artifact
@@ -12,9 +11,10 @@ from clipshelf.embedded import model_path
 from clipshelf_bench.harness import Heat, race
 from clipshelf_bench.result import Row, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.stats import ratio, recall, summarise
+from clipshelf_bench.stats import columns, ratio, recall
 
-COLUMNS = ("contender", "p50_ms", "per second", "ratio", "low", "high", "same answers")
+COLUMNS = ("contender", "p50_ms", "per second", "ratio", "same answers")
+_ONE_BY_ONE = "clipshelf, one by one"
 _LIKES = 8
 _ROUNDS = 5
 _SEED = 7
@@ -28,20 +28,19 @@ def people(setup: Setup) -> list[Table]:
     np.save(matrix, np.load(sides).reshape(products, -1))
     liked = setup.folder / "likes.npy"
     np.save(liked, np.random.default_rng(_SEED).integers(0, products, (persons, _LIKES)))
-    heat = Heat(f"{persons} profiles", liked, persons)
+    heat = Heat(f"{persons} profiles", "profiles", liked, persons)
     lanes, absent = setup.lanes("profiles", matrix=matrix)
     plan = replace(setup.plan, rounds=min(setup.plan.rounds, _ROUNDS), runs=1, seconds=0.0, warm=0.0)
     result = race(lanes, [heat], plan, setup.folder, setup.tell)
     samples, outputs = result.samples[heat.name], result.outputs[heat.name]
     rows: list[Row] = []
     for name, rounds in samples.items():
-        row: dict[str, Any] = {"case": heat.name, "contender": name, "p50_ms": summarise(rounds).p50}
-        row["per second"] = round(1e3 * persons / summarise(rounds).p50)
-        for other in samples.keys() - {name}:
-            if summarise(samples[other]).p50 > summarise(rounds).p50:
-                found = ratio(rounds, samples[other])
-                same = recall(np.load(outputs[other]), np.load(outputs[name]))
-                row |= {"ratio": found.value, "low": found.low, "high": found.high, "same answers": same}
+        row = {"case": heat.name, "contender": name, **columns(rounds, None)}
+        row["per second"] = round(1e3 * persons / row["p50_ms"])
+        if name != _ONE_BY_ONE and _ONE_BY_ONE in samples:
+            against = ratio(rounds, samples[_ONE_BY_ONE])
+            same = recall(np.load(outputs[_ONE_BY_ONE]), np.load(outputs[name]))
+            row |= {"ratio": against.value, "low": against.low, "high": against.high, "same answers": same}
         rows.append(row)
     note = f"{persons} people who like {_LIKES} products each, among {products}; ratio: median over that of one by one."
     return [Table("people", "Many people at once", COLUMNS, rows, [note], result.skipped | absent)]
