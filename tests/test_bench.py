@@ -7,7 +7,7 @@ from clipshelf import Engine
 from clipshelf.bench import measure
 from clipshelf.cli import main
 
-STAGES = ["decode", "preprocess", "vision", "tokenise", "text", "rank", "total"]
+STAGES = ["decode", "preprocess", "vision", "tokenise", "text", "fuse", "rank", "total"]
 
 
 def test_every_stage_is_timed(engine: Engine) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "end-to-end": answers.end_to_end,
     "scaling": scaling.scaling,
 }
-_QUICK: dict[str, Any] = {"rounds": 4, "runs": 3, "seconds": 0.1, "warm": 0.2}
+_QUICK: dict[str, Any] = {"rounds": 4, "runs": 1, "seconds": 0.1, "warm": 0.1}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,20 +102,23 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _measure(args: argparse.Namespace) -> int:
     """Run the parts; what is measured so far is on disk after each, since a run may take an hour."""
     out = args.out or (Path("bench") if len(args.parts) > 1 else None)
-    facts = machine.describe(args.threads)
+    facts = machine.describe(args.threads) | {"seconds": {}}
     with tempfile.TemporaryDirectory(prefix="clipshelf-bench-") as folder:
         setup = _setup(args, Path(folder))
         tables: list[Table] = []
         for name in args.parts:
+            start = time.perf_counter()
             for table in PARTS[name](setup):
                 tables.append(table)
                 print(f"\n{report.text_table(table)}", flush=True)
+            facts["seconds"][name] = round(time.perf_counter() - start)
+            print(f"\n{name} took {facts['seconds'][name]} s", flush=True)
             if out is not None:
                 report.write(out, facts, tables, UNSET)
             if args.json is not None:
                 args.json.write_text(report.to_json(facts, tables))
     if out is not None:
-        print(f"\nwrote {out / 'RESULTS.md'}")
+        print(f"wrote {out / 'RESULTS.md'}")
     return 0
 
 

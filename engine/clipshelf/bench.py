@@ -25,6 +25,7 @@ from clipshelf.image import ImageReader, read_rgb
 from clipshelf.rank import Ranker
 from clipshelf.recommender import Recommender
 from clipshelf.session import available_cpus
+from clipshelf.signals import collect, fuse
 from clipshelf.types import FloatArray
 
 SENTENCE = "I love running shoes, especially those with great support and comfort."
@@ -100,6 +101,12 @@ def _stages(engine: Engine, catalogue: Catalogue) -> dict[str, Callable[[], obje
     feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if manifest.text.attention_mask else {})
     ranker, query = Ranker(catalogue.embeddings, threads=engine.threads), catalogue.embeddings[:1]
     recommender = Recommender(engine, catalogue)
+    words, picture = text.run(feeds), vision.run({"pixels": pixels})
+    weights, statistics = recommender.weights, catalogue.statistics
+
+    def fused() -> object:
+        signals = collect(words, picture, {}, np.array([], np.int64), weights)
+        return fuse([signals], [weights], catalogue, statistics)
 
     return {
         "decode": lambda: read_rgb(photo, reader.needed),
@@ -107,6 +114,7 @@ def _stages(engine: Engine, catalogue: Catalogue) -> dict[str, Callable[[], obje
         "vision": lambda: vision.run({"pixels": pixels}),
         "tokenise": lambda: tokenizer.encode([SENTENCE]),
         "text": lambda: text.run(feeds),
+        "fuse": fused,
         "rank": lambda: ranker.top_k(query, _K),
         "total": lambda: recommender.recommend(SENTENCE, photo, k=_K),
     }
