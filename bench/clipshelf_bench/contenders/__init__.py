@@ -10,7 +10,7 @@ from clipshelf_bench.contenders.fastembed_clip import Fastembed
 from clipshelf_bench.contenders.hnswlib_rank import Hnswlib
 from clipshelf_bench.contenders.modern_onnx_clip import ModernOnnxClip
 from clipshelf_bench.contenders.numpy_rank import NumpyRank
-from clipshelf_bench.contenders.openvino_clip import OpenVinoHalf, OpenVinoInt8
+from clipshelf_bench.contenders.openvino_clip import OpenVinoFloat, OpenVinoHalf, OpenVinoInt8
 from clipshelf_bench.contenders.optimum_ort import OptimumOrt
 from clipshelf_bench.contenders.original import Original
 from clipshelf_bench.contenders.ort_dynamic import OrtDynamic
@@ -22,6 +22,7 @@ ALL: tuple[type[Contender], ...] = (
     Clipshelf,
     ClipshelfFloat,
     OpenVinoInt8,
+    OpenVinoFloat,
     OpenVinoHalf,
     OrtDynamic,
     OptimumOrt,

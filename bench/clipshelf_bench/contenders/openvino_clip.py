@@ -1,4 +1,4 @@
-"""OpenVINO on the plain export: bf16, and int8 by NNCF with its preset for transformers.
+"""OpenVINO on the plain export: fp32, bf16, and int8 by NNCF with its preset for transformers.
 
 mean and std go into the graph by OpenVINO's own PrePostProcessor, so that it too takes uint8 pixels.
 """
@@ -6,6 +6,7 @@ mean and std go into the graph by OpenVINO's own PrePostProcessor, so that it to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from clipshelf_bench.arrays import Array, Pixels, TokenIds
@@ -19,14 +20,14 @@ _CALIBRATION = 128
 _CALIBRATION_SEED = 7
 
 
-class OpenVinoHalf(Contender):
-    """The fp32 graph, computed in bf16 where the processor can."""
+class OpenVinoFloat(Contender):
+    """The fp32 graph, its weights kept in fp16 on disk, as OpenVINO saves them."""
 
-    name: ClassVar[str] = "openvino-bf16"
-    about = "OpenVINO, bf16"
-    needs_bf16: ClassVar[bool] = True
+    name: ClassVar[str] = "openvino-fp32"
+    about = "OpenVINO, fp32"
     requires: ClassVar[tuple[str, ...]] = (*REQUIRES, "openvino")
-    options: ClassVar[Mapping[str, str]] = {"INFERENCE_PRECISION_HINT": "bf16"}
+    files: ClassVar[str] = "openvino-fp32"
+    options: ClassVar[Mapping[str, str]] = {"INFERENCE_PRECISION_HINT": "f32"}
 
     def openers(self) -> Mapping[str, Callable[[Job], Call]]:
         """The towers."""
@@ -34,7 +35,7 @@ class OpenVinoHalf(Contender):
 
     def prepare(self, subject: Subject) -> None:
         """Convert both towers."""
-        with whole(subject.prepared(self.name)) as folder:
+        with whole(self.disk(subject)) as folder:
             if folder is None:
                 return
             import openvino as ov
@@ -43,6 +44,10 @@ class OpenVinoHalf(Contender):
                 model = ov.convert_model(plain_export(subject) / tower / "model.onnx")
                 model = self.quantise(model, tower, subject)
                 ov.save_model(_take_pixels(model) if tower == "vision" else model, folder / f"{tower}.xml")
+
+    def disk(self, subject: Subject) -> Path:
+        """The converted towers."""
+        return subject.prepared(self.files)
 
     def quantise(self, model: Any, tower: str, subject: Subject) -> Any:
         """The model as it is; the int8 variant overrides this."""
@@ -71,18 +76,27 @@ class OpenVinoHalf(Contender):
         import openvino as ov
 
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": job.threads, **self.options}
-        path = job.model.prepared(self.name) / f"{tower}.xml"
+        path = self.disk(job.model) / f"{tower}.xml"
         compiled = ov.Core().compile_model(path, "CPU", options)
         return compiled.create_infer_request(), compiled.output(_OUTPUTS[tower])
 
 
-class OpenVinoInt8(OpenVinoHalf):
+class OpenVinoHalf(OpenVinoFloat):
+    """The same files, computed in bf16 where the processor can."""
+
+    name = "openvino-bf16"
+    about = "OpenVINO, bf16"
+    needs_bf16 = True
+    options: ClassVar[Mapping[str, str]] = {"INFERENCE_PRECISION_HINT": "bf16"}
+
+
+class OpenVinoInt8(OpenVinoFloat):
     """Post-training quantisation by NNCF, calibrated on pictures and sentences made like the measured ones."""
 
     name = "openvino-int8"
     about = "OpenVINO, int8 by NNCF"
-    needs_bf16 = False
-    requires = (*OpenVinoHalf.requires, "nncf")
+    requires = (*OpenVinoFloat.requires, "nncf")
+    files = "openvino-int8"
     options: ClassVar[Mapping[str, str]] = {}
 
     def quantise(self, model: Any, tower: str, subject: Subject) -> Any:
