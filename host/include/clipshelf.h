@@ -34,11 +34,15 @@
 #define CLIPSHELF_API
 #endif
 
+/* Any int is then a value of the enums, for a program that a checker watches too. */
 #ifdef __cplusplus
+#define CLIPSHELF_INT : int
 extern "C" {
+#else
+#define CLIPSHELF_INT
 #endif
 
-typedef enum clipshelf_status {
+typedef enum clipshelf_status CLIPSHELF_INT {
     CLIPSHELF_OK = 0,
     CLIPSHELF_INVALID_ARGUMENT = 1, /* a null pointer, size, encoding, option, filter or query that cannot be used */
     CLIPSHELF_CLOSED_HANDLE = 2,    /* a handle that is not open */
@@ -55,7 +59,7 @@ typedef enum clipshelf_status {
 } clipshelf_status;
 
 /* How the bytes of a picture lie. */
-typedef enum clipshelf_format {
+typedef enum clipshelf_format CLIPSHELF_INT {
     CLIPSHELF_ENCODED = 0, /* a whole file: JPEG, PNG, WebP, GIF, BMP, TIFF and so on */
     CLIPSHELF_RGB = 1,     /* raw pixels, 3 bytes each */
     CLIPSHELF_BGR = 2,
