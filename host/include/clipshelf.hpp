@@ -7,9 +7,11 @@
 
 #include <cstddef>
 #include <initializer_list>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -42,6 +44,10 @@ public:
     // From anything with data() and size(): std::vector, std::array, std::string, std::span.
     template <class Container, class = decltype(static_cast<T *>(std::declval<Container>().data()))>
     constexpr View(Container &&container) noexcept : data_(container.data()), size_(container.size()) {}
+    // From values in braces, which last as long as the call that they are written in.
+    template <class Value = T, class = std::enable_if_t<std::is_const_v<Value>>>
+    constexpr View(std::initializer_list<std::remove_const_t<Value>> values) noexcept
+        : View(values.begin(), values.size()) {}
 
     constexpr T *data() const noexcept { return data_; }
     constexpr std::size_t size() const noexcept { return size_; }
@@ -58,13 +64,26 @@ private:
 using Image = clipshelf_image;
 using Item = clipshelf_item;
 
+// Bytes of someone else's: a pointer and a size, or anything with data() and size() whose elements are bytes.
+class Bytes {
+public:
+    Bytes(const void *data, std::size_t size) noexcept : data_(data), size_(size) {}
+    template <class Container, class = std::enable_if_t<sizeof(*std::data(std::declval<const Container &>())) == 1>>
+    Bytes(const Container &container) noexcept : data_(std::data(container)), size_(std::size(container)) {}
+
+    const void *data() const noexcept { return data_; }
+    std::size_t size() const noexcept { return size_; }
+
+private:
+    const void *data_;
+    std::size_t size_;
+};
+
 // A picture as it came from a file or the network. The bytes are read during calls that take it.
-inline Image encoded(View<const unsigned char> bytes) noexcept {
-    return {bytes.data(), bytes.size(), CLIPSHELF_ENCODED, 0, 0, 0};
-}
+inline Image encoded(Bytes bytes) noexcept { return {bytes.data(), bytes.size(), CLIPSHELF_ENCODED, 0, 0, 0}; }
 
 // Raw pixels, `stride` bytes from a row to the next; 0: rows without a gap.
-inline Image pixels(View<const unsigned char> bytes, clipshelf_format format, std::size_t width, std::size_t height,
+inline Image pixels(Bytes bytes, clipshelf_format format, std::size_t width, std::size_t height,
                     std::size_t stride = 0) noexcept {
     return {bytes.data(), bytes.size(), format, width, height, stride};
 }
@@ -140,10 +159,6 @@ public:
         return rows;
     }
 
-    Rows embed_texts(std::initializer_list<std::string_view> texts) const {
-        return embed_texts(View<const std::string_view>(texts.begin(), texts.size()));
-    }
-
     // Write one row of dim() floats for each picture to `out`, which has room for them.
     void embed_images(View<const Image> images, View<float> out) const {
         check(clipshelf_embed_images(get(), images.data(), images.size(), out.data(), out.size()));
@@ -153,10 +168,6 @@ public:
         Rows rows(images.size(), dim_);
         embed_images(images, rows.floats());
         return rows;
-    }
-
-    Rows embed_images(std::initializer_list<Image> images) const {
-        return embed_images(View<const Image>(images.begin(), images.size()));
     }
 
 private:
