@@ -100,7 +100,7 @@ typedef struct clipshelf_image {
     size_t stride; /* bytes from a row to the next; 0: rows without a gap */
 } clipshelf_image;
 
-/* What is asked for: at least a text, a picture or a liked product; they add up. */
+/* What is asked for: at least a text, a picture, a liked or a disliked product; they add up. */
 typedef struct clipshelf_query {
     size_t size;                 /* sizeof(clipshelf_query) */
     const char *text;            /* a review or a wish, in words */

@@ -97,6 +97,7 @@ clipshelf_status clipshelf_result_close(clipshelf_result *result) {
 
 clipshelf_status clipshelf_result_items(const clipshelf_result *result, const clipshelf_item **items, size_t *count) {
     return guarded([&] {
+        if (count) *count = 0;  // whatever else is wrong
         clear(items, "items");
         clear(count, "count");
         const auto own = results().get(result);

@@ -8,6 +8,7 @@
 
 #ifndef _WIN32
 #include <dlfcn.h>
+#include <pthread.h>
 #endif
 
 namespace clipshelf::host {
@@ -23,6 +24,7 @@ std::mutex starting;
 fs::path own_venv;  // of the interpreter that was started here
 bool started_here = false;
 std::atomic<PyObject *> shim_module{nullptr};  // never let go of: others may call until the process ends
+std::atomic<bool> forked{false};  // a child has none of the threads, and may wait for their locks for ever
 
 Failure no_runtime(const std::string &message) { return {CLIPSHELF_NO_RUNTIME, message}; }
 
@@ -37,6 +39,7 @@ fs::path python_of(const fs::path &venv) { return venv / "Scripts" / "python.exe
 fs::path packages_of(const fs::path &venv) { return venv / "Lib" / "site-packages"; }
 void share_symbols() {}
 void *symbol(const char *) { return nullptr; }
+void watch_forks() {}
 #else
 fs::path python_of(const fs::path &venv) { return venv / "bin" / "python3"; }
 fs::path packages_of(const fs::path &venv) { return venv / "lib" / ("python" + PYTHON) / "site-packages"; }
@@ -50,6 +53,8 @@ void share_symbols() {
 }
 
 void *symbol(const char *name) { return dlsym(RTLD_DEFAULT, name); }
+
+void watch_forks() { pthread_atfork(nullptr, nullptr, [] { forked = true; }); }
 #endif
 
 // What modules keep for the life of the process is no leak.
@@ -105,12 +110,15 @@ void start_interpreter(const fs::path &venv) {
     PyConfig_InitIsolatedConfig(&config);
     const std::string python = fs::absolute(python_of(venv)).u8string();
     PyStatus status = PyConfig_SetBytesString(&config, &config.executable, python.c_str());
+    // standard error is the host's; what is wrong, a status tells
+    if (!PyStatus_Exception(status)) status = PyWideStringList_Append(&config.warnoptions, L"ignore");
     if (!PyStatus_Exception(status)) status = PyConfig_SetBytesString(&config, &config.program_name, python.c_str());
     if (!PyStatus_Exception(status)) status = Py_InitializeFromConfig(&config);
     PyConfig_Clear(&config);
     check(status);
     own_venv = venv;
     started_here = true;
+    watch_forks();
     PyEval_SaveThread();  // from now on every call takes the GIL and gives it back
 }
 
@@ -162,10 +170,15 @@ private:
     PyThreadState *state_ = nullptr;
 };
 
+void require_no_fork() {
+    if (forked) throw no_runtime("expected the process that opened the engine, found a child that it forked, without exec");
+}
+
 }  // namespace
 
 void start(const char *option) {
     require(!option || *option, "venv: expected a folder or NULL, found an empty string");
+    require_no_fork();
     const fs::path venv = chosen_venv(option);
     {
         // nothing is waited for in here while the GIL is needed, so that a caller may hold it
@@ -182,12 +195,17 @@ void start(const char *option) {
     if (!shim_module) load_shim(venv);
 }
 
+void require_running() {
+    require_no_fork();
+    if (!running()) throw no_runtime("expected a running interpreter, found one that was shut down");
+}
+
 void keep_thread() {
     // elsewhere a host may hold the GIL while it waits for a thread to end
     if (started_here) static thread_local const ThreadState state;
 }
 
-bool running() { return shim_module && Py_IsInitialized(); }
+bool running() { return shim_module && !forked && Py_IsInitialized(); }
 
 py::object shim(const char *function) { return py::handle(shim_module.load()).attr(function); }
 

@@ -15,8 +15,9 @@ namespace py = pybind11;
 // INVALID_ARGUMENT for another venv than the one that was started.
 void start(const char *venv);
 
-// Whether the interpreter is there to be called.
+// Whether the interpreter is there to be called; `require_running` throws Failure NO_RUNTIME where it is not.
 bool running();
+void require_running();
 
 // Have the interpreter know this thread from now on. To make its record anew for each call takes longer than all else
 // that a call costs, and unmaps memory, for which every thread of the process is interrupted.
@@ -31,7 +32,7 @@ Failure translate(py::error_already_set &error);
 // Run `body` with the GIL; it may throw Failure or Python's exceptions, which become one.
 template <class Body>
 void with_python(Body &&body) {
-    if (!running()) throw Failure{CLIPSHELF_NO_RUNTIME, "expected a running interpreter, found one that was shut down"};
+    require_running();
     keep_thread();
     const py::gil_scoped_acquire gil;
     try {

@@ -13,6 +13,9 @@
 #include <thread>
 #include <vector>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 namespace {
 
 std::mutex mutex;
@@ -169,6 +172,21 @@ private:
     std::mt19937_64 random_;
 };
 
+// Whether a forked child is told that it cannot call, instead of waiting for threads that it does not have.
+bool child_is_told(clipshelf_engine *engine) {
+    const pid_t child = fork();
+    if (child == 0) {
+        float row[8];
+        const char *text = "a red shoe";
+        clipshelf_engine *again = nullptr;
+        const bool told = clipshelf_embed_texts(engine, &text, nullptr, 1, row, 8) == CLIPSHELF_NO_RUNTIME &&
+                          clipshelf_engine_open(nullptr, &again) == CLIPSHELF_NO_RUNTIME && *clipshelf_last_error();
+        _exit(told ? 0 : 1);
+    }
+    int status = -1;
+    return child > 0 && waitpid(child, &status, 0) == child && status == 0;
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
@@ -182,6 +200,10 @@ int main(int argc, char **argv) {
     clipshelf_catalogue *opened = nullptr;
     if (clipshelf_engine_open(&options, &engine) || clipshelf_catalogue_open(engine, catalogue.c_str(), &opened)) {
         std::fprintf(stderr, "%s\n", clipshelf_last_error());
+        return 1;
+    }
+    if (!child_is_told(engine)) {
+        std::fputs("a forked child was not told\n", stderr);
         return 1;
     }
     handles.push_back(engine), handles.push_back(opened);
