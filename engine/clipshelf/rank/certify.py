@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,16 @@ import numpy.typing as npt
 from clipshelf.rank.estimate import DoubleArray
 from clipshelf.types import FloatArray, Rows
 
-_Number = TypeVar("_Number", np.float64, np.int64)
-
 _STRIP = 1024  # rows that are scored at a time
 _COLUMNS = 8192  # numbers that are summed at a time: longer dot products, OpenBLAS may share between threads
+_LARGEST = float(np.finfo(np.float64).max)
 _PLENTY = 64  # rows beyond 4 k that are worth dropping before they are sorted
 
 
-def scores_of(fetch: Callable[[Rows], FloatArray], places: Rows, query: FloatArray) -> FloatArray:
+def scores_of(fetch: Callable[[Rows], FloatArray], query: DoubleArray, places: Rows) -> FloatArray:
     """Scores (n,) of the rows at n places for one query (D,); `fetch` reads rows (m, D), a strip at a time."""
     scores = np.empty(len(places), np.float32)
-    column = query.astype(np.float64)[:, None]
+    column = query[:, None]
     with np.errstate(over="ignore", under="ignore"):
         for start in range(0, len(places), _STRIP):
             strip = slice(start, start + _STRIP)
@@ -65,18 +64,32 @@ class Estimates:
     def possible(self, threshold: float) -> Rows:
         """All rows whose x · y may reach the threshold, ascending; every other row is proven to be below it."""
         threshold -= self.offset
-        lowest = np.nextafter(np.float32(threshold - self.slacks @ self.widest), np.float32(-np.inf))
-        near = (self.values >= lowest).nonzero()[0]  # compared in float32, it is cheap
-        most = self.slacks @ self.widths[:, near] + self.values[near]
-        rows: Rows = near[most >= threshold] + self.start
-        return rows
+        lowest = _below(threshold - float(self.slacks.dot(self.widest)))
+        columns = (self.peaks >= lowest).nonzero()[0]
+        runs = self._runs(columns)
+        near = (runs >= lowest).reshape(-1).nonzero()[0]
+        rows = self._rows(columns, near)
+        most = self.slacks.dot(self.widths.take(rows, axis=1)) + runs.reshape(-1).take(near)
+        found: Rows = rows[most >= threshold] + self.start
+        return found
 
-    def likeliest(self, k: int) -> tuple[DoubleArray, Rows]:
-        """The highest estimates and their rows, k of them or all: they are under the k highest peaks."""
-        peaks = _highest(self.peaks, k)
-        rows = (np.arange(0, len(self.values), len(self.peaks))[:, None] + peaks).reshape(-1)
-        rows = rows[_highest(self.values[rows], k)]
-        return self.values[rows] + np.float64(self.offset), rows + self.start
+    def likeliest(self, k: int) -> tuple[FloatArray, Rows]:
+        """The highest values and their rows, k of them or all: they are under the k highest peaks."""
+        columns = _highest(self.peaks, k)
+        values = self._runs(columns).reshape(-1)
+        best = _highest(values, k)
+        return values.take(best), self._rows(columns, best) + self.start
+
+    def _runs(self, columns: Rows) -> FloatArray:
+        """Values (LANES, c) under some peaks (c,)."""
+        return self.values.reshape(-1, len(self.peaks)).take(columns, axis=1)
+
+    def _rows(self, columns: Rows, places: Rows) -> Rows:
+        """Rows of the part, by their places among the values under some peaks."""
+        lanes, nth = np.divmod(places, len(columns) or 1)
+        lanes *= len(self.peaks)
+        lanes += columns.take(nth)
+        return lanes
 
 
 def best_rows(
@@ -90,14 +103,18 @@ def best_rows(
     """
     with np.errstate(invalid="ignore", over="ignore"):  # -inf + inf: a hidden row, nan >= t is False
         threshold = _under(score(_likeliest(estimates, k)).min(), unit)
-        rows = _join([each.possible(threshold) for each in estimates])
+        possible = [each.possible(threshold) for each in estimates]
+    rows = possible[0] if len(possible) == 1 else np.concatenate(possible)
     return None if len(rows) > limit else top(score(rows), rows, k)
 
 
 def _likeliest(estimates: Sequence[Estimates], k: int) -> Rows:
     """The k rows with the highest estimates, in any order: a guess, nothing is proven about it."""
-    values, rows = (_join(list(each)) for each in zip(*(each.likeliest(k) for each in estimates), strict=True))
-    return rows[_highest(values, k)]
+    found = [each.likeliest(k) for each in estimates]
+    if len(found) == 1:
+        return found[0][1]
+    values = np.concatenate([each.offset + own for each, (own, _) in zip(estimates, found, strict=True)])
+    return np.concatenate([rows for _, rows in found])[_highest(values, k)]
 
 
 def _highest(values: npt.NDArray[np.floating[Any]], k: int) -> Rows:
@@ -106,14 +123,14 @@ def _highest(values: npt.NDArray[np.floating[Any]], k: int) -> Rows:
     return np.argpartition(values, start)[start:]
 
 
-def _join(arrays: list[npt.NDArray[_Number]]) -> npt.NDArray[_Number]:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+def _below(number: float) -> float:
+    """A float32 number below a float64 one."""
+    return float(np.nextafter(np.float32(number), np.float32(-np.inf)))
 
 
 def _under(score: float, unit: float) -> float:
     """The float32 number next below a score, in a query's unit; finite, as hidden rows have -inf."""
-    lower = float(np.nextafter(np.float32(score), np.float32(-np.inf))) / unit
-    return max(lower, -float(np.finfo(np.float64).max))
+    return max(_below(score) / unit, -_LARGEST)
 
 
 def top(scores: FloatArray, rows: Rows, k: int) -> tuple[FloatArray, Rows]:

@@ -52,18 +52,19 @@ def encode(queries: FloatArray, places: int = 2) -> tuple[list[Query], Digits]:
 
     `exact = 128 * high + low + rest`, max |exact| 8192; or with one place, `exact = high + rest`, max |exact| 64.
     """
-    dim = queries.shape[1]
-    peaks = np.abs(queries).max(axis=1, initial=0).astype(np.float64)
-    units = np.where(peaks > 0, peaks, 1.0) / (_ZERO * _BASE ** (places - 1))
+    half = _ZERO * _BASE ** (places - 1)
+    units = np.abs(queries).max(axis=1, initial=0).astype(np.float64)
+    units[units == 0] = 1
+    units /= half
     exact = queries / units[:, None]
     whole = np.rint(exact)
     norms = _norms(exact) * (1 + 2.0**-30)
-    rests = _norms(exact - whole) * (1 + 2.0**-30) + 4 * ROUND * (norms + _BASE * math.sqrt(dim))
-    whole += _ZERO if places == 1 else _BASE * _ZERO + _ZERO
-    levels = whole.astype(np.uint16)
-    digits = (levels,) if places == 1 else (levels >> 7, levels & (_BASE - 1))
-    encoded = map(Query, units.tolist(), exact, norms.tolist(), rests.tolist())
-    return list(encoded), np.concatenate(digits).astype(np.uint8)
+    rests = _norms(exact - whole) * (1 + 2.0**-30) + 4 * ROUND * (norms + _BASE * math.sqrt(queries.shape[1]))
+    whole += half + (places - 1) * _ZERO
+    digits = whole.astype(np.uint16)
+    if places > 1:
+        digits = np.concatenate((digits >> 7, digits & (_BASE - 1)))
+    return list(map(Query, units.tolist(), exact, norms.tolist(), rests.tolist())), digits.astype(np.uint8)
 
 
 class Part(Protocol):
@@ -170,8 +171,8 @@ def _estimable(matrix: FloatArray, norms: DoubleArray) -> bool:
 
 
 def _norms(rows: DoubleArray) -> DoubleArray:
-    norms: DoubleArray = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    return norms
+    squares: DoubleArray = np.matmul(rows[:, None, :], rows[:, :, None])[:, 0, 0]
+    return np.sqrt(squares, out=squares)
 
 
 def _filled(rows: int, count: int) -> FloatArray:

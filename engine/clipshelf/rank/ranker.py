@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeAlias
@@ -28,8 +28,10 @@ PRECISIONS = ("auto", "fp32", "int8")
 _INT8_FROM = 2**20  # numbers in the matrix from which "auto" quantises
 _GROUP = 64
 _FEW = 128  # a mask that leaves at most one row in so many is answered without a scan
-_MANY = 16  # to score more than one row in so many costs more than a float32 scan
-_MORE = 64  # or than a scan with two digits of each query
+# Scans with so many digits of each query, and how many rows it may leave, at least or as one in so many of all: to
+# score more would cost more than the next scan, which is one with two digits, then one in float32.
+_SCANS = ((1, 128, 64), (2, 1024, 16))
+_TIMES = 8  # or so many times k
 
 
 class Ranker:
@@ -89,7 +91,7 @@ class Ranker:
         if count <= max(k, len(self) // _FEW):
             places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
             for line, query in enumerate(queries):
-                scores[line], rows[line] = top(self._score(query, places), places, k)
+                scores[line], rows[line] = top(self._scorer(query)(places), places, k)
         else:
             groups = [slice(start, start + _GROUP) for start in range(0, len(queries), _GROUP)]
             # One group is scanned by all threads. Of several, each thread takes its own, so that while one of them
@@ -145,12 +147,12 @@ class Ranker:
 
     def _search(self, queries: FloatArray, allowed: Mask | None, out: _Out, pool: ThreadPoolExecutor | None) -> None:
         """Fill scores (Q, k) and places (Q, k): by int8 where few candidates settle it, the others by float32."""
+        k = out[0].shape[1]
         left = list(range(len(queries)))
         if self._int8 is not None:
-            # One query takes as long as reading the matrix; many, as multiplying, which one digit halves.
-            for places, share in ((1, _MORE), (2, _MANY)) if len(queries) > 1 else ((2, _MANY),):
+            for places, few, share in _SCANS:
                 found = self._int8.scan(queries[left], allowed, pool, places)
-                left = self._settle(queries, left, found, max(1024, len(self) // share), out)
+                left = self._settle(queries, left, found, max(few, _TIMES * k, len(self) // share), out)
                 if not left:
                     break
         with self._lock:
@@ -171,15 +173,15 @@ class Ranker:
         scores, rows = out
         left = []
         for line, (unit, estimates) in zip(lines, found, strict=True):
-            best = best_rows(estimates, unit, scores.shape[1], limit, partial(self._score, queries[line]))
+            best = best_rows(estimates, unit, scores.shape[1], limit, self._scorer(queries[line]))
             if best is None:
                 left.append(line)
             else:
                 scores[line], rows[line] = best
         return left
 
-    def _score(self, query: FloatArray, places: Rows) -> FloatArray:
-        return scores_of(self._store.at, places, query)
+    def _scorer(self, query: FloatArray) -> Callable[[Rows], FloatArray]:
+        return partial(scores_of, self._store.at, query.astype(np.float64))
 
     def _check(self, queries: FloatArray, k: int, mask: Mask | None) -> None:
         dim = self._store.dim
