@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from clipshelf.artifact import ImageSpec, Resize
 from clipshelf.errors import ImageError, InputError
-from clipshelf.image import ImageReader, read_rgb
+from clipshelf.image import Decode, ImageReader, read_rgb
 from PIL import Image
 
 
@@ -166,6 +166,67 @@ def test_fast_decoding_stays_close_to_exact() -> None:
         assert np.abs(fast - exact).mean() < 1.5
     with pytest.raises(InputError, match="decode: expected one of fast, exact, found 'best'"):
         ImageReader(spec, "best")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_scaled_while_it_is_decoded_is_not_shifted(orientation: int) -> None:
+    """257 pixels are decoded to 33, the last of which holds but an eighth of its own."""
+    ramp = np.linspace(0, 255, 257)
+    photo = Image.fromarray((np.add.outer(ramp[:249], ramp) / 2).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photo, "JPEG", exif=exif, quality=95)
+    fast, exact = (
+        ImageReader(ImageSpec(size=16, resize="squash", resize_to=16, resample="bicubic"), decode)
+        .read(data)
+        .astype(int)
+        for decode in ("fast", "exact")
+    )
+    assert np.abs(fast - exact).max() <= 1
+
+
+def _damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """The file cut short, or with a few bytes changed, mostly in its head."""
+    broken = bytearray(data)
+    if rng.random() < 0.25:
+        return bytes(broken[: rng.integers(len(broken))])
+    reach = len(broken) if rng.random() < 0.4 else min(len(broken), 200)
+    for place in rng.integers(0, reach, rng.integers(1, 6)):
+        broken[place] = rng.integers(256)
+    return bytes(broken)
+
+
+def _outcome(data: bytes, decode: Decode) -> str:
+    try:
+        pixels = ImageReader(reader().spec, decode).read(data)
+    except ImageError:
+        return "named"
+    assert pixels.shape == (8, 8, 3) and pixels.dtype == np.uint8
+    return "read"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "MPO", "JPEG2000", "AVIF", "BLP"])
+def test_a_damaged_file_is_read_or_named(format_: str) -> None:
+    rng = np.random.default_rng(5)
+    image = Image.fromarray(rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)).resize((90, 60))
+    try:
+        data = encode(image.convert("P") if format_ == "BLP" else image, format_)
+    except (KeyError, OSError) as error:
+        pytest.skip(f"this Pillow writes no {format_}: {error}")
+    outcomes = {_outcome(_damaged(data, rng), "exact" if i % 2 else "fast") for i in range(150)}
+    assert outcomes == {"read", "named"}
+
+
+def test_postscript_is_not_run() -> None:
+    with pytest.raises(ImageError, match="EPS, which is not decoded but run"):
+        read_rgb(encode(halves(), "EPS"))
+
+
+def test_a_decompression_bomb_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)  # an error past twice that
+    with pytest.raises(ImageError, match="decompression bomb"):
+        read_rgb(encode(halves(), "PNG"))
 
 
 def test_a_very_long_picture_gives_its_middle() -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 from clipshelf.catalogue import Catalogue
 from clipshelf.catalogue.draft import bare
 from clipshelf.engine import Engine
-from clipshelf.image import ImageReader, read_rgb
+from clipshelf.image import ImageReader
 from clipshelf.rank import Ranker
 from clipshelf.recommender import Recommender
 from clipshelf.session import available_cpus
@@ -95,8 +95,8 @@ def _stages(engine: Engine, catalogue: Catalogue) -> dict[str, Callable[[], obje
     towers = engine.towers
     tokenizer, vision, text = towers.tokenizer(), towers.session("vision"), towers.session("text")
     reader, photo = ImageReader(manifest.image), _photo()
-    decoded = read_rgb(photo, reader.needed)  # JPEG decodes smaller when a smaller picture will do
-    pixels = reader.read(decoded)[None]
+    decoded = reader.open(photo)  # JPEG decodes smaller when a smaller picture will do
+    pixels = reader.square(decoded)[None]
     ids = tokenizer.encode([SENTENCE])[0][None]
     feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if manifest.text.attention_mask else {})
     ranker, query = Ranker(catalogue.embeddings, threads=engine.threads), catalogue.embeddings[:1]
@@ -109,8 +109,8 @@ def _stages(engine: Engine, catalogue: Catalogue) -> dict[str, Callable[[], obje
         return fuse([signals], [weights], catalogue, statistics)
 
     return {
-        "decode": lambda: read_rgb(photo, reader.needed),
-        "preprocess": lambda: reader.read(decoded),
+        "decode": lambda: reader.open(photo),
+        "preprocess": lambda: reader.square(decoded),
         "vision": lambda: vision.run({"pixels": pixels}),
         "tokenise": lambda: tokenizer.encode([SENTENCE]),
         "text": lambda: text.run(feeds),
