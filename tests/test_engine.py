@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import tiny
-from clipshelf import Engine, Failure
+from clipshelf import Engine, Failure, session
 from clipshelf.errors import ImageError, InputError, ProviderUnavailable
 from clipshelf.session import _cgroup_quota, resolve_precision, resolve_provider
 from clipshelf.types import ImageSource, Pixels
@@ -170,6 +170,29 @@ def test_a_provider_that_only_registers_is_no_silent_fallback(
     engine = Engine.load(tiny_artifact, provider="auto")
     with pytest.raises(ProviderUnavailable, match="expected CUDAExecutionProvider"):
         engine.embed_texts(["red"])
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_provider_with_its_own_device_binds_inputs_and_outputs(
+    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, bound: bool
+) -> None:
+    """The CPU stands for the device here, so that the binding really runs."""
+    texts, pictures = ["red shoe", "blue", "a warm shirt"], [tiny.picture(colour) for colour in tiny.COLOURS]
+    plain = Engine.load(tiny_artifact)
+    expected = plain.embed_texts(texts), plain.embed_images(pictures)
+    assert session._DEVICES == {"CUDAExecutionProvider": ("cuda", 0)}
+    monkeypatch.setattr(session, "_DEVICES", {"CPUExecutionProvider": ("cpu", 0)} if bound else {})
+    calls: list[int] = []
+    run = onnxruntime.InferenceSession.run_with_iobinding
+    monkeypatch.setattr(
+        onnxruntime.InferenceSession,
+        "run_with_iobinding",
+        lambda self, binding: (calls.append(len(binding.get_outputs())), run(self, binding))[1],
+    )
+    engine = Engine.load(tiny_artifact)
+    np.testing.assert_array_equal(engine.embed_texts(texts), expected[0])
+    np.testing.assert_array_equal(engine.embed_images(pictures), expected[1])
+    assert bool(calls) is bound
 
 
 def test_the_cgroup_quota_is_read_in_both_versions(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -90,9 +91,11 @@ class Engine:
         return embedded.is_model(self.artifact.path)
 
     def warm(self) -> Engine:
-        """Open both towers now instead of on first use."""
-        self.embed_texts(["warm"])
-        self.embed_images([np.zeros((1, 1, 3), np.uint8)])
+        """Open both towers now, at the same time, instead of on first use."""
+        with ThreadPoolExecutor(1) as pool:
+            pictures = pool.submit(self.embed_images, [np.zeros((1, 1, 3), np.uint8)])
+            self.embed_texts(["warm"])
+            pictures.result()
         return self
 
     def read_image(self, source: ImageSource) -> Pixels:

@@ -259,9 +259,17 @@ def _request(asked: _Asked, fused: Fused) -> Request:
 
 @contextmanager
 def _decoding(engine: Engine, images: Sequence[ImageSource]) -> Iterator[Future[Pixels] | None]:
-    """Decode a picture in another thread while the block runs; the engine itself does so for several."""
+    """Open the vision tower and decode a picture in another thread while the block runs.
+
+    The engine itself decodes ahead where there are several.
+    """
     if len(images) != 1:
         yield None
         return
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(engine.read_image, images[0])
+        yield pool.submit(_open_and_read, engine, images[0])
+
+
+def _open_and_read(engine: Engine, image: ImageSource) -> Pixels:
+    engine.towers.session("vision")
+    return engine.read_image(image)

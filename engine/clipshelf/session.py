@@ -23,6 +23,8 @@ Port: TypeAlias = tuple[str, Sequence[int]]
 
 ALIASES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _CPU = ALIASES["cpu"]
+# Providers whose inputs and outputs are bound on their own device, the first of its kind, as the provider itself takes.
+_DEVICES = {ALIASES["cuda"]: ("cuda", 0)}
 _MEND = {
     "CUDAExecutionProvider": "uninstall onnxruntime, install onnxruntime-gpu, and have a CUDA and cuDNN that it names",
 }
@@ -113,10 +115,25 @@ class Session:
         _check_ports(path, "input", self._session.get_inputs(), inputs)
         _check_ports(path, "output", self._session.get_outputs(), outputs)
         self._outputs = list(outputs)
+        self._device = _DEVICES.get(self.provider)
 
     def run(self, feeds: Mapping[str, npt.NDArray[np.generic]]) -> FloatArray:
         """Run the graph and return its output."""
+        if self._device is not None:
+            return self._run_bound(feeds, *self._device)
         result: FloatArray = self._session.run(self._outputs, dict(feeds))[0]
+        return result
+
+    def _run_bound(self, feeds: Mapping[str, npt.NDArray[np.generic]], device: str, number: int) -> FloatArray:
+        """`run` with each input copied to the device once and the output fetched from it once."""
+        binding = self._session.io_binding()  # one per run: threads share the session
+        for name, array in feeds.items():
+            value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, number)
+            binding.bind_ortvalue_input(name, value)
+        for name in self._outputs:
+            binding.bind_output(name, device, number)
+        self._session.run_with_iobinding(binding)
+        result: FloatArray = binding.get_outputs()[0].numpy()
         return result
 
 

@@ -27,7 +27,8 @@ class Towers:
         self._start()
 
     def _start(self) -> None:
-        self._lock = threading.Lock()
+        # one lock each, so that the towers can be opened at the same time
+        self._locks = {part: threading.Lock() for part in ("vision", "text", TOKENIZER)}
         self._sessions: dict[Tower, Session] = {}
         self._tokenizer: Tokenizer | None = None
         self._pid = os.getpid()
@@ -40,7 +41,7 @@ class Towers:
     def tokenizer(self) -> Tokenizer:
         """The artifact's tokenizer."""
         self._follow_fork()
-        with self._lock:
+        with self._locks[TOKENIZER]:
             if self._tokenizer is None:
                 self._tokenizer = Tokenizer(self._artifact.file(TOKENIZER), self._artifact.manifest.text)
             return self._tokenizer
@@ -48,7 +49,7 @@ class Towers:
     def session(self, tower: Tower) -> Session:
         """The session of a tower."""
         self._follow_fork()
-        with self._lock:
+        with self._locks[tower]:
             if tower not in self._sessions:
                 self._sessions[tower] = self._open(tower)
             return self._sessions[tower]
