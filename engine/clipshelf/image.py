@@ -209,11 +209,12 @@ def _decode(data: bytes, needed: Callable[[int, int], Size] | None) -> Decoded:
 
 def _turned(upright: Image.Image, stored: Size, part: tuple[float, float], orientation: int) -> Decoded:
     """A JPEG of size `stored`, decoded so that `part` (width, height) of its pixels hold it, after it was turned."""
-    step = -1 if orientation in _TURNED else 1
-    width, height = part[::step]
+    (width, height), size = part, stored
+    if orientation in _TURNED:
+        (height, width), size = part, (stored[1], stored[0])
     left = upright.width - width if orientation in _FROM_RIGHT else 0
     top = upright.height - height if orientation in _FROM_BELOW else 0
-    return Decoded(upright, stored[::step], (left, top, left + width, top + height))
+    return Decoded(upright, size, (left, top, left + width, top + height))
 
 
 def _decode_cut_short(data: bytes, needed: Callable[[int, int], Size] | None, error: OSError) -> Decoded:
