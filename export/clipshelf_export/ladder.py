@@ -30,8 +30,6 @@ from clipshelf_export.towers import Transformer
 
 # a rung's extra nodes must take this share of a site's error away to be worth their time
 WORTH = 0.3
-# no more than this share of a tower's sites may return to floating point
-MOST_FLOAT = 0.75
 # share of the allowed loss that a rung leaves in hand, for inputs unlike the samples
 MARGIN = 0.3
 # samples that sites are ranked on before the worst return to floating point
@@ -136,11 +134,11 @@ class Ladder:
         return fidelity.compare(self.reference[part], run.embed(session, self.items[part]))
 
     def _to_float(self, plan: Plan, found: Fidelity, target: Target) -> tuple[Plan, Fidelity]:
-        """Return sites to floating point, the most helpful first, twice as many each time."""
+        """Return sites to floating point, the most helpful first, twice as many each time, in the end all of them."""
         if target.reached(found):
             return plan, found
         order = self._most_helpful(plan)
-        most, count = int(len(order) * MOST_FLOAT), 1
+        most, count = len(order), 1
         while True:
             count = min(count, most)
             plan = Plan("int8", {name: int8 for name, int8 in plan.sites.items() if name not in order[:count]})
