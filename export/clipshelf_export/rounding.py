@@ -19,8 +19,8 @@ from clipshelf_export.ladder import Target
 from clipshelf_export.plan import Plan
 from clipshelf_export.towers import ConvNet
 
-# of the centred loss that int8 may have, these weights may have less than a third: they save size only, not time
-_SHARE = 0.3
+# of the centred loss that int8 may have, these weights may have a third: they save size only, not time
+_SHARE = 1 / 3
 
 
 @dataclass

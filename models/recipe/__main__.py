@@ -33,7 +33,7 @@ VARIANTS = (2, 1)
 RESIZE = "pad"
 SEED = 0
 # The plain view as users' pictures get it, and random ones (numbers are seeds).
-VIEWS = (0, 3, 4, 5, 6)
+VIEWS = (0, 3, 4)
 
 
 def arguments() -> argparse.Namespace:
