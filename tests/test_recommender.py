@@ -300,9 +300,9 @@ def test_one_bad_query_does_not_lose_the_others(many: Recommender) -> None:
     assert [failure.index for failure in failures] == [1, 2] and "'nothing'" in failures[0].reason
     with pytest.raises(UnknownIdError, match="nothing"):
         many.recommend_batch(queries)
-    odd: list[Any] = [{"txt": "red"}, 5, "red"]
-    assert [len(answer) for answer in many.recommend_batch(odd, on_error="skip", failures=failures)] == [0, 0, 0]
-    assert [failure.reason.split(", found ")[1] for failure in failures[2:]] == ["['txt']", "int", "str"]
+    odd: list[Any] = [{"txt": "red"}, 5, "red", {"text": "red", "weights": {"text": 0}}]
+    assert [len(answer) for answer in many.recommend_batch(odd, on_error="skip", failures=failures)] == [0, 0, 0, 0]
+    assert [failure.reason.split(", found ")[1] for failure in failures[2:]] == ["['txt']", "int", "str", "none"]
 
 
 def test_a_long_list_to_leave_out(wide: Engine) -> None:

@@ -145,15 +145,21 @@ class Recommender:
         signals = self._embed(asked, on_error, report, clock)
         weights = [asked[i].weights for i in signals]
         fused = fuse([*signals.values()], weights, self.catalogue, self._statistics)
-        requests = [_request(asked[i], one) for i, one in zip(signals, fused, strict=True)]
-        found = self._searcher.search(requests)
+        requests: dict[int, Request] = {}
+        for i, one in zip(signals, fused, strict=True):
+            request = _try(partial(_request, asked[i], one))
+            if isinstance(request, InputError):
+                report(i, "query", request)
+            else:
+                requests[i] = request
+        found = self._searcher.search([*requests.values()])
         clock.append(time.perf_counter())
         stages = zip(("embed_text", "embed_image", "rank"), clock, clock[1:], strict=False)
         took_ms = {name: round(1e3 * (end - start), 3) for name, start, end in stages}
         took_ms["total"] = round(1e3 * (clock[-1] - clock[0]), 3)
         answers = [Recommendations((), took_ms)] * count
-        for i, request, one in zip(signals, requests, found, strict=True):
-            answers[i] = self._answer(request, signals[i], one, took_ms)
+        for (i, request), result in zip(requests.items(), found, strict=True):
+            answers[i] = self._answer(request, signals[i], result, took_ms)
         return answers
 
     def _check_all(
