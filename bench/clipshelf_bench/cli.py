@@ -42,7 +42,7 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "end-to-end": answers.end_to_end,
     "scaling": scaling.scaling,
 }
-_QUICK: dict[str, Any] = {"rounds": 4, "runs": 1, "seconds": 0.1, "warm": 0.1}
+_QUICK: dict[str, Any] = {"rounds": 3, "runs": 1, "seconds": 0.1, "warm": 0.1}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
