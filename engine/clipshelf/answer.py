@@ -9,6 +9,9 @@ from typing import Any
 
 from clipshelf.types import Product
 
+# characters of a column in a table for people
+_ID_WIDTH, _TEXT_WIDTH = 32, 100
+
 
 @dataclass(frozen=True)
 class Contribution:
@@ -27,8 +30,6 @@ class Contribution:
         """Such as `liked running-shoes / image`."""
         return " / ".join(filter(None, (" ".join(filter(None, (self.signal, self.id))), self.side)))
 
-
-_ID_WIDTH, _TEXT_WIDTH = 32, 100
 
 Explain = Callable[[], tuple[Contribution, ...]]
 
