@@ -119,15 +119,15 @@ def test_the_bound_holds_and_is_not_vacuous(kind: str, rows: type[Part], places:
     queries = np.concatenate((matrix[:3], rng.standard_normal((3, 48)) * [[1], [1e-30], [1e30]])).astype(np.float32)
     norms = row_norms(matrix)
     part = Int8Rows(matrix, norms, 1) if rows is Int8Rows else FloatRows(matrix, norms)
-    encoded, digits = encode(queries, places)
-    for query, values in zip(encoded, part.scan(encoded, digits), strict=True):
-        offset, slacks = part.bound(query)
-        truth = np.array([math.fsum(row * query.exact) for row in matrix.astype(np.float64)])
+    encoded = encode(queries, places)
+    lines = zip(encoded.exact, encoded.norms, part.scan(encoded), *part.bound(encoded), strict=True)
+    for query, norm, values, offset, slacks in lines:
+        truth = np.array([math.fsum(row * query) for row in matrix.astype(np.float64)])
         error = np.abs(truth - offset - values[:300].astype(np.float64))
         room = slacks @ part.widths[:, :300]
         assert (error <= room).all()
         if kind in ("normal", "unit", "clustered", "outlier column"):
-            assert room.max() < error_share * norms.max() * query.norm
+            assert room.max() < error_share * norms.max() * norm
 
 
 def near_ties() -> tuple[FloatArray, FloatArray]:
@@ -145,7 +145,7 @@ def test_without_the_slack_near_ties_come_out_wrong(monkeypatch: pytest.MonkeyPa
     expected = best(exact(matrix, query[0]), 10)
     np.testing.assert_array_equal(Ranker(matrix, "int8").top_k(query, 10)[1][0], expected)
     bound = Int8Rows.bound
-    monkeypatch.setattr(Int8Rows, "bound", lambda part, query: (bound(part, query)[0], np.zeros(2)))
+    monkeypatch.setattr(Int8Rows, "bound", lambda part, queries: (bound(part, queries)[0], np.zeros((1, 2))))
     assert Ranker(matrix, "int8").top_k(query, 10)[1][0].tolist() != expected.tolist()
 
 

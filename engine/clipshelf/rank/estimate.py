@@ -5,14 +5,13 @@ once. For row x, with v the estimate,
 
     | x · y  -  (offset + v) |  <=  slacks · widths of x                                                      (bound)
 
-where offset and slacks belong to the query and the part, and y is in the query's own unit (see `Query`). Two kinds of
+where offset and slacks belong to the query and the part, and y is in the query's own unit (see `Queries`). Two kinds of
 part keep that promise: `FloatRows` by NumPy's matmul, `Int8Rows` by a quantised copy a quarter of the size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,17 +37,18 @@ _STRIP = 256  # rows that are quantised at a time, so that what lies between sta
 
 
 @dataclass
-class Query:
-    """One query in a unit of its own: `query = unit * exact`, as float64 has it."""
+class Queries:
+    """Q queries, each in a unit of its own: `query = unit * exact`, as float64 has it."""
 
-    unit: float
-    exact: DoubleArray  # (D,)
-    norm: float  # of exact
-    rest: float  # at least the norm of what digits leave of exact, and what rounding their products may add
+    units: DoubleArray  # (Q,)
+    exact: DoubleArray  # (Q, D)
+    norms: DoubleArray  # (Q,) of exact
+    rests: DoubleArray  # (Q,) at least the norms of what digits leave of exact, and what rounding their products adds
+    digits: Digits  # (places * Q, D)
 
 
-def encode(queries: FloatArray, places: int = 2) -> tuple[list[Query], Digits]:
-    """Queries (Q, D), and each as one or two digits of 7 bits: all high ones, then all low ones.
+def encode(queries: FloatArray, places: int = 2) -> Queries:
+    """Queries (Q, D), each as one or two digits of 7 bits: all high ones, then all low ones.
 
     `exact = 128 * high + low + rest`, max |exact| 8192; or with one place, `exact = high + rest`, max |exact| 64.
     """
@@ -64,7 +64,7 @@ def encode(queries: FloatArray, places: int = 2) -> tuple[list[Query], Digits]:
     digits = whole.astype(np.uint16)
     if places > 1:
         digits = np.concatenate((digits >> 7, digits & (_BASE - 1)))
-    return list(map(Query, units.tolist(), exact, norms.tolist(), rests.tolist())), digits.astype(np.uint8)
+    return Queries(units, exact, norms, rests, digits.astype(np.uint8))
 
 
 class Part(Protocol):
@@ -73,11 +73,11 @@ class Part(Protocol):
     rows: int
     widths: FloatArray  # (w, p), p >= n filled up
 
-    def scan(self, queries: Sequence[Query], digits: Digits) -> FloatArray:
-        """Estimates (Q, p), past the last row anything, from queries and the digits of all of them."""
+    def scan(self, queries: Queries) -> FloatArray:
+        """Estimates (Q, p), past the last row anything."""
 
-    def bound(self, query: Query) -> tuple[float, DoubleArray]:
-        """Offset and slacks (w,)."""
+    def bound(self, queries: Queries) -> tuple[DoubleArray, DoubleArray]:
+        """Offsets (Q,) and slacks (Q, w)."""
 
 
 class FloatRows:
@@ -95,16 +95,17 @@ class FloatRows:
         self.widths[0, : self.rows] = (norms + TINY) * (1 + 2 * ROUND)
         self._error = 1.1 * (dim + 4) * ROUND if _estimable(matrix, norms) else math.inf
 
-    def scan(self, queries: Sequence[Query], digits: Digits) -> FloatArray:  # noqa: ARG002
+    def scan(self, queries: Queries) -> FloatArray:
         """See Part."""
-        values = np.zeros((len(queries), self.widths.shape[1]), np.float32)
+        values = np.zeros((len(queries.exact), self.widths.shape[1]), np.float32)
         if not math.isinf(self._error):
-            values[:, : self.rows] = np.array([query.exact for query in queries], np.float32) @ self._matrix.T
+            values[:, : self.rows] = queries.exact.astype(np.float32) @ self._matrix.T
         return values
 
-    def bound(self, query: Query) -> tuple[float, DoubleArray]:
+    def bound(self, queries: Queries) -> tuple[DoubleArray, DoubleArray]:
         """See Part."""
-        return 0.0, np.array([self._error * max(query.norm, 1.0)])
+        slacks = self._error * np.maximum(queries.norms, 1.0)
+        return np.zeros(len(slacks)), slacks[:, None]
 
 
 class Int8Rows:
@@ -133,21 +134,23 @@ class Int8Rows:
             _quantise(matrix[strip] - center, floor, weights[:, strip], steps[strip], self.widths[:, strip])
         self._product = ScaledProduct(weights, steps, zero=_ZERO, threads=threads)
 
-    def scan(self, queries: Sequence[Query], digits: Digits) -> FloatArray:
+    def scan(self, queries: Queries) -> FloatArray:
         """See Part."""
-        shape = len(queries), self.widths.shape[1]
+        shape = len(queries.exact), self.widths.shape[1]
         if self._product is None:
             return np.zeros(shape, np.float32)
-        values, *lower = self._product(digits).reshape(-1, *shape)
+        values, *lower = self._product(queries.digits).reshape(-1, *shape)
         for digit in lower:
             values *= np.float32(_BASE)
             values += digit
         return values
 
-    def bound(self, query: Query) -> tuple[float, DoubleArray]:
+    def bound(self, queries: Queries) -> tuple[DoubleArray, DoubleArray]:
         """See Part."""
-        slacks = (max(query.norm, 1.0), query.rest) if self._product else (math.inf, math.inf)
-        return float(query.exact.dot(self._mean)), np.array(slacks)
+        slacks = np.array([np.maximum(queries.norms, 1.0), queries.rests])
+        if self._product is None:
+            slacks[:] = math.inf
+        return queries.exact @ self._mean, slacks.T
 
 
 def row_norms(matrix: FloatArray, start: int = 0) -> DoubleArray:

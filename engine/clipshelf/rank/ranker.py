@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeAlias
@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 
 from clipshelf.errors import InputError
-from clipshelf.rank.certify import Estimates, best_rows, scores_of, top
-from clipshelf.rank.estimate import Mask, row_norms
+from clipshelf.rank.certify import Estimates, Score, best_rows, scores_of, top
+from clipshelf.rank.estimate import DoubleArray, Mask, row_norms
 from clipshelf.rank.scan import Scanner, float_parts, int8_parts, parts_to_redo
 from clipshelf.rank.store import Store
 from clipshelf.session import available_cpus
@@ -90,8 +90,9 @@ class Ranker:
             return scores, rows
         if count <= max(k, len(self) // _FEW):
             places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
-            for line, query in enumerate(queries):
-                scores[line], rows[line] = top(self._scorer(query)(places), places, k)
+            score = self._scorer(queries)
+            for line in range(len(queries)):
+                scores[line], rows[line] = top(score(np.full(count, line), places), places, k)
         else:
             groups = [slice(start, start + _GROUP) for start in range(0, len(queries), _GROUP)]
             # One group is scanned by all threads. Of several, each thread takes its own, so that while one of them
@@ -165,23 +166,21 @@ class Ranker:
         self,
         queries: FloatArray,
         lines: Sequence[int],
-        found: Iterable[tuple[float, list[Estimates]]],
+        found: tuple[DoubleArray, list[Estimates]],
         limit: int,
         out: _Out,
     ) -> list[int]:
-        """Answer the queries of some lines for which scoring at most `limit` rows is enough; the other lines."""
+        """Answer those queries of some lines for which scoring at most `limit` rows is enough; the other lines."""
+        units, estimates = found
         scores, rows = out
-        left = []
-        for line, (unit, estimates) in zip(lines, found, strict=True):
-            best = best_rows(estimates, unit, scores.shape[1], limit, self._scorer(queries[line]))
-            if best is None:
-                left.append(line)
-            else:
-                scores[line], rows[line] = best
-        return left
+        left = dict(enumerate(lines))
+        for number, own_scores, own_rows in best_rows(estimates, units, scores.shape[1], limit, self._scorer(queries[lines])):
+            line = left.pop(number)
+            scores[line], rows[line] = own_scores, own_rows
+        return [*left.values()]
 
-    def _scorer(self, query: FloatArray) -> Callable[[Rows], FloatArray]:
-        return partial(scores_of, self._store.at, query.astype(np.float64))
+    def _scorer(self, queries: FloatArray) -> Score:
+        return partial(scores_of, self._store.at, queries.astype(np.float64))
 
     def _check(self, queries: FloatArray, k: int, mask: Mask | None) -> None:
         dim = self._store.dim

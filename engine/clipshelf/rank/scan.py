@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
 import numpy as np
 
 from clipshelf.rank.certify import Estimates
-from clipshelf.rank.estimate import LANES, FloatRows, Int8Rows, Mask, Part, encode, row_norms
+from clipshelf.rank.estimate import LANES, DoubleArray, FloatRows, Int8Rows, Mask, Part, encode, row_norms
 from clipshelf.types import FloatArray
 
 _PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller ones leave holes
@@ -26,31 +26,26 @@ class Scanner:
 
     def scan(
         self, queries: FloatArray, allowed: Mask | None, pool: ThreadPoolExecutor | None = None, places: int = 2
-    ) -> Iterator[tuple[float, list[Estimates]]]:
-        """Unit and estimates, part by part, for each query (Q, D); rows that `allowed` (N,) leaves out are hidden.
+    ) -> tuple[DoubleArray, list[Estimates]]:
+        """Units (Q,) of the queries (Q, D), and the estimates part by part; rows not in `allowed` (N,) are hidden.
 
         With a pool, parts are scanned side by side. `places` is how many digits a query has.
         """
-        encoded, digits = encode(queries, places)
+        encoded = encode(queries, places)
 
-        def run(number: int) -> list[Estimates]:
+        def run(number: int) -> Estimates:
             part, start = self.parts[number], self._starts[number]
             mask = None if allowed is None else allowed[start : start + part.rows]
             if mask is None or mask.any():
-                values = part.scan(encoded, digits)
+                values = part.scan(encoded)
             else:
-                values = np.empty((len(encoded), part.widths.shape[1]), np.float32)
+                values = np.empty((len(queries), part.widths.shape[1]), np.float32)
             _hide(values, part.rows, mask)
-            peaks = values.reshape(len(encoded), LANES, -1).max(axis=1)
-            widest = self._widest[number]
-            return [
-                Estimates(values[i], peaks[i], *part.bound(query), part.widths, widest, start)
-                for i, query in enumerate(encoded)
-            ]
+            peaks = values.reshape(len(queries), LANES, -1).max(axis=1)
+            return Estimates(values, peaks, *part.bound(encoded), part.widths, self._widest[number], start)
 
         numbers = range(len(self.parts))
-        found = list(pool.map(run, numbers) if pool and len(numbers) > 1 else map(run, numbers))
-        return ((query.unit, [part[i] for part in found]) for i, query in enumerate(encoded))
+        return encoded.units, list(pool.map(run, numbers) if pool and len(numbers) > 1 else map(run, numbers))
 
 
 def _hide(values: FloatArray, rows: int, allowed: Mask | None) -> None:
