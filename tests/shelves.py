@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from clipshelf import Catalogue, Engine
+from clipshelf.answer import Contribution, Recommendation
 from clipshelf.catalogue.draft import bare
-from clipshelf.types import FloatArray
+from clipshelf.types import FloatArray, Product
 
 KINDS = 6
 
@@ -26,3 +28,22 @@ def clustered(count: int, dim: int, *, seed: int = 0) -> FloatArray:
 def shelf(engine: Engine, matrix: FloatArray) -> Catalogue:
     """A catalogue of these embeddings; ids are positions."""
     return Catalogue(bare(matrix), engine.fingerprint, Path())
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Details of one item, made up."""
+
+    record: Product
+    parts: tuple[Contribution, ...]
+
+    def product(self, place: int) -> Product:
+        return self.record
+
+    def contributions(self, place: int) -> tuple[Contribution, ...]:
+        return self.parts
+
+
+def made_up(product: Product, score: float, relevance: float, *parts: Contribution) -> Recommendation:
+    """An item of an answer, made up."""
+    return Recommendation(product["id"], score, relevance, 0, _Told(product, parts))

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tiny
-from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendation, Recommendations, Recommender, Weights
+from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendations, Recommender, Weights
 from clipshelf.errors import FingerprintMismatch, ImageError, InputError, UnknownIdError
-from shelves import KINDS, clustered, shelf
+from shelves import KINDS, clustered, made_up, shelf
 
 DIM, COUNT = 16, 120
 NOW = 1_800_000_000.0
@@ -366,11 +366,10 @@ def test_a_query_comes_from_json(many: Recommender) -> None:
 
 
 def test_the_table_cuts_long_texts_and_knows_no_minus_zero() -> None:
-    product = {"id": "i" * 40, "text": "two\nlines " + "x" * 200}
     items = (
-        Recommendation("i" * 40, -0.0001, 0.5, lambda: product, lambda: ()),
-        Recommendation("short", -0.5, 0.0, lambda: {"id": "short"}, lambda: ()),
-        Recommendation("just", 12.5, 1.0, lambda: {"id": "just", "text": "y" * 100}, lambda: ()),
+        made_up({"id": "i" * 40, "text": "two\nlines " + "x" * 200}, -0.0001, 0.5),
+        made_up({"id": "short"}, -0.5, 0.0),
+        made_up({"id": "just", "text": "y" * 100}, 12.5, 1.0),
     )
     first, second, third, took = str(Recommendations(items, {"total": 1.25})).splitlines()
     assert first == f"  1   0.000   50%  {'i' * 40}  two lines {'x' * 89}…"

@@ -9,6 +9,7 @@ from clipshelf import Catalogue, Contribution, Engine, Query, Recommendation, Re
 from clipshelf.report import Section, write_page
 from clipshelf.types import Product
 from PIL import Image
+from shelves import made_up
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_what_steered_an_answer_is_told(engine: Engine, shop: Catalogue, tmp_pat
 
 def _item(product: Product, score: float, *parts: float) -> Recommendation:
     made = tuple(Contribution("liked", f"p{i}", "image", value) for i, value in enumerate(parts))
-    return Recommendation(product["id"], score, 0.5, lambda: product, lambda: made)
+    return made_up(product, score, 0.5, *made)
 
 
 def test_bars_share_one_scale_and_small_parts_are_summed(shop: Catalogue, tmp_path: Path) -> None:

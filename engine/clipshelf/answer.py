@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from clipshelf.types import Product
 
@@ -31,7 +31,14 @@ class Contribution:
         return " / ".join(filter(None, (" ".join(filter(None, (self.signal, self.id))), self.side)))
 
 
-Explain = Callable[[], tuple[Contribution, ...]]
+class Source(Protocol):
+    """Where the items of one answer have their details from, by their place in it."""
+
+    def product(self, place: int) -> Product:
+        """A product's record."""
+
+    def contributions(self, place: int) -> tuple[Contribution, ...]:
+        """What makes up a score."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +53,18 @@ class Recommendation:
     id: str
     score: float
     relevance: float
-    read: Callable[[], Product] = field(repr=False, compare=False)
-    explain: Explain = field(repr=False, compare=False)
+    place: int = field(repr=False, compare=False)
+    source: Source = field(repr=False, compare=False)
 
     @cached_property
     def product(self) -> Product:
         """The product's record."""
-        return self.read()
+        return self.source.product(self.place)
 
     @cached_property
     def contributions(self) -> tuple[Contribution, ...]:
         """What each signal adds to the score, by side of the product."""
-        return self.explain()
+        return self.source.contributions(self.place)
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
         """An item of the JSON that `clipshelf recommend` prints."""

@@ -215,4 +215,6 @@ def _id(name: str, id_: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+    # asking the abstract class is slow
+    number = type(value) in (float, int) or (isinstance(value, Real) and not isinstance(value, bool))
+    return number and not math.isnan(value)

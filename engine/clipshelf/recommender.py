@@ -12,16 +12,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from clipshelf.answer import Contribution, Recommendation, Recommendations
+from clipshelf.answer import Recommendation, Recommendations
 from clipshelf.catalogue import Catalogue
 from clipshelf.catalogue.filters import Mask, Where
-from clipshelf.catalogue.statistics import SIDES, Statistics
+from clipshelf.catalogue.statistics import Statistics
+from clipshelf.details import Details
 from clipshelf.engine import Engine, Failure, OnError, Report, reporter
 from clipshelf.errors import InputError
 from clipshelf.profile import Likes, Profile, Time
 from clipshelf.query import Images, Query, Texts, Weights
 from clipshelf.search import Found, Request, Searcher
-from clipshelf.signals import Fused, Signals, collect, contributions, fuse, product_signals
+from clipshelf.signals import Fused, Signals, collect, fuse, product_signals
 from clipshelf.types import ImageSource, Pixels, Rows
 
 _DAY = 86_400.0
@@ -219,34 +220,13 @@ class Recommender:
         }
 
     def _answer(self, request: Request, signals: Signals, found: Found, took_ms: dict[str, float]) -> Recommendations:
-        ids, products = self.catalogue.ids, self.catalogue.products
-        parts = zip(
-            found.rows.tolist(), found.gains.tolist(), found.fits.tolist(), found.penalties.tolist(), strict=True
-        )
+        ids, source = self.catalogue.ids, Details(self.catalogue, self._statistics, request, signals, found)
+        parts = zip(found.rows.tolist(), (found.fits - found.penalties).tolist(), found.relevance, strict=True)
         items = [
-            Recommendation(
-                ids[row],
-                fit - penalty,
-                relevance,
-                partial(products.__getitem__, row),
-                partial(self._explain, request, signals, row, gain, penalty),
-            )
-            for (row, gain, fit, penalty), relevance in zip(parts, found.relevance, strict=True)
+            Recommendation(ids[row], score, relevance, place, source)
+            for place, (row, score, relevance) in enumerate(parts)
         ]
         return Recommendations(tuple(items), took_ms)
-
-    def _explain(
-        self, request: Request, signals: Signals, row: int, gain: float, penalty: float
-    ) -> tuple[Contribution, ...]:
-        rows = np.array([row])
-        centred = self._searcher.centred(rows)
-        parts = contributions(signals, request.weights, self.catalogue, self._statistics, centred)[0]
-        found = [
-            Contribution(kind, id_, SIDES[side], gain * float(parts[s, side]))
-            for s, (kind, id_) in enumerate(signals.names)
-            for side in np.flatnonzero(self.catalogue.present[row]).tolist()
-        ]
-        return (*found, Contribution("diversity", None, None, -penalty)) if penalty else tuple(found)
 
 
 def _try(call: Callable[[], _Result]) -> _Result | InputError:

@@ -14,7 +14,7 @@ from clipshelf.catalogue.statistics import DoubleArray, Statistics
 from clipshelf.diversity import choose
 from clipshelf.query import Weights
 from clipshelf.rank import Ranker
-from clipshelf.signals import Fused
+from clipshelf.signals import Fused, centred
 from clipshelf.types import Rows
 
 # Diversity chooses among so many products, and so many times k.
@@ -73,11 +73,6 @@ class Searcher:
         usual = self._background.usual([request.fused for request in requests])
         return list(map(self._choose, requests, candidates, usual))
 
-    def centred(self, rows: Rows) -> DoubleArray:
-        """Sides (n, 2, D) of some products on the catalogue's scale, as `Fused` wants them; 0 where one is missing."""
-        sides = self._embeddings[rows].reshape(len(rows), 2, self._catalogue.dim)
-        return (sides - self._statistics.means) * self._catalogue.present[rows][:, :, None]
-
     def _candidates(self, requests: Sequence[Request]) -> list[Rows]:
         """For each request its best rows of every kind of product, in any order."""
         groups: dict[tuple[int, int | None], list[int]] = {}
@@ -104,24 +99,24 @@ class Searcher:
             rows = rows[(rows[:, None] != request.left_out).all(axis=1)]
         row, present = request.fused.row, self._catalogue.present[rows]
         gains = usual.gains(present)
-        # The same as `self.centred(rows)` by the row, without centring each product.
+        # The same as `centred` products by the row, without centring each product.
         fits = self._embeddings[rows] @ row.reshape(-1) - present @ (self._statistics.means * row).sum(axis=1)
         fits *= gains
         best = np.lexsort((rows, -fits))[: request.pool]
         penalties = np.zeros(len(best))
         if request.diversity:
-            likeness = self._likeness(rows[best], self.centred(rows[best]), request.weights)
+            likeness = self._likeness(rows[best], request.weights)
             places, penalties = choose(fits[best], likeness, request.k, request.diversity)
             best = best[places]
         count = len(self._catalogue)
         relevance = [usual.relevance(fit, count) for fit in fits[best].tolist()]
         return Found(rows[best], gains[best], fits[best], penalties, relevance)
 
-    def _likeness(self, rows: Rows, centred: DoubleArray, weights: Weights) -> DoubleArray:
-        """(n, n): the score of product j when product i is liked, for centred products (n, 2, D)."""
-        present = self._catalogue.present[rows]
-        fused = np.einsum("ab,nad->nbd", weights.cosines / self._statistics.spreads, centred)
-        scores = np.tensordot(fused, centred, axes=((1, 2), (1, 2)))
+    def _likeness(self, rows: Rows, weights: Weights) -> DoubleArray:
+        """(n, n): the score of product j when product i is liked, for the products of some rows (n,)."""
+        present, sides = self._catalogue.present[rows], centred(rows, self._catalogue, self._statistics)
+        fused = np.einsum("ab,nad->nbd", weights.cosines / self._statistics.spreads, sides)
+        scores = np.tensordot(fused, sides, axes=((1, 2), (1, 2)))
         own = (present @ weights.cosines) @ present.T  # weights of the cosines that i and j have
         likeness: DoubleArray = np.divide(scores, own, out=np.zeros_like(scores), where=own > 0)
         return likeness

@@ -46,13 +46,6 @@ class Signals:
     sides: Mask
     rows: Rows
 
-    def embeds(self, catalogue: Catalogue, statistics: Statistics) -> tuple[DoubleArray, DoubleArray]:
-        """Centred sides (S, 2, D), zeros where one is missing, and which there are (S, 2) as 0 or 1."""
-        dim = catalogue.dim
-        sides = np.concatenate((self.free, catalogue.embeddings[self.rows].reshape(-1, 2, dim)))
-        present = np.concatenate((self.sides, catalogue.present[self.rows])).astype(np.float64)
-        return (sides - statistics.means) * present[:, :, None], present
-
 
 @dataclass(frozen=True)
 class Fused:
@@ -63,6 +56,12 @@ class Fused:
 
     row: DoubleArray
     mass: DoubleArray
+
+
+def centred(rows: Rows, catalogue: Catalogue, statistics: Statistics) -> DoubleArray:
+    """Sides (n, 2, D) of some products on the catalogue's scale, as `Fused` wants them; 0 where one is missing."""
+    sides = catalogue.embeddings[rows].reshape(len(rows), 2, catalogue.dim)
+    return (sides - statistics.means) * catalogue.present[rows][:, :, None]
 
 
 def fuse(
@@ -97,17 +96,6 @@ def _sums(signals: Sequence[Signals], catalogue: Catalogue) -> Iterator[tuple[Do
                 pull += each.weights[:free] @ each.free.reshape(free, -1)
             has = np.concatenate((each.sides, present[place:stop]))
             yield pull.reshape(2, -1), each.weights @ has, np.abs(each.weights) @ has
-
-
-def contributions(
-    signals: Signals, weights: Weights, catalogue: Catalogue, statistics: Statistics, products: DoubleArray
-) -> DoubleArray:
-    """What each signal adds to a product with both sides, by product side: (n, S, 2) for centred products (n, 2, D)."""
-    embeds, present = signals.embeds(catalogue, statistics)
-    mass = float((weights.cosines.T @ (np.abs(signals.weights) @ present)).sum()) or 1.0
-    scale = weights.cosines / statistics.spreads / mass
-    parts: DoubleArray = np.einsum("s,sad,ab,nbd->nsb", signals.weights, embeds, scale, products, optimize=True)
-    return parts
 
 
 def product_signals(taste: Profile, weights: Weights, now: float, half_life: float) -> dict[tuple[str, str], float]:

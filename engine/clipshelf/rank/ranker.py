@@ -173,8 +173,8 @@ class Ranker:
         """Answer those queries of some lines for which scoring at most `limit` rows is enough; the other lines."""
         units, estimates = found
         scores, rows = out
-        left = dict(enumerate(lines))
-        for number, own_scores, own_rows in best_rows(estimates, units, scores.shape[1], limit, self._scorer(queries[lines])):
+        left, score = dict(enumerate(lines)), self._scorer(queries[lines])
+        for number, own_scores, own_rows in best_rows(estimates, units, scores.shape[1], limit, score):
             line = left.pop(number)
             scores[line], rows[line] = own_scores, own_rows
         return [*left.values()]
