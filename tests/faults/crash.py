@@ -107,6 +107,7 @@ class Stage:
         self._template.mkdir()
         operation.before(engine, self._template)
         self._before = State.of(self._template)
+        self._outcomes = dict[frozenset[tuple[str, bytes]], str]()
         self._reset()
         operation.run(engine, self._folder)
         self._after = State.of(self._folder)
@@ -134,7 +135,7 @@ class Stage:
         """Which state a kill just before each file call would leave, "before" or "after".
 
         One run is enough: what is on the disk before a call is what a kill there leaves, for a killed process writes
-        none of its buffers. Calls that find the same files share one check.
+        none of its buffers.
         """
         self._reset()
         watcher = _Watcher(self._folder)
@@ -155,7 +156,17 @@ class Stage:
         return self._outcome()
 
     def _outcome(self) -> str:
-        """The state that the folder is in; the next writer must find its way from there."""
+        """The state that the folder is in; the next writer must find its way from there.
+
+        All of that follows from the files, so that those that were found before are not judged again. The lock's text
+        is a process id, which nobody but its holder's rivals read.
+        """
+        files = frozenset((path.name, path.read_bytes()) for path in self._folder.iterdir() if path.name != LOCK)
+        if files not in self._outcomes:
+            self._outcomes[files] = self._judge()
+        return self._outcomes[files]
+
+    def _judge(self) -> str:
         found = State.of(self._folder)
         if found is not None and (problems := find_problems(self._folder)):
             raise AssertionError(problems)
