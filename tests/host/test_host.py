@@ -134,7 +134,7 @@ def test_warnings_of_python_stay_off_standard_error(measure: Path, tmp_path: Pat
     shutil.copy(Path(sys.prefix) / "pyvenv.cfg", tmp_path)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/python3").symlink_to(Path(sys.executable).resolve())
-    lines = ["import warnings; warnings.warn('noise')", str(CHECKOUT / "engine"), sysconfig.get_path("purelib")]
+    lines = ["import warnings; warnings.warn('noise')", *sys.path]
     (packages / "noise.pth").write_text("\n".join(lines))
     noisy = run([tmp_path / "bin/python3", "-c", ""])
     assert "UserWarning: noise" in noisy.stderr
