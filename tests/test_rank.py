@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -300,3 +301,16 @@ def test_the_graph_is_valid_onnx() -> None:
     assert [node.op_type for node in model.graph.node] == ["MatMulIntegerToFloat"]
     assert [list(tensor.dims) for tensor in model.graph.initializer] == [[], [], [512, 70000], [70000]]
     assert len(model.SerializeToString()) == len(wire.scaled_product(512, 70000, 64))
+
+
+@pytest.mark.parametrize(("precision", "shape"), [("fp32", (1000, 700)), ("int8", (10_000, 128))])
+def test_a_query_leaves_no_thread_awake(precision: str, shape: tuple[int, int]) -> None:
+    rows = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    ranker = Ranker(rows, precision, threads=2)
+    ranker.top_k(rows[:1], 10)
+    time.sleep(0.3)  # whatever ran before has gone to sleep
+    start = time.process_time()
+    for _ in range(5):
+        ranker.top_k(rows[:1], 10)
+        time.sleep(0.02)
+    assert time.process_time() - start < 0.05

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from clipshelf.catalogue import Catalogue
 from clipshelf.catalogue.statistics import ENOUGH, IMAGE, TEXT, DoubleArray, Statistics, spread_rows
+from clipshelf.rank.estimate import products
 from clipshelf.signals import Fused
 
 _SAMPLE = 1024  # spreads are then known to about 4 %
@@ -71,7 +72,7 @@ class Background:
         if not len(self._patterns):
             return [Usual(0.0, 0.0, np.ones(4))] * len(queries)
         rows = np.array([query.row for query in queries], np.float32)
-        images, texts = (rows[:, side] @ self._sides[side].T for side in (IMAGE, TEXT))
+        images, texts = (products(rows[:, side], self._sides[side]).astype(np.float64) for side in (IMAGE, TEXT))
         factors = np.ones((len(queries), 4))
         if not self._complete.all():
             for side, pattern, scores in ((TEXT, 1, texts), (IMAGE, 2, images)):

@@ -102,15 +102,9 @@ class Session:
         provider: str,
         threads: int,
     ) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if _BOUNDED else "0")
-        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options = _options(threads)
         # a memory pattern keeps one block for every shape that was seen: 190 MB more after batches, and no time saved
         options.enable_mem_pattern = False
-        options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(str(path), options, providers=[provider])
         except Exception as error:  # onnxruntime raises a dozen private classes
@@ -155,9 +149,7 @@ class ScaledProduct:
     """
 
     def __init__(self, weights: npt.NDArray[np.int8], scales: FloatArray, *, zero: int, threads: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options = _options(threads)
         options.enable_cpu_mem_arena = False  # it rounds every buffer up, and keeps it
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in (weights, scales)]
@@ -170,6 +162,18 @@ class ScaledProduct:
         """(digits - zero) @ weights * scales, (M, n): the integer sums are exact, each value is rounded twice."""
         result: FloatArray = self._session.run(None, {"digits": digits})[0]
         return result
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    """Quiet, with workers that go to sleep soon after a run."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if _BOUNDED else "0")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 3
+    return options
 
 
 def _check_ports(path: Path, kind: str, found: Sequence[ort.NodeArg], expected: Mapping[str, Port]) -> None:

@@ -33,6 +33,7 @@ HUGE = 1e30  # rows longer than this could overflow float32: they are not estima
 _LEVELS = 127
 _ZERO = 64  # digits are -64 to 64, stored from 0: two products 128 * 127 fit the 16 bits that CPUs without VNNI add in
 _BASE = 128
+_ALONE = 2**21  # numbers in the rows up to which one query's products are worth no second thread
 _STRIP = 256  # rows that are quantised at a time, so that what lies between stays in the cache
 
 
@@ -99,7 +100,7 @@ class FloatRows:
         """See Part."""
         values = np.zeros((len(queries.exact), self.widths.shape[1]), np.float32)
         if not math.isinf(self._error):
-            values[:, : self.rows] = queries.exact.astype(np.float32) @ self._matrix.T
+            values[:, : self.rows] = products(queries.exact.astype(np.float32), self._matrix)
         return values
 
     def bound(self, queries: Queries) -> tuple[DoubleArray, DoubleArray]:
@@ -151,6 +152,17 @@ class Int8Rows:
         if self._product is None:
             slacks[:] = math.inf
         return queries.exact @ self._mean, slacks.T
+
+
+def products(queries: FloatArray, rows: FloatArray) -> FloatArray:
+    """Inner products (Q, n) of queries (Q, D) with rows (n, D), float32.
+
+    One query's with few rows are dot products of their own: from some size on OpenBLAS would share them between threads
+    that afterwards wait awake for more than 20 ms, on cores that the next query's towers need.
+    """
+    alone = len(queries) == 1 and rows.size <= _ALONE
+    found: FloatArray = np.matmul(rows[:, None, :], queries[0][:, None])[:, :, 0].T if alone else queries @ rows.T
+    return found
 
 
 def row_norms(matrix: FloatArray, start: int = 0) -> DoubleArray:
