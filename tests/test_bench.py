@@ -4,10 +4,11 @@ import json
 
 import pytest
 from clipshelf import Engine
-from clipshelf.bench import measure
+from clipshelf.bench import OVERLAPPING, measure
 from clipshelf.cli import main
 
-STAGES = ["decode", "preprocess", "vision", "tokenise", "text", "fuse", "rank", "total"]
+ADDING = ["ready", "vision", "fuse", "rank", "answer"]
+STAGES = [*OVERLAPPING, *ADDING, "total"]
 
 
 def test_every_stage_is_timed(engine: Engine) -> None:
@@ -17,9 +18,22 @@ def test_every_stage_is_timed(engine: Engine) -> None:
     assert report.device["products"] == 50
 
 
+def test_stages_add_up_to_the_whole_query(engine: Engine) -> None:
+    took = {stage.name: stage.p50 for stage in measure(engine, products=50, runs=1).stages}
+    assert sum(took[name] for name in ADDING) == pytest.approx(took["total"], abs=1e-3)
+    # what overlaps lies in ready, each of the two threads by itself
+    assert max(took["decode"] + took["preprocess"], took["tokenise"] + took["text"]) < took["ready"]
+
+
+def test_the_engine_is_left_as_it_was(engine: Engine) -> None:
+    measure(engine, products=20, runs=1)
+    assert "run" not in vars(engine.towers.session("text"))
+    assert "open" not in vars(engine._reader)
+
+
 def test_table_fits_a_screen(engine: Engine) -> None:
     lines = str(measure(engine, products=50, runs=2)).splitlines()
-    assert len(lines) == 3 + len(STAGES)
+    assert len(lines) == 4 + len(STAGES)
     assert max(map(len, lines)) <= 100
 
 
@@ -28,4 +42,5 @@ def test_json(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--artifact", artifact, "--products", "20", "--runs", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found["stages"]) == STAGES
+    assert found["overlapping"] == list(OVERLAPPING)
     assert set(found["stages"]["total"]) == {"p50", "p95", "p99"}
