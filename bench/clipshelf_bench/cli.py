@@ -24,7 +24,7 @@ from clipshelf_bench.contenders import ALL
 from clipshelf_bench.contenders.base import Contender
 from clipshelf_bench.harness import Plan
 from clipshelf_bench.packages import PackageError
-from clipshelf_bench.parts import answers, fidelity, people, process, quality, ranking, scaling, timing
+from clipshelf_bench.parts import answers, fidelity, people, process, quality, ranking, scaling, soak, timing
 from clipshelf_bench.places import cache_folder
 from clipshelf_bench.result import Table
 from clipshelf_bench.setup import Setup
@@ -37,6 +37,7 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "people": people.people,
     "cold-start": process.cold_start,
     "memory": process.memory,
+    "soak": soak.soak,
     "fidelity": fidelity.fidelity,
     "quality": quality.quality,
     "end-to-end": answers.end_to_end,
@@ -91,6 +92,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--seconds", type=float, help=f"of one turn (default: {Plan.seconds})")
     how.add_argument("--threads", type=int, default=available_cpus(), help="of every contender (default: all CPUs)")
     how.add_argument("--seed", type=int, default=0, help="of the order of turns (default: %(default)s)")
+    how.add_argument(
+        "--calls",
+        type=int,
+        help=f"of the soak (default: {soak.CALLS}; in `all` {soak.CALLS_AMONG_OTHERS}, quick {soak.CALLS_QUICK})",
+    )
     how.add_argument("--restart", action="store_true", help="a new process for every turn")
     how.add_argument("--only", metavar="NAMES", help="contenders to run, by name, with commas")
     how.add_argument("--contender", metavar="MODULE:CLASS", action="append", default=[], help="one more contender")
@@ -133,7 +139,9 @@ def _setup(args: argparse.Namespace, folder: Path) -> Setup:
         if unknown:
             raise ValueError(f"expected names of contenders, found {', '.join(sorted(unknown))}")
         contenders = [contender for contender in contenders if contender.name in wanted]
-    return Setup(_subjects(args), contenders, plan, folder, args.quick, _tell(), args.stamps)
+    fewer = soak.CALLS_QUICK if args.quick else soak.CALLS_AMONG_OTHERS if len(args.parts) > 1 else soak.CALLS
+    calls = args.calls or fewer
+    return Setup(_subjects(args), contenders, plan, folder, args.quick, _tell(), args.stamps, calls)
 
 
 def _subjects(args: argparse.Namespace) -> list[Subject]:

@@ -26,7 +26,10 @@ _PHOTOS, _PHOTOS_QUICK = 24, 8
 
 @dataclass
 class Setup:
-    """One run of the bench. `folder` keeps inputs and outputs of the run, `tell` reports progress."""
+    """One run of the bench.
+
+    `folder` keeps inputs and outputs of the run, `tell` reports progress, `calls` is the length of a soak.
+    """
 
     subjects: Sequence[Subject]
     contenders: Sequence[type[Contender]]
@@ -35,6 +38,7 @@ class Setup:
     quick: bool
     tell: Callable[[str], None]
     stamps: Path | None = None
+    calls: int = 0
     _failed: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
     @property
