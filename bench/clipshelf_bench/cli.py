@@ -24,7 +24,7 @@ from clipshelf_bench.contenders import ALL
 from clipshelf_bench.contenders.base import Contender
 from clipshelf_bench.harness import Plan
 from clipshelf_bench.packages import PackageError
-from clipshelf_bench.parts import answers, fidelity, people, process, quality, ranking, scaling, soak, timing
+from clipshelf_bench.parts import answers, cold, fidelity, people, process, quality, ranking, scaling, soak, timing
 from clipshelf_bench.places import cache_folder
 from clipshelf_bench.result import Table
 from clipshelf_bench.setup import Setup
@@ -35,7 +35,7 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "throughput": timing.throughput,
     "rank": ranking.rank,
     "people": people.people,
-    "cold-start": process.cold_start,
+    "cold-start": cold.cold_start,
     "memory": process.memory,
     "soak": soak.soak,
     "fidelity": fidelity.fidelity,

@@ -6,6 +6,7 @@ do. Arrays are .npy, encoded pictures a folder, sentences .json.
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from clipshelf_bench.arrays import FloatArray, Pixels, TokenIds
 
+REVIEW = "I love running shoes, especially those with great support and comfort."
 _SUBJECTS = [
     "shoe",
     "shirt",
@@ -103,6 +105,25 @@ def write_photos(folder: Path, count: int, edge: int, seed: int) -> Path:
 def write_sentences(path: Path, count: int, seed: int) -> Path:
     """Product descriptions as a JSON list."""
     path.write_text(json.dumps(sentences(count, seed)))
+    return path
+
+
+def write_products(folder: Path, count: int, edge: int, seed: int) -> Path:
+    """A `products.csv` with ids that count from 0, sentences and pictures, and the pictures' files, in `folder`."""
+    write_photos(folder / "pictures", count, edge, seed)
+    with (folder / "products.csv").open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(("id", "text", "image"))
+        for row, sentence in enumerate(sentences(count, seed)):
+            lines.writerow((row, sentence, f"pictures/{row:03}.jpg"))
+    return folder
+
+
+def write_query(folder: Path, edge: int, seed: int) -> Path:
+    """A .json file in `folder` with a review and the path of a photo."""
+    photo = write_photos(folder, 1, edge, seed) / "000.jpg"
+    path = folder / "query.json"
+    path.write_text(json.dumps({"text": REVIEW, "photo": str(photo)}))
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -21,3 +22,9 @@ def read(path: Path) -> Any:
         value = json.loads(path.read_text())
         return [value["text"], Path(value["photo"]).read_bytes()] if isinstance(value, dict) else value
     return [file.read_bytes() for file in sorted(path.iterdir())]
+
+
+def read_products(folder: Path) -> list[tuple[str, bytes]]:
+    """Sentence and bytes of the picture of each row of `products.csv` in a folder, which names id, text and image."""
+    with (folder / "products.csv").open(newline="") as file:
+        return [(row["text"], (folder / row["image"]).read_bytes()) for row in csv.DictReader(file)]

@@ -1,7 +1,7 @@
 """The process of one contender: JSON lines in, JSON lines out. Started by the harness, never by hand.
 
     {"do": "prepare", "subject": PATH}
-    {"do": "open", "task": T, "threads": N, "subject": PATH | null, "matrix": PATH | null}    -> seconds
+    {"do": "open", "task": T, "threads": N, and perhaps "subject", "matrix", "shelf": PATH}   -> seconds
     {"do": "run", "task": T, "input": PATH, "batch": B, "count": N, "seconds": S}             -> ms: [...]
     {"do": "save", "task": T, "input": PATH, "batch": B, "output": PATH}                      all rows, as .npy
     {"do": "memory"}                                                                          -> rss_mb, peak_mb
@@ -29,6 +29,7 @@ from clipshelf_bench.reading import read
 from clipshelf_bench.subject import Subject
 
 _MOST_RUNS = 2000
+_PATHS = ("subject", "matrix", "shelf")
 
 
 def load_contender(spec: str) -> Contender:
@@ -56,12 +57,8 @@ class Worker:
         return {}
 
     def _open(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        subject, matrix = message["subject"], message["matrix"]
-        job = Job(
-            threads=message["threads"],
-            subject=Subject.load(Path(subject)) if subject else None,
-            matrix=Path(matrix) if matrix else None,
-        )
+        subject, matrix, shelf = (Path(path) if (path := message.get(name)) else None for name in _PATHS)
+        job = Job(message["threads"], Subject.load(subject) if subject else None, matrix, shelf)
         start = time.perf_counter()
         self._calls[message["task"]] = self._contender.openers()[message["task"]](job)
         return {"seconds": time.perf_counter() - start}

@@ -8,6 +8,7 @@ Tasks, and what the opened function takes and gives (S picture edge, D embedding
     photos     encoded pictures, list[bytes] -> unit-norm float32 (n, D)
     sentences  list[str]                     -> unit-norm float32 (n, D)
     answer     [sentence, photo bytes]       -> rows int64 (1, k) of the catalogue
+    shelf      the same                      -> rows int64 (1, k) of a folder of products, see `clipshelf_bench.reading`
     rank       queries float32 (Q, D)        -> rows int64 (Q, k)
     profiles   liked rows int64 (Q, L)       -> rows int64 (Q, k) of the catalogue
 
@@ -40,11 +41,15 @@ STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 @dataclass(frozen=True)
 class Job:
-    """What a contender is opened on: `matrix` is a .npy file of product rows (N, D) for the ranking tasks."""
+    """What a contender is opened on.
+
+    `matrix` is a .npy file of product rows (N, D) for the ranking tasks, `shelf` the folder of the task of that name.
+    """
 
     threads: int
     subject: Subject | None = None
     matrix: Path | None = None
+    shelf: Path | None = None
 
     @property
     def model(self) -> Subject:
@@ -52,6 +57,13 @@ class Job:
         if self.subject is None:
             raise ValueError("expected a subject for this task, found none")
         return self.subject
+
+    @property
+    def products(self) -> Path:
+        """The folder of products; ValueError where the task has none."""
+        if self.shelf is None:
+            raise ValueError("expected a shelf for this task, found none")
+        return self.shelf
 
     @property
     def count(self) -> int:

@@ -30,6 +30,7 @@ class Clipshelf(Contender):
             "photos": self.photos,
             "sentences": self.sentences,
             "answer": self.answer,
+            "shelf": self.shelf,
         }
 
     def prepare(self, subject: Subject) -> None:
@@ -90,19 +91,21 @@ class Clipshelf(Contender):
 
     def answer(self, job: Job) -> Call:
         """A sentence and a photo to the best rows of a catalogue (N, 2D)."""
-        from clipshelf import Catalogue, Recommender
+        from clipshelf import Catalogue
         from clipshelf.catalogue.draft import bare
 
         engine = self.once(job, self._engine)
-        catalogue = Catalogue(bare(job.rows()), engine.fingerprint, Path())
-        # The contenders compare plain cosines.
-        recommender = Recommender(engine, catalogue, gap_correction=False)
+        return _answers(engine, Catalogue(bare(job.rows()), engine.fingerprint, Path()))
 
-        def call(query: tuple[str, bytes]) -> Array:
-            answer = recommender.recommend(query[0], query[1], k=K)
-            return np.array([[int(item.id) for item in answer]])
+    def shelf(self, job: Job) -> Call:
+        """The same from a catalogue on disk, which the first to open it makes."""
+        from clipshelf import Catalogue
 
-        return call
+        engine = self.once(job, self._engine)
+        folder = job.products / f"indexed-{engine.fingerprint}"
+        if not folder.is_dir():
+            Catalogue.build(engine, job.products / "products.csv").save(folder)
+        return _answers(engine, Catalogue.load(folder))
 
     def _towers(self, job: Job) -> Any:
         """The graphs alone, as the engine opens them."""
@@ -115,6 +118,19 @@ class Clipshelf(Contender):
         from clipshelf import Engine
 
         return Engine.load(self.disk(job.model), threads=job.threads)
+
+
+def _answers(engine: Any, catalogue: Any) -> Call:
+    """Best rows of a catalogue whose ids are its row numbers, by plain cosines, as the contenders compare."""
+    from clipshelf import Recommender
+
+    recommender = Recommender(engine, catalogue, gap_correction=False)
+
+    def call(query: tuple[str, bytes]) -> Array:
+        answer = recommender.recommend(query[0], query[1], k=K)
+        return np.array([[int(item.id) for item in answer]])
+
+    return call
 
 
 class ClipshelfFloat(Clipshelf):

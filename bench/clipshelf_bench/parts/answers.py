@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,16 @@ from clipshelf_bench.checkpoint import dimension
 from clipshelf_bench.harness import Heat, race
 from clipshelf_bench.parts.timing import OURS
 from clipshelf_bench.result import Plot, Row, Table
-from clipshelf_bench.setup import Setup
+from clipshelf_bench.setup import PHOTO_EDGE, Setup
 from clipshelf_bench.stats import columns, recall
 
 COLUMNS = ("case", "contender", "p50_ms", "p95_ms", "p99_ms", "ratio", "recall")
-_REVIEW = "I love running shoes, especially those with great support and comfort."
 _REFERENCE = "original"
 
 
 def end_to_end(setup: Setup) -> list[Table]:
     """Answers among 10 and 1000 products; the original compares products one by one, so larger shelves wait for it."""
-    query = _query(setup.folder)
+    query = inputs.write_query(setup.folder / "query", PHOTO_EDGE, seed=3)
     tables = []
     for subject in setup.subjects:
         rows: list[Row] = []
@@ -46,14 +44,6 @@ def end_to_end(setup: Setup) -> list[Table]:
         plot = Plot(f"end-to-end-{subject.name}", "End to end", "bar", "contender", "p50_ms", "case")
         tables.append(Table("end-to-end", f"End to end: {subject.name}", COLUMNS, rows, [note], skipped, [plot]))
     return tables
-
-
-def _query(folder: Path) -> Path:
-    """A file with the review and the path of the photo."""
-    photo = inputs.write_photos(folder / "query", 1, 1000, seed=3) / "000.jpg"
-    path = folder / "query.json"
-    path.write_text(json.dumps({"text": _REVIEW, "photo": str(photo)}))
-    return path
 
 
 def _recall(outputs: Mapping[str, Path], name: str) -> dict[str, Any]:

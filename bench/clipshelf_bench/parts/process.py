@@ -1,63 +1,17 @@
-"""What a process costs: cold start to the first answer, memory, size on disk."""
+"""What a process costs: memory, and size on disk."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
-
-import numpy as np
 
 from clipshelf_bench.child import ContenderError, Process
 from clipshelf_bench.contenders.base import Contender
 from clipshelf_bench.harness import Heat, Lane
-from clipshelf_bench.parts.timing import OURS
 from clipshelf_bench.result import Plot, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.stats import columns
 from clipshelf_bench.subject import Subject, size_on_disk
 
-_STARTS, _STARTS_QUICK = 6, 2
 _CALLS, _CALLS_QUICK = 20, 2
-
-
-def cold_start(setup: Setup) -> list[Table]:
-    """From starting Python to the first embedding of a picture and of a sentence, files in the page cache."""
-    tables = []
-    for subject in setup.subjects:
-        times, skipped = _starts(setup, subject)
-        rows: list[dict[str, Any]] = [
-            {"case": "cold start", "contender": name, **columns(rounds, times.get(OURS))}
-            for name, rounds in times.items()
-        ]
-        rows.sort(key=lambda row: float(row["p50_ms"]))
-        plots = [Plot(f"cold-start-{subject.name}", "Cold start", "bar", "contender", "p50_ms", "part")]
-        note = "From starting Python to the first embedding of a picture and of a sentence; files in the page cache."
-        names = ("contender", "p50_ms", "p95_ms", "ratio")
-        tables.append(Table("cold-start", f"Cold start: {subject.name}", names, rows, [note], skipped, plots))
-    return tables
-
-
-def _starts(setup: Setup, subject: Subject) -> tuple[dict[str, list[list[float]]], dict[str, str]]:
-    """Milliseconds of each contender's starts, a round each, and who fell out."""
-    ready, skipped = setup.able(subject, "photos", "image")
-    times: dict[str, list[list[float]]] = {contender.name: [] for contender in ready}
-    # Round 0 brings the files into the page cache, where no part before has, and does not count.
-    cold = [contender for contender in ready if not Lane(contender, subject.record).ran(setup.folder)]
-    order = np.random.default_rng(setup.plan.seed)
-    for number in range(1 + (_STARTS_QUICK if setup.quick else _STARTS)):
-        entered = ready if number else cold
-        for i in order.permutation(len(entered)):
-            name = entered[i].name
-            if name in skipped:
-                continue
-            setup.tell(f"cold start: round {number}, {name}")
-            try:
-                times[name].append([1e3 * _first_answers(setup, subject, entered[i])])
-            except ContenderError as error:
-                skipped[name] = str(error)
-        if number == 0:
-            times = {name: [] for name in times}
-    return {name: rounds for name, rounds in times.items() if name not in skipped}, skipped
 
 
 def memory(setup: Setup) -> list[Table]:
@@ -95,20 +49,10 @@ def both_tasks(setup: Setup, subject: Subject, contender: type[Contender]) -> li
     return [heat for heat in found if heat is not None]
 
 
-def _answer(process: Process, heat: Heat, subject: Subject, threads: int) -> None:
+def answer_once(process: Process, heat: Heat, subject: Subject, threads: int) -> None:
     """Open a task and do it once."""
-    process.ask(do="open", task=heat.task, threads=threads, subject=subject.record, matrix=None)
+    process.ask(do="open", task=heat.task, threads=threads, subject=subject.record)
     process.ask(do="run", task=heat.task, input=heat.input, batch=1, count=1, seconds=0)
-
-
-def _first_answers(setup: Setup, subject: Subject, contender: type[Contender]) -> float:
-    """Seconds from starting the process to both answers."""
-    heats = both_tasks(setup, subject, contender)
-    start = time.perf_counter()
-    with Process(contender, setup.plan.threads) as process:
-        for heat in heats:
-            _answer(process, heat, subject, setup.plan.threads)
-        return time.perf_counter() - start
 
 
 def _resident(setup: Setup, subject: Subject, contender: type[Contender], calls: int) -> dict[str, Any]:
@@ -116,7 +60,7 @@ def _resident(setup: Setup, subject: Subject, contender: type[Contender], calls:
     heats = both_tasks(setup, subject, contender)
     with Process(contender, setup.plan.threads) as process:
         for heat in heats:
-            _answer(process, heat, subject, setup.plan.threads)
+            answer_once(process, heat, subject, setup.plan.threads)
         ready = process.ask(do="memory")
         process.ask(do="run", task=heats[0].task, input=heats[0].input, batch=8, count=calls, seconds=0)
         after = process.ask(do="memory")
