@@ -112,7 +112,9 @@ def _add_device_commands(commands: _Commands) -> None:
     """bench, host build: what is of this device."""
     bench = commands.add_parser("bench", help="how fast this device answers, stage by stage")
     bench.add_argument("--products", metavar="N", type=positive, default=10_000, help="to rank (default: %(default)s)")
-    bench.add_argument("--runs", metavar="N", type=positive, default=100, help="how many queries (default: %(default)s)")
+    bench.add_argument(
+        "--runs", metavar="N", type=positive, default=100, help="how many queries (default: %(default)s)"
+    )
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     _add_artifact(bench)
     bench.set_defaults(run=_bench)

@@ -16,7 +16,7 @@ from clipshelf_bench.result import Plot, Table
 from clipshelf_bench.setup import Setup
 from clipshelf_bench.subject import Subject
 
-CALLS, CALLS_AMONG_OTHERS, CALLS_QUICK = 20_000, 2_000, 200
+CALLS, CALLS_AMONG_OTHERS, CALLS_QUICK = 20_000, 2_000, 100
 COLUMNS = ("calls", "rss_mb", "growth_percent", "highest_mb")
 # What is allocated once, for the largest of every kind of call, is there after so many.
 _WARM, _WARM_SHARE = 200, 10
@@ -50,8 +50,8 @@ def _rows(setup: Setup, subject: Subject, photos: Path, calls: int) -> tuple[lis
     reason = prepare(ClipshelfMixed, subject.record, setup.plan.threads)
     if reason:
         return [], {name: reason}
-    warm = min(max(_WARM, calls // _WARM_SHARE), calls)
-    looks = sorted({int(look) for look in np.linspace(warm, calls, _LOOKS + 1)})
+    warm = min(max(_WARM, calls // _WARM_SHARE), calls // 2)
+    looks = sorted({int(look) for look in np.linspace(warm, calls, _LOOKS + 1)} - {0})
     matrix = setup.matrix(_PRODUCTS, 2 * dimension(subject))
     rows: list[dict[str, Any]] = []
     with Process(ClipshelfMixed, setup.plan.threads) as process:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from clipshelf_bench.harness import Heat, Plan, Race, race
+from clipshelf_bench.parts.feeding import feeding_table
 from clipshelf_bench.result import Plot, Row, Table
 from clipshelf_bench.setup import Setup
 from clipshelf_bench.stats import columns, fidelity
@@ -50,23 +51,16 @@ def latency(setup: Setup) -> list[Table]:
 
 
 def throughput(setup: Setup) -> list[Table]:
-    """Batches of 8 and 32 pictures and of 32 sentences, in milliseconds per item (fewer when quick)."""
+    """Batches of 8 and 32 pictures and of 32 sentences, in ms per item (fewer when quick), and photos in one call."""
     plan = replace(setup.plan, rounds=min(setup.plan.rounds, _BATCH_ROUNDS), runs=1)
-    return [
-        _table(
-            setup,
-            subject,
-            ("throughput", "Batches, per item"),
-            [
-                *batch_heats(setup, subject),
-                *([] if setup.quick else [setup.image_heat(subject, 32)]),
-                setup.photo_heat(8),
-            ],
-            plan=plan,
-            per_item=True,
-        )
-        for subject in setup.subjects
-    ]
+    tables = []
+    for subject in setup.subjects:
+        more = [] if setup.quick else [setup.image_heat(subject, 32)]
+        heats = [*batch_heats(setup, subject), *more, setup.photo_heat(8)]
+        named = ("throughput", "Batches, per item")
+        tables.append(_table(setup, subject, named, heats, plan=plan, per_item=True))
+        tables.append(feeding_table(setup, subject))
+    return tables
 
 
 def batch_heats(setup: Setup, subject: Subject) -> list[Heat]:
