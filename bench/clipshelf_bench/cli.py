@@ -99,7 +99,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--restart", action="store_true", help="a new process for every turn")
     how.add_argument("--only", metavar="NAMES", help="contenders to run, by name, with commas")
-    how.add_argument("--contender", metavar="MODULE:CLASS", action="append", default=[], help="one more contender")
+    how.add_argument(
+        "--contender",
+        metavar="MODULE:CLASS",
+        action="append",
+        default=[],
+        help="one more, a class as contenders/base.py explains, in a module of this folder or on PYTHONPATH",
+    )
     out = parser.add_argument_group("output")
     out.add_argument("--out", metavar="DIR", type=Path, help="write RESULTS.md, results.json and plots there")
     out.add_argument("--json", metavar="FILE", type=Path, help="write the results as JSON")
@@ -158,7 +164,12 @@ def _subjects(args: argparse.Namespace) -> list[Subject]:
 
 def _named(spec: str) -> type[Contender]:
     module, _, name = spec.partition(":")
-    found: type[Contender] = getattr(importlib.import_module(module), name)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"--contender {spec}: expected MODULE:CLASS that can be imported, found: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Contender)):
+        raise ValueError(f"--contender {spec}: expected a subclass of Contender, found {found!r}")
     return found
 
 

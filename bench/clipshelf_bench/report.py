@@ -128,7 +128,11 @@ def _lines(axes: Any, plot: Plot, rows: Sequence[Mapping[str, Any]]) -> None:
     if plot.log:
         axes.set_xscale("log")
         axes.set_yscale("log")
-    axes.set_xlabel(plot.x)
+        measured = sorted({row[plot.x] for row in rows})
+        axes.set_xticks(measured, [f"{x:,}" for x in measured])
+        axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel(plot.label or plot.x)
     axes.set_ylabel(plot.y.replace("_", " "))
     axes.legend(frameon=False)
 

@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 class Plot:
     """A drawing of a table: bars of `y` per `x`, or lines over a numeric `x`; one group or line per `series`.
 
-    `where` keeps only the rows with these values.
+    `where` keeps only the rows with these values; `label` is what x is, where the column's name does not say it.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Plot:
     series: str
     log: bool = False
     where: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ _LENGTHS, _LENGTHS_QUICK = (4, 8, 16, 32, 64, 128, 256), (4, 16)
 _PRODUCTS, _PRODUCTS_QUICK = (1_000, 10_000, 100_000, 1_000_000), (1_000, 10_000, 100_000)
 _ROUNDS, _ROUNDS_QUICK = 5, 3
 _TITLES = {"batch": "Pictures in a batch", "tokens": "Tokens of a sentence", "threads": "Threads, one picture"}
+_LABELS = {"batch": "pictures", "tokens": "tokens", "threads": "threads", "products": "products"}
 # Below this a ranking is mostly overhead, and a power law says nothing.
 _LEAST_PRODUCTS = 10_000
 
@@ -91,5 +92,6 @@ def _curve_table(title: str, name: str, rows: Sequence[Row], least: int = 0) -> 
     note = "exponent: slope of log time over log x by least squares; 1 is linear growth, 0 is free."
     if least:
         note += f" Points below {least} are left out of the fit."
-    plot = Plot(f"scaling-{name}", title, "line", "x", "p50_ms", "contender", log=True)
+    label = _LABELS[name.partition("-")[0]]
+    plot = Plot(f"scaling-{name}", title, "line", "x", "p50_ms", "contender", log=True, label=label)
     return Table("scaling", title, ("contender", "x", "p50_ms", "p95_ms", "exponent"), table, [note], {}, [plot])
