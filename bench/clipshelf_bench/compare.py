@@ -6,7 +6,7 @@ minutes, so two machines, or two moods of one, can be compared. A ratio moved wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,15 +29,16 @@ class Move:
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Move]:
-    """All ratios that either report has, those that moved first."""
-    before, after = dict(_ratios(old)), dict(_ratios(new))
+    """All ratios that either report has of the parts that both ran, those that moved first."""
+    shared = {table["part"] for table in old["tables"]} & {table["part"] for table in new["tables"]}
+    before, after = dict(_ratios(old, shared)), dict(_ratios(new, shared))
     moves = [_move(key, before.get(key), after.get(key)) for key in before | after]
     order = ("slower", "faster", "gone", "new", "same")
     return sorted(moves, key=lambda move: (order.index(move.verdict), move.part, move.case, move.contender))
 
 
-def _ratios(report: Mapping[str, Any]) -> Iterator[tuple[Key, Mapping[str, Any]]]:
-    for table in report["tables"]:
+def _ratios(report: Mapping[str, Any], parts: Collection[str]) -> Iterator[tuple[Key, Mapping[str, Any]]]:
+    for table in (table for table in report["tables"] if table["part"] in parts):
         for row in table["rows"]:
             if "ratio" in row:
                 yield (table["title"], str(row["case"]), str(row["contender"])), row

@@ -10,7 +10,11 @@ def _report(**ratios: tuple[float, float, float]) -> dict[str, Any]:
         {"case": "image", "contender": name, "ratio": value, "low": low, "high": high}
         for name, (value, low, high) in ratios.items()
     ]
-    return {"tables": [{"title": "Latency", "rows": [*rows, {"case": "image", "contender": "clipshelf"}]}]}
+    return {
+        "tables": [
+            {"part": "latency", "title": "Latency", "rows": [*rows, {"case": "image", "contender": "clipshelf"}]}
+        ]
+    }
 
 
 def test_only_what_left_its_interval_moved() -> None:
@@ -23,3 +27,9 @@ def test_only_what_left_its_interval_moved() -> None:
 def test_what_moved_comes_first_and_reads_well() -> None:
     moves = compare(_report(a=(1, 1, 1), z=(0.5, 0.4, 0.6)), _report(a=(1, 1, 1), z=(0.9, 0.8, 1.0)))
     assert str(moves[0]) == "slower  Latency: image: against z: 0.500 [0.400, 0.600] -> 0.900 [0.800, 1.000]"
+
+
+def test_parts_that_only_one_report_ran_say_nothing() -> None:
+    both, other = _report(a=(1, 1, 1)), _report(b=(1, 1, 1))["tables"]
+    other[0] |= {"part": "rank", "title": "Ranking"}
+    assert [move.contender for move in compare({"tables": both["tables"] + other}, both)] == ["a"]
