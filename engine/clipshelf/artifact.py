@@ -81,7 +81,8 @@ class Manifest:
     """All that is known of an artifact; `manifest.json` is this record.
 
     `source` names the checkpoint and its hash, `parity` holds the measured fidelity of each tower, `calibration` says
-    which data set the ranges of int8. `precision` is that of `vision.onnx` and `text.onnx`.
+    which data set the ranges of int8, chose between graphs and measured. `precision` is that of `vision.onnx` and
+    `text.onnx`.
     """
 
     family: str

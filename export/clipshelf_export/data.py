@@ -1,6 +1,6 @@
-"""What the ranges of int8 are set by, and, apart from it, what fidelity is measured on.
+"""What sets the ranges of int8, what chooses between plans, and what fidelity is measured on: three disjoint parts.
 
-Pictures and texts come from the user, or from the sample shelf and `synthetic`; both halves get some of every kind.
+Pictures and texts come from the user, or from the sample shelf and `synthetic`; each part gets some of every kind.
 """
 
 from __future__ import annotations
@@ -25,29 +25,34 @@ from clipshelf_export import synthetic
 from clipshelf_export.towers import Checkpoint
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-LEAST = 24
-# one in three sets ranges; the rest is enough for a top-10 that means something. More costs minutes on large towers
+# a third of it is the fewest in which a top-10 means something: half of the others
+LEAST = 60
+# a third sets ranges, a third chooses, a third measures. More costs minutes on large towers
 PICTURES, TEXTS = 288, 576
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs of one tower: `calibrate` sets ranges, `measure` is held apart; `origin` names where they came from.
+    """Inputs of one tower: `calibrate` sets ranges, `choose` picks a plan, `measure` does neither.
+
+    `origin` names where they came from.
 
     An input is pixels (S, S, 3) uint8 or input_ids (L,) int64.
     """
 
     calibrate: Sequence[Pixels] | Sequence[TokenIds]
+    choose: Sequence[Pixels] | Sequence[TokenIds]
     measure: Sequence[Pixels] | Sequence[TokenIds]
     origin: str
 
     def describe(self) -> dict[str, Any]:
         """The manifest's record of them."""
         digest = hashlib.sha256()
-        for item in (*self.calibrate, *self.measure):
+        for item in (*self.calibrate, *self.choose, *self.measure):
             digest.update(np.ascontiguousarray(item).tobytes())
-        counts = {"calibrated_on": len(self.calibrate), "measured_on": len(self.measure)}
-        return {"origin": self.origin, **counts, "sha256": digest.hexdigest()}
+        parts = {"calibrated_on": self.calibrate, "chosen_on": self.choose, "measured_on": self.measure}
+        sizes = {name: len(part) for name, part in parts.items()}
+        return {"origin": self.origin, **sizes, "sha256": digest.hexdigest()}
 
 
 def image_samples(spec: ImageSpec, folder: Path | None) -> Samples:
@@ -61,25 +66,26 @@ def image_samples(spec: ImageSpec, folder: Path | None) -> Samples:
         raise ExportError(f"--calibration-images: expected a folder, found {folder}")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     try:
-        pixels = [reader.read(path) for path in _spread(paths, PICTURES)]
+        pixels = {found.tobytes(): found for found in (reader.read(path) for path in _spread(paths, PICTURES))}
     except ImageError as error:
         raise ExportError(f"--calibration-images: {error}") from error
-    return _deal([_enough(pixels, "--calibration-images", "pictures")], folder.name)
+    return _deal([_enough([*pixels.values()], "--calibration-images", "different pictures")], folder.name)
 
 
 def text_samples(checkpoint: Checkpoint, file: Path | None) -> Samples:
     """Lines of `file`, or the built-in set, as the checkpoint's tokenizer splits them."""
     if file is None:
         shelf = _spread(_shelf_texts(), TEXTS // 2)
-        made = synthetic.sentences(TEXTS - len(shelf))
-        return _deal(_encode(checkpoint, [shelf, made]), "built-in")
+        groups = _encode(checkpoint, [shelf, synthetic.sentences(TEXTS - len(shelf))])
+        _enough([row for group in groups for row in group], "built-in texts", "that the tokenizer tells apart")
+        return _deal(groups, "built-in")
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"--calibration-texts: expected a text file in UTF-8, found: {error}") from error
     texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    texts = _spread(_enough(texts, "--calibration-texts", "different lines"), TEXTS)
-    return _deal(_encode(checkpoint, [texts]), file.name)
+    [rows] = _encode(checkpoint, [_spread(texts, TEXTS)])
+    return _deal([_enough(rows, "--calibration-texts", "lines that the tokenizer tells apart")], file.name)
 
 
 def pad(rows: Sequence[TokenIds], pad_id: int) -> tuple[TokenIds, TokenIds]:
@@ -126,14 +132,14 @@ def _shelf_texts() -> list[str]:
 
 
 def _deal(groups: Sequence[Sequence[Any]], origin: str) -> Samples:
-    """One in three of each group sets the ranges, the rest measures.
+    """Each group in threes: one sets the ranges, one chooses, one measures.
 
     The place in a three moves on from one to the next, so that a period in a group does not fall to one side.
     """
-    dealt: tuple[list[Any], list[Any]] = [], []
+    dealt: tuple[list[Any], list[Any], list[Any]] = [], [], []
     for group in groups:
         for index, item in enumerate(group):
-            dealt[0 if index % 3 == index // 3 % 3 else 1].append(item)
+            dealt[(index - index // 3) % 3].append(item)
     return Samples(*dealt, origin)
 
 
@@ -144,7 +150,7 @@ def _spread(items: Sequence[Any], count: int) -> list[Any]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def _enough(items: list[Any], option: str, what: str) -> list[Any]:
+def _enough(items: list[Any], origin: str, what: str) -> list[Any]:
     if len(items) < LEAST:
-        raise ExportError(f"{option}: expected at least {LEAST} {what}, found {len(items)}")
+        raise ExportError(f"{origin}: expected at least {LEAST} {what}, found {len(items)}")
     return items

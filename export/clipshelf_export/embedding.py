@@ -52,7 +52,7 @@ def _project_patches(graph: Graph, embedding: PatchEmbedding, x: str, plan: Plan
         inputs += [graph.const("patches.scale", scale), graph.const("patches.input_zero", np.uint8(128)), ""]
         return str(graph.op("MatMulIntegerToFloat", *inputs, graph.const("patches.bias", bias)))
     x = graph.op("Sub", graph.op("Cast", x, to=TensorProto.FLOAT), graph.const("patches.centre", np.float32(128)))
-    if plan.precision == "fp32":
+    if not plan.halves:
         y = graph.op("MatMul", x, graph.const("patches.weight", weight))
     else:
         # (pixel - 128) / 128 is exact in fp16, and keeps the weights clear of its subnormals
@@ -84,7 +84,7 @@ def embed_tokens(graph: Graph, embedding: TokenEmbedding, plan: Plan) -> str:
         x = graph.op("Cast", graph.op("Gather", graph.const("tokens", rows), ids), to=TensorProto.FLOAT)
         step = graph.op("Gather", graph.const("tokens.scale", scale[:, None]), ids)
         x = graph.op("Mul", graph.op("Mul", x, step), graph.const("tokens.spread", spread))
-    elif plan.precision != "fp32":
+    elif plan.halves:
         x = graph.op("Gather", graph.const("tokens", embedding.tokens.astype(np.float16)), ids)
         x = graph.op("Cast", x, to=TensorProto.FLOAT)
     else:

@@ -41,8 +41,11 @@ class Fidelity:
 
 
 def compare(reference: FloatArray, found: FloatArray) -> Fidelity:
-    """Compare unit-norm rows (n, D) with the original's."""
-    exact, other = reference.astype(np.float64), found.astype(np.float64)
+    """Compare unit-norm rows (n, D) with the original's.
+
+    Norms are taken again in float64: where all inputs are alike, fp32's rounding of them would order the neighbours.
+    """
+    exact, other = _unit(reference), _unit(found)
     plain = _cosines(exact, other)
     centre = exact.mean(0)
     centred = _cosines(exact - centre, other - centre)
@@ -64,6 +67,12 @@ def table(records: Mapping[str, Mapping[str, Any]]) -> str:
         values = f"{f['cosine_mean']:12.5f}{f['cosine_min']:9.5f}{f['centred_mean']:14.5f}{f['centred_min']:9.5f}"
         lines.append(f"{name:14}{values}{f['top10_overlap']:9.4f}{f['count']:6d}")
     return "\n".join(lines)
+
+
+def _unit(rows: FloatArray) -> Doubles:
+    doubles = rows.astype(np.float64)
+    unit: Doubles = doubles / np.maximum(np.linalg.norm(doubles, axis=1, keepdims=True), 1e-300)
+    return unit
 
 
 def _cosines(a: Doubles, b: Doubles) -> Doubles:

@@ -70,12 +70,19 @@ class Int8:
 class Plan:
     """Precision of a graph, and for int8 its sites.
 
-    `rounded` names the weights that are stored as int8 with a scale per output and computed in floating point.
+    `rounded` names the weights that are stored as int8 with a scale per output and computed in floating point; `whole`
+    stores the weights in floating point as fp32 instead of fp16.
     """
 
     precision: Precision = "fp32"
     sites: Mapping[str, Int8] = field(default_factory=dict)
     rounded: frozenset[str] = frozenset()
+    whole: bool = False
+
+    @property
+    def halves(self) -> bool:
+        """Whether weights in floating point are stored as fp16."""
+        return self.precision != "fp32" and not self.whole
 
 
 def quantise_weight(weight: FloatArray) -> tuple[np.ndarray[Any, np.dtype[np.int8]], FloatArray]:
@@ -129,8 +136,8 @@ def linear(graph: Graph, name: str, x: str, weights: Linear, plan: Plan, *, site
 
 
 def stored_weight(graph: Graph, name: str, weight: FloatArray, plan: Plan) -> str:
-    """A float weight as stored: fp16 unless the graph is fp32; int8 graphs cast it back at session start."""
-    if plan.precision == "fp32":
+    """A float weight as stored: fp32 or, where the plan halves, fp16; int8 graphs cast it back at session start."""
+    if not plan.halves:
         return graph.const(name, weight)
     if graph.site(name) in plan.rounded:
         return _rounded_weight(graph, name, weight)

@@ -121,9 +121,8 @@ def _round(rows: FloatArray, int8: Int8) -> FloatArray:
 
 
 def _largest(stats: Stats, scale: FloatArray, shift: bool, count: int) -> tuple[int, ...]:
-    """The `count` channels that would widen the range most."""
-    if not count:
-        return ()
+    """The `count` channels that would widen the range most, at most half of all."""
+    count = min(count, len(scale) // 2)
     low, high = stats.low / scale, stats.high / scale
     size = (high - low) / 2 if shift else np.maximum(np.abs(low), np.abs(high))
     return tuple(sorted(np.argsort(-size, kind="stable")[:count].tolist()))

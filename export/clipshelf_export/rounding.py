@@ -5,17 +5,11 @@ The largest weights are rounded first: they save most, and lie towards the outpu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
-from clipshelf.types import FloatArray
-
-from clipshelf_export import fidelity, run
 from clipshelf_export.convnet import weights
 from clipshelf_export.fidelity import Fidelity
-from clipshelf_export.ladder import Target
+from clipshelf_export.judge import Judge
 from clipshelf_export.plan import Plan
 from clipshelf_export.towers import ConvNet
 
@@ -25,36 +19,37 @@ _SHARE = 1 / 3
 
 @dataclass
 class Rounding:
-    """One tower, what it is measured on, and what was tried."""
+    """One tower and the judge of what is rounded of it."""
 
-    name: str
     tower: ConvNet
-    items: Sequence[Any]
-    reference: FloatArray
-    work: Path
-    threads: int
-    rungs: list[str] = field(default_factory=list)
+    judge: Judge
 
-    def find(self, target: Target) -> tuple[Plan, Fidelity]:
-        """The plan with the most int8 weights that reaches `target`, with _SHARE of its centred loss, by bisection."""
-        bar = replace(target, centred=1 - _SHARE * (1 - target.centred))
+    def find(self) -> tuple[Plan, Fidelity]:
+        """The plan with the most int8 weights that the judge accepts, in the end one of fp32 weights.
+
+        Raises ExportError with the numbers if it accepts none.
+        """
         found_weights = weights(self.tower)
         names = sorted(found_weights, key=lambda name: (-found_weights[name].size, name))
-        low, high = 0, len(names) + 1
-        best, found = self._try(names, 0)
+        count = len(names) + 1
+        while count:
+            count = self._most(names, count)
+            plan = Plan("int8", rounded=frozenset(names[:count]))
+            if found := self.judge.accepts(plan):
+                return plan, found
+        plan = Plan("int8", whole=True)
+        if found := self.judge.accepts(plan):
+            return plan, found
+        raise self.judge.failure("all weights in fp32")
+
+    def _most(self, names: list[str], above: int) -> int:
+        """The most weights below `above` that pass with _SHARE of the centred loss, by bisection; 0 is not asked."""
+        target = self.judge.target
+        bar = replace(target, centred=1 - _SHARE * (1 - target.centred))
+        low, high = 0, above
         while high - low > 1:
             middle = (low + high) // 2
-            plan, now = self._try(names, middle)
-            if bar.reached(now):
-                low, best, found = middle, plan, now
-            else:
-                high = middle
-        return best, found
-
-    def _try(self, names: Sequence[str], count: int) -> tuple[Plan, Fidelity]:
-        plan = Plan("int8", rounded=frozenset(names[:count]))
-        run.write(self.tower, plan, self.work)
-        session = run.open_session(self.work, self.threads)
-        found = fidelity.compare(self.reference, run.embed(session, self.items, f"{self.name}: {count} int8 weights"))
-        self.rungs.append(f"{count} of {len(names)} weights int8: {found.brief()}")
-        return plan, found
+            plan = Plan("int8", rounded=frozenset(names[:middle]))
+            passed = self.judge.passes(plan, f"{middle} of {len(names)} weights int8", bar)
+            low, high = (middle, high) if passed else (low, middle)
+        return low

@@ -263,13 +263,54 @@ def test_a_full_disk_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_data_and_too_high_a_bar(unruly: Path, inputs: dict[str, Any], tmp_path: Path) -> None:
+def test_too_little_data_is_refused(unruly: Path, inputs: dict[str, Any], tmp_path: Path) -> None:
     few = tmp_path / "few.txt"
     few.write_text("one\ntwo\n")
-    with pytest.raises(ExportError, match="expected at least 24 different lines, found 2"):
+    with pytest.raises(ExportError, match=r"--calibration-texts: expected at least 60 lines .* found 2"):
         export(unruly, tmp_path / "out", **(inputs | {"calibration_texts": few}))
-    with pytest.raises(ExportError, match=r"expected top-10 overlap >= 1.0.*found"):
-        export(unruly, tmp_path / "out", min_overlap=1.0, **inputs)
+    pictures = tmp_path / "pictures"
+    shutil.copytree(inputs["calibration_images"], pictures)
+    for copy in range(59, 90):
+        shutil.copy(pictures / "000.png", pictures / f"{copy:03}.png")
+    with pytest.raises(ExportError, match="--calibration-images: expected at least 60 different pictures, found 59"):
+        export(unruly, tmp_path / "out", **(inputs | {"calibration_images": pictures}))
+
+
+def test_the_highest_bar_is_reached_in_fp32(unruly: Path, inputs: dict[str, Any], tmp_path: Path) -> None:
+    artifact = export(unruly, tmp_path / "out", min_overlap=1.0, **inputs)
+    for tower in ("vision", "text"):
+        assert artifact.manifest.parity[tower]["int8"]["difference"] <= 1e-5
+        assert artifact.manifest.parity[tower]["int8"]["top10_overlap"] == 1
+
+
+def test_weights_too_large_for_fp16_stay_fp32_in_int8_graphs(tmp_path: Path, inputs: dict[str, Any]) -> None:
+    model = checkpoints.write_checkpoint(tmp_path / "checkpoint", seed=3)
+    for tower, projection in ((model.vision_model, model.visual_projection), (model.text_model, model.text_projection)):
+        projection.weight.data *= 1e7
+        tower.encoder.layers[0].mlp.fc1.bias.data[:2] += 1e4
+    model.save_pretrained(tmp_path / "checkpoint")
+    artifact = export(tmp_path / "checkpoint", tmp_path / "out", **inputs)
+    for tower in ("vision", "text"):
+        assert artifact.manifest.parity[tower]["int8"]["top10_overlap"] >= 0.97
+    with pytest.raises(ExportError, match=r"vision fp16: expected a faithful graph, found .* \(fp32 and int8 may do"):
+        export(tmp_path / "checkpoint", tmp_path / "fp16", precisions=("fp16",), **inputs)
+
+
+def test_towers_narrower_than_the_outlier_columns(tmp_path: Path, inputs: dict[str, Any]) -> None:
+    shape = {"hidden_size": 15, "intermediate_size": 21, "num_attention_heads": 5}
+    changes = {f"{tower}_{name}": value for tower in ("vision", "text") for name, value in shape.items()}
+    checkpoints.write_checkpoint(tmp_path / "checkpoint", **changes)
+    parity = export(tmp_path / "checkpoint", tmp_path / "out", **inputs).manifest.parity
+    assert all(parity[tower]["int8"]["top10_overlap"] >= 0.97 for tower in ("vision", "text"))
+
+
+def test_embeddings_that_tell_nothing_apart_fail_with_the_numbers(tmp_path: Path, inputs: dict[str, Any]) -> None:
+    model = checkpoints.write_checkpoint(tmp_path / "checkpoint")
+    model.text_projection.weight.data *= 0
+    model.save_pretrained(tmp_path / "checkpoint")
+    with pytest.raises(ExportError, match=r"text int8: expected .* found top-10 .* with the whole tower in fp32"):
+        export(tmp_path / "checkpoint", tmp_path / "out", min_overlap={"vision": 0}, **inputs)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_a_local_folder_never_touches_the_network(

@@ -1,0 +1,97 @@
+"""Three parts of the data, and what each may decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="export needs clipshelf[export]")
+pytest.importorskip("torch", reason="export needs clipshelf[export]")
+
+from clipshelf.artifact import ImageSpec
+from clipshelf_export import data, fidelity
+from clipshelf_export.fidelity import Fidelity
+from clipshelf_export.judge import MARGIN, Judge, Target
+from clipshelf_export.ladder import Ladder
+from clipshelf_export.plan import Int8, Plan
+
+GOOD, BAD = (Fidelity(9, 1.0, 1.0, centred, 1.0, overlap, 0.0) for centred, overlap in ((1.0, 1.0), (0.9, 0.5)))
+SITES = [f"layers.{index}.out" for index in range(20)]
+Decision = Callable[[int], bool]
+
+
+class Scripted(Judge):
+    """A judge whose two answers depend on how many sites a plan has in int8, and who counts the questions."""
+
+    def __init__(self, chooses: Decision, agrees: Decision) -> None:
+        super().__init__("text", None, [], [], np.zeros((0, 1), np.float32), Path(), 1)  # type: ignore[arg-type]
+        self.chooses, self.agrees, self.asked = chooses, agrees, {"choosing": 0, "final": 0}
+
+    def choosing(self, plan: Plan, some: slice = slice(None)) -> Fidelity:
+        self.asked["choosing"] += 1
+        return GOOD if self.chooses(len(plan.sites)) else BAD
+
+    def measure(self, plan: Plan) -> Fidelity:
+        self.asked["final"] += 1
+        return GOOD if self.agrees(len(plan.sites)) else BAD
+
+
+def fewest(judge: Judge, *, whole: bool = False) -> Plan | None:
+    plan = Plan("int8", {name: Int8(1.0, 128) for name in SITES})
+    found = Ladder(None, {}, judge)._fewest(plan, SITES, whole=whole)  # type: ignore[arg-type]
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("enough", [1, 2, 3, 7, 16, 19, 20])
+def test_no_more_sites_return_to_floating_point_than_must(enough: int) -> None:
+    judge = Scripted(lambda int8: int8 <= len(SITES) - enough, lambda _: True)
+    plan = fewest(judge)
+    assert plan is not None
+    assert list(plan.sites) == SITES[enough:]
+    assert judge.asked["choosing"] <= 10
+    assert judge.asked["final"] == 1
+
+
+def test_a_no_of_the_final_samples_sends_the_search_upwards() -> None:
+    judge = Scripted(lambda int8: int8 <= 17, lambda int8: int8 <= 12)
+    plan = fewest(judge)
+    assert plan is not None
+    assert len(plan.sites) <= 12
+    assert judge.margin == pytest.approx(MARGIN * judge.asked["final"])
+    assert sum(rung.startswith("not accepted") for rung in judge.rungs) == judge.asked["final"] - 1
+    assert judge.rungs[-1].startswith("accepted")
+
+
+def test_the_final_samples_are_not_asked_about_what_was_not_chosen() -> None:
+    judge = Scripted(lambda _: False, lambda _: True)
+    assert fewest(judge, whole=True) is None
+    assert judge.asked["final"] == 0
+
+
+def test_a_margin_is_asked_of_the_choosing_samples_only() -> None:
+    bare = Fidelity(9, 1.0, 1.0, 0.9951, 1.0, 0.9701, 0.0)
+    assert Target().reached(bare)
+    assert not Target().reached(bare, MARGIN)
+
+
+def test_the_three_parts_are_disjoint_and_alike() -> None:
+    samples = data.image_samples(ImageSpec(16, "squash", 16, "bicubic"), None)
+    parts = (samples.calibrate, samples.choose, samples.measure)
+    assert [len(part) for part in parts] == [96, 96, 96]
+    assert len({item.tobytes() for part in parts for item in part}) == 288
+    means = [float(np.mean([item.mean() for item in part])) for part in parts]
+    assert max(means) - min(means) < 20
+    described = samples.describe()
+    assert [described[name] for name in ("calibrated_on", "chosen_on", "measured_on")] == [96, 96, 96]
+
+
+def test_the_rounding_of_norms_does_not_order_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    rows: Any = 1 + 1e-4 * rng.normal(size=(60, 32))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    longer = rows * (1 + 1e-6 * rng.normal(size=(60, 1))).astype(np.float32)
+    assert fidelity.compare(rows, longer).top10_overlap >= 0.99
