@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from clipshelf.artifact import FileRecord, ImageSpec, Resample, TextSpec
+from clipshelf.artifact import FileRecord
 from clipshelf.errors import ExportError
 from clipshelf.types import FloatArray, Pixels, TokenIds
-from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
+from transformers import CLIPConfig, CLIPModel
 
+from clipshelf_export.preparation import LEGACY_EOS, brief, image_spec, read_processor, read_tokenizer
 from clipshelf_export.towers import (
     Activation,
     Checkpoint,
@@ -26,18 +27,16 @@ from clipshelf_export.towers import (
 )
 
 ACTIVATIONS: dict[str, Activation] = {"quick_gelu": "quick_gelu", "gelu": "gelu"}
-RESAMPLES: dict[int, Resample] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 WEIGHTS = ("*.safetensors", "*.bin")
 
 
 def load(folder: Path, config: Mapping[str, Any], source: Mapping[str, Any]) -> Checkpoint:
     """Read the checkpoint in `folder`; ExportError says what is missing or unknown. Never touches the network."""
-    for tower in ("vision_config", "text_config"):
-        _check_activation(tower, config.get(tower) or {})
-    tokenizer, text_spec = _read_tokenizer(folder, config)
-    processor = _read_processor(folder)
+    settings = _read_settings(folder, config)
+    tokenizer, text_spec = read_tokenizer(folder, settings.text_config)
+    processor = read_processor(folder)
     model = _read_model(folder)
-    image = _image_spec(processor, model.config.vision_config.image_size)
+    image = image_spec(processor, model.config.vision_config.image_size)
     mean, std = (np.array(v, np.float32) for v in (processor.image_mean, processor.image_std))
     if not processor.do_normalize:
         mean, std = np.zeros(3, np.float32), np.ones(3, np.float32)
@@ -79,71 +78,40 @@ def _unit(rows: torch.Tensor) -> FloatArray:
     return unit
 
 
-def _check_activation(tower: str, config: Mapping[str, Any]) -> None:
-    name = config.get("hidden_act", "quick_gelu")
-    if name not in ACTIVATIONS:
-        raise ExportError(f"{tower}.hidden_act: expected one of {', '.join(ACTIVATIONS)}, found {name!r}")
+def _read_settings(folder: Path, config: Mapping[str, Any]) -> CLIPConfig:
+    """config.json with its defaults; ExportError if it is malformed, or describes what no graph can be built for."""
+    try:
+        settings = CLIPConfig.from_dict(dict(config))
+    except Exception as error:  # whatever a malformed value leads to
+        raise ExportError(f"{folder}/config.json: expected a CLIP configuration, found: {brief(error)}") from error
+    for name in ("vision_config", "text_config"):
+        tower = getattr(settings, name)
+        if tower.hidden_act not in ACTIVATIONS:
+            found = repr(tower.hidden_act)
+            raise ExportError(f"{name}.hidden_act: expected one of {', '.join(ACTIVATIONS)}, found {found}")
+        if tower.num_hidden_layers < 1:
+            raise ExportError(f"{name}.num_hidden_layers: expected 1 or more, found {tower.num_hidden_layers}")
+    return settings
 
 
 def _read_model(folder: Path) -> CLIPModel:
     try:
-        model, report = CLIPModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ExportError(f"{folder}: expected the weights of a CLIPModel, found: {_first_line(error)}") from error
-    absent = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
-    if absent:
-        raise ExportError(f"{folder}: expected the weights of a CLIPModel, found {len(absent)} missing: {absent[0]}")
+        model, report = CLIPModel.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except Exception as error:  # safetensors and pickle each have their own for a damaged file
+        raise ExportError(f"{folder}: expected the weights of a CLIPModel, found: {brief(error)}") from error
+    for kind, problem in (("missing_keys", "missing"), ("mismatched_keys", "of another shape than in config.json")):
+        # transformers gives names, or names with both shapes
+        names = sorted(key if isinstance(key, str) else key[0] for key in report[kind])
+        if names:
+            count = f"{len(names)} {problem}: {names[0]}"
+            raise ExportError(f"{folder}: expected the weights of a CLIPModel, found {count}")
     for name, value in model.named_parameters():
         if not bool(torch.isfinite(value).all()):
             raise ExportError(f"{folder}: expected finite weights, found NaN or infinity in {name}")
     checked: CLIPModel = model.float().eval()
     return checked
-
-
-def _read_tokenizer(folder: Path, config: Mapping[str, Any]) -> tuple[str, TextSpec]:
-    """tokenizer.json, made from vocab.json and merges.txt if need be, and the limits of the text tower."""
-    names = {path.name for path in folder.iterdir()}
-    if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
-        raise ExportError(f"{folder}: expected tokenizer.json, or vocab.json and merges.txt, found neither")
-    try:
-        auto: Any = AutoTokenizer  # only half typed
-        tokenizer = auto.from_pretrained(folder, local_files_only=True, use_fast=True)
-        backend = tokenizer.backend_tokenizer
-    except Exception as error:  # tokenizers raises bare Exception on malformed files
-        raise ExportError(f"{folder}: expected a fast tokenizer, found: {_first_line(error)}") from error
-    backend.no_padding()
-    backend.no_truncation()
-    limit = int((config.get("text_config") or {}).get("max_position_embeddings", 77))
-    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
-    ids["pad"] = ids["eos"] if ids["pad"] is None else ids["pad"]
-    for name, value in ids.items():
-        if value is None:
-            raise ExportError(f"{folder}: expected a tokenizer with a {name} token, found none")
-    spec = TextSpec(min(limit, tokenizer.model_max_length), ids["pad"], ids["bos"], ids["eos"], attention_mask=False)
-    return backend.to_str(), spec
-
-
-def _read_processor(folder: Path) -> CLIPImageProcessor:
-    try:
-        return CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise ExportError(f"{folder}: expected preprocessor_config.json, found: {_first_line(error)}") from error
-
-
-def _image_spec(processor: CLIPImageProcessor, size: int) -> ImageSpec:
-    """The resize rule; ExportError if the pipeline differs from resize, centre crop, scale by 1/255, normalise."""
-    if not processor.do_resize or not processor.do_rescale or abs(processor.rescale_factor * 255 - 1) > 1e-6:
-        raise ExportError("preprocessor_config.json: expected do_resize and do_rescale by 1/255, found otherwise")
-    if processor.resample not in RESAMPLES:
-        raise ExportError(f"preprocessor_config.json: resample: expected 1, 2 or 3, found {processor.resample}")
-    resample, crop, resize = RESAMPLES[processor.resample], processor.crop_size, processor.size
-    square = {"height": size, "width": size}
-    if "shortest_edge" in resize and processor.do_center_crop and dict(crop) == square:
-        return ImageSpec(size, "shortest", int(resize["shortest_edge"]), resample)
-    if dict(resize) == square and (not processor.do_center_crop or dict(crop) == square):
-        return ImageSpec(size, "squash", size, resample)
-    found = f"size {dict(resize)}, crop {dict(crop) if processor.do_center_crop else 'off'}"
-    raise ExportError(f"preprocessor_config.json: expected a way to {size} x {size} pixels, found {found}")
 
 
 def _vision(model: CLIPModel, mean: FloatArray, std: FloatArray) -> Transformer:
@@ -177,7 +145,7 @@ def _vision(model: CLIPModel, mean: FloatArray, std: FloatArray) -> Transformer:
 
 def _text(model: CLIPModel) -> Transformer:
     config, tower = model.config.text_config, model.text_model
-    pooling: Pooling = "argmax" if config.eos_token_id == 2 else "eos"
+    pooling: Pooling = "argmax" if config.eos_token_id == LEGACY_EOS else "eos"
     tables = tower.embeddings
     return Transformer(
         embedding=TokenEmbedding(
@@ -223,7 +191,3 @@ def _weight_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of weights."""
     files = sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))
     return {path.name: FileRecord.of(path).sha256 for path in files}
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -191,7 +191,7 @@ def break_config(**changes: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())
         for name, value in changes.items():
-            (config["text_config"] if name == "hidden_act" else config)[name] = value
+            (config if name in config else config["text_config"])[name] = value
         (folder / "config.json").write_text(json.dumps(config))
 
     return apply
@@ -205,12 +205,25 @@ def drop(*names: str) -> Callable[[Path], None]:
     return apply
 
 
+def cut(name: str) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:1000])
+
+    return apply
+
+
 BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "no config": (drop("config.json"), "expected a checkpoint with config.json"),
     "another model": (break_config(model_type="bert"), "expected a CLIP checkpoint"),
     "activation": (break_config(hidden_act="relu"), "hidden_act: expected one of quick_gelu, gelu, found 'relu'"),
     "no tokenizer": (drop("tokenizer.json", "vocab.json", "merges.txt"), "expected tokenizer.json"),
     "no processor": (drop("preprocessor_config.json"), "expected preprocessor_config.json"),
+    "no layers": (break_config(num_hidden_layers=0), "text_config.num_hidden_layers: expected 1 or more, found 0"),
+    "few tokens": (break_config(vocab_size=90), "vocab_size: expected more than the tokenizer's largest id"),
+    "no end": (break_config(eos_token_id=None), "eos_token_id: expected the tokenizer's .* found None"),
+    "no object": (break_config(vision_config="x"), "expected a CLIP configuration, found"),
+    "other shape": (break_config(projection_dim=31), "found 2 of another shape than in config.json: text_projection"),
+    "cut weights": (cut("model.safetensors"), "expected the weights of a CLIPModel, found: Error while deserializing"),
     "no weights": (drop("model.safetensors"), "expected the weights of a CLIPModel"),
 }
 
