@@ -21,6 +21,8 @@ def load(source: str) -> Checkpoint:
     """Load a checkpoint. Raises ExportError if it is none, or of a family without a loader."""
     folder = Path(source)
     name: dict[str, Any] = {"name": folder.resolve().name}
+    if folder.is_file():
+        raise ExportError(f"{source}: expected a hub id or a folder, found a file")
     if not folder.is_dir():
         folder, name = _fetch(source), {"name": source}
         name["revision"] = folder.name

@@ -6,8 +6,8 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clipshelf.artifact import MANIFEST
@@ -32,6 +32,7 @@ def check(out: Path, *, overwrite: bool) -> None:
 def draft(out: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
     """Yield an empty folder that becomes `out` when the block ends well, and one to work in, both on its disk."""
     check(out, overwrite=overwrite)
+    absent = [folder for folder in out.absolute().parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
@@ -50,6 +51,16 @@ def draft(out: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
             raise
         free = shutil.disk_usage(out.parent).free
         raise ExportError(f"{out}: disk full, {free / 1e6:.0f} MB free; nothing was written") from error
+    finally:
+        if not out.exists():
+            _remove_empty(absent)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Take away the parents that were made for nothing, the deepest first."""
+    with suppress(OSError):  # somebody else uses one by now
+        for folder in folders:
+            folder.rmdir()
 
 
 def _flush(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +31,8 @@ UNWANTED = {"SkipLayerNormalization": 1, "DequantizeLinear": 0, "DynamicQuantize
 
 def write(tower: Tower, plan: Plan, path: Path, *, taps: bool = False) -> Graph:
     """Build a tower's graph as `plan` says and write it to `path`; with `taps`, inputs of sites are outputs too."""
-    graph, output = convnet.build(tower, plan) if isinstance(tower, ConvNet) else transformer.build(tower, plan)
+    with np.errstate(over="ignore"):  # what fp16 cannot hold is found out when the graph is measured
+        graph, output = convnet.build(tower, plan) if isinstance(tower, ConvNet) else transformer.build(tower, plan)
     inputs = {value.name for value in graph.inputs}
     extra = [name for name in dict.fromkeys(graph.taps.values()) if name not in inputs] if taps else []
     graph.write(path, output, tower.dim, extra=extra)
@@ -122,7 +125,12 @@ def check_fused(path: Path, work: Path, graph: Graph, expected: Counter[str], *,
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(rewritten)
     options.log_severity_level = 3
-    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no error of its own for a full disk
+        if shutil.disk_usage(rewritten.parent).free < path.stat().st_size:
+            raise OSError(errno.ENOSPC, f"no room to rewrite {path.name}") from error
+        raise
     after = Counter(node.op_type for node in onnx.load(str(rewritten), load_external_data=False).graph.node)
     after["Gelu"] += after["BiasGelu"]  # with the bias of a float linear before it
     written = graph.count()

@@ -272,8 +272,33 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr("clipshelf_export.output._flush", fail)
     with pytest.raises(ExportError, match="disk full"):
+        export(unruly, tmp_path / "new" / "out", precisions=("fp32",), **inputs)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_while_onnxruntime_writes_is_named(
+    unruly: Path, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage, session = shutil.disk_usage(tmp_path), ort.InferenceSession
+
+    def fail(path: str, options: Any, **others: Any) -> Any:
+        if options.optimized_model_filepath:
+            raise RuntimeError("Protobuf serialization failed.")
+        return session(path, options, **others)
+
+    monkeypatch.setattr(ort, "InferenceSession", fail)
+    with pytest.raises(RuntimeError, match="Protobuf"):
+        export(unruly, tmp_path / "out", precisions=("fp32",), **inputs)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+    with pytest.raises(ExportError, match="disk full"):
         export(unruly, tmp_path / "out", precisions=("fp32",), **inputs)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(ExportError, match="expected a hub id or a folder, found a file"):
+        export(tmp_path / "model.onnx", tmp_path / "out")
 
 
 def test_too_little_data_is_refused(unruly: Path, inputs: dict[str, Any], tmp_path: Path) -> None:
