@@ -23,7 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=("int8",),
         help="int8 for CPUs, fp32, fp16 for CUDA, or several with commas, the default one first (default: int8)",
     )
-    parser.add_argument("--calibration-images", metavar="DIR", help="60 pictures or more: a third sets the ranges of int8, a third chooses, a third measures")
+    parser.add_argument(
+        "--calibration-images",
+        metavar="DIR",
+        help="60 pictures or more: a third sets the ranges of int8, a third chooses, a third measures",
+    )
     parser.add_argument("--calibration-texts", metavar="FILE", help="texts, one a line, dealt likewise")
     parser.add_argument(
         "--min-overlap",

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from clipshelf.errors import ExportError
 from clipshelf.types import FloatArray
 
@@ -69,7 +68,7 @@ class Judge:
 
     def difference(self, plan: Plan) -> float:
         """The largest difference from the original in any component of any embedding."""
-        return float(np.maximum(self.choosing(plan).difference, self.measure(plan).difference))  # keeps NaN
+        return fidelity.compare(self.reference, self._embed(plan, [*self.choose, *self.final])).difference
 
     def choosing(self, plan: Plan, some: slice = slice(None)) -> Fidelity:
         """Fidelity of `plan` on some of the choosing samples."""
