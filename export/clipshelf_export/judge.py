@@ -20,8 +20,8 @@ from clipshelf_export.fidelity import Fidelity
 from clipshelf_export.plan import Plan
 from clipshelf_export.towers import Tower
 
-# share of the allowed loss that a plan must leave in hand on the choosing samples: about the standard error of the
-# difference between two overlaps of 200 samples each
+# share of the allowed loss that a plan must leave in hand on the choosing samples, since other samples of the same kind
+# may find a little more; where it is too small, the final samples say no
 MARGIN = 0.15
 # what two orders of summation in fp32 cost a centred cosine
 ROUNDING = 1e-6
