@@ -235,3 +235,16 @@ def expect_error(folder: Path) -> str:
     except CatalogueError as error:
         return str(error)
     raise AssertionError(f"{folder}: expected an error")
+
+
+def main() -> None:
+    """Kill writers at random moments, and print what each left. usage: crash.py OPERATION ARTIFACT FOLDER COUNT"""
+    name, artifact, folder, count = sys.argv[1:]
+    operation = next(operation for operation in OPERATIONS if operation.name == name)
+    stage = Stage(operation, Engine.load(artifact, threads=1), Path(folder))
+    for moment in moments(0, int(count), stage.duration()):
+        print(stage.kill_after(moment))
+
+
+if __name__ == "__main__":
+    main()
