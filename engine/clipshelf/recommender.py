@@ -67,7 +67,7 @@ class Recommender:
         self.weights = Weights.of(weights, Weights())
         self.half_life = half_life
         self._statistics = catalogue.statistics if gap_correction else Statistics.none(catalogue.dim)
-        self._searcher = Searcher(catalogue, self._statistics)
+        self._searcher = Searcher(catalogue, self._statistics, engine.threads)
 
     def recommend(  # noqa: PLR0917
         self,

@@ -51,13 +51,13 @@ class Found:
 
 
 class Searcher:
-    """Searches one catalogue."""
+    """Searches one catalogue, with so many threads."""
 
-    def __init__(self, catalogue: Catalogue, statistics: Statistics) -> None:
+    def __init__(self, catalogue: Catalogue, statistics: Statistics, threads: int) -> None:
         self._catalogue = catalogue
         self._statistics = statistics
         self._embeddings = np.asarray(catalogue.embeddings)  # a memory map without the price of its subclass
-        self._ranker = Ranker(self._embeddings)
+        self._ranker = Ranker(self._embeddings, threads=threads)
         self._background = Background(catalogue, statistics)
         patterns = catalogue.present @ np.array([2, 1])
         kinds = np.unique(patterns).tolist()
