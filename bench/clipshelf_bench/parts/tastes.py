@@ -62,7 +62,7 @@ class Remembering:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.fingerprint = engine.fingerprint
+        self.fingerprint, self.threads = engine.fingerprint, engine.threads
         self._known: dict[Any, FloatArray] = {}
 
     def embed_texts(self, texts: Sequence[str], **options: Any) -> FloatArray:
