@@ -61,10 +61,6 @@ def cold_start(setup: Setup) -> list[Table]:
     return tables
 
 
-def _plot(name: str, case: str) -> Plot:
-    return Plot(name, f"From starting Python to the {case}", "bar", "contender", "p50_ms", "case", where={"case": case})
-
-
 def _rows(
     setup: Setup,
     case: str,
