@@ -66,25 +66,22 @@ class Estimates:
     widest: DoubleArray  # (w,)
     start: int  # the first row
 
-    def near(self, thresholds: DoubleArray) -> Mask:
-        """Runs (Q, b) in which a row's x · y may reach the query's threshold (Q,)."""
-        lowest = thresholds - self.offsets - self.slacks @ self.widest
-        return self.peaks >= _below(lowest)[:, None]
+    def lowest(self, thresholds: DoubleArray) -> FloatArray:
+        """Values (Q,) below which no row's x · y reaches the query's threshold (Q,)."""
+        return _below(thresholds - self.offsets - self.slacks @ self.widest)
 
-    def possible(self, thresholds: DoubleArray, near: Mask, some: slice) -> tuple[Rows, Rows]:
+    def possible(self, thresholds: DoubleArray, lowest: FloatArray, near: Mask, some: slice) -> tuple[Rows, Rows]:
         """Queries (n,), ascending, and their rows (n,) whose x · y may reach the threshold, for some of the queries.
 
-        Every other row is proven to be below it.
+        Every other row is proven to be below it. `near` (Q, b) says which peaks are not below `lowest` (Q,).
         """
         lines, columns = near[some].nonzero()
         lines += some.start
         runs = self._runs(lines, columns)
-        thresholds = thresholds - self.offsets
-        lowest = _below(thresholds - self.slacks @ self.widest)
         nth, lanes = (runs >= lowest[lines, None]).nonzero()
         lines, rows = lines[nth], lanes * self.peaks.shape[1] + columns[nth]
         most = np.einsum("nw,wn->n", self.slacks[lines], self.widths[:, rows]) + runs[nth, lanes]
-        reach = (most >= thresholds[lines]).nonzero()[0]
+        reach = (most >= (thresholds - self.offsets)[lines]).nonzero()[0]
         return lines[reach], rows[reach] + self.start
 
     def likeliest(self, k: int) -> tuple[DoubleArray, Rows]:
@@ -118,10 +115,12 @@ def best_rows(
         guess = _likeliest(estimates, k)
         reached = score(np.arange(len(units)).repeat(k), guess.reshape(-1)).reshape(-1, k).min(axis=1)
         thresholds = _under(reached, units)
-        near = [each.near(thresholds) for each in estimates]
+        lowest = [each.lowest(thresholds) for each in estimates]
+        near = [each.peaks >= own[:, None] for each, own in zip(estimates, lowest, strict=True)]
     for some in _shares(sum(each.sum(axis=1) for each in near)):
         with np.errstate(invalid="ignore", over="ignore"):
-            found = [each.possible(thresholds, own, some) for each, own in zip(estimates, near, strict=True)]
+            parts = zip(estimates, lowest, near, strict=True)
+            found = [each.possible(thresholds, low, own, some) for each, low, own in parts]
         lines, rows = found[0] if len(found) == 1 else _merged(found)
         counts = np.bincount(lines - some.start, minlength=some.stop - some.start)
         few = counts <= limit
