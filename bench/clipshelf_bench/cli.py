@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "end-to-end": answers.end_to_end,
     "scaling": scaling.scaling,
 }
-_QUICK: dict[str, Any] = {"rounds": 3, "runs": 1, "seconds": 0.1, "warm": 0.1}
+_QUICK: dict[str, Any] = {"rounds": 3, "runs": 1, "seconds": 0.1, "warm": 0.05}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +88,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     models.add_argument("--model", choices=("both", "clip", "default"), default="both", help="(default: %(default)s)")
     models.add_argument("--stamps", metavar="DIR", type=Path, help="unpacked stamps package (default: download it)")
     how = parser.add_argument_group("how")
-    how.add_argument("--quick", action="store_true", help="few rounds and rows: quicker, with wide intervals")
+    how.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer contenders, rounds and rows: about five minutes, with wide intervals",
+    )
     how.add_argument("--rounds", type=int, help=f"rounds of a race (default: {Plan.rounds})")
     how.add_argument("--seconds", type=float, help=f"of one turn (default: {Plan.seconds})")
     how.add_argument("--threads", type=int, default=available_cpus(), help="of every contender (default: all CPUs)")
@@ -112,7 +117,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    """Run the parts; what is measured so far is on disk after each, since a run may take an hour."""
+    """Run the parts. The numbers so far are on disk after each; of several, one that fails is left out."""
     out = args.out or (Path("bench") if len(args.parts) > 1 else None)
     facts = machine.describe(args.threads) | {"seconds": {}}
     with tempfile.TemporaryDirectory(prefix="clipshelf-bench-") as folder:
@@ -120,18 +125,28 @@ def _measure(args: argparse.Namespace) -> int:
         tables: list[Table] = []
         for name in args.parts:
             start = time.perf_counter()
-            for table in PARTS[name](setup):
-                tables.append(table)
-                print(f"\n{report.text_table(table)}", flush=True)
+            try:
+                tables += _shown(PARTS[name](setup))
+            except Exception as error:
+                if len(args.parts) == 1:
+                    raise
+                traceback.print_exc()
+                facts.setdefault("failed", {})[name] = f"{type(error).__name__}: {error}"
             facts["seconds"][name] = round(time.perf_counter() - start)
             print(f"\n{name} took {facts['seconds'][name]} s", flush=True)
-            if out is not None:
-                report.write(out, facts, tables, UNSET)
-            if args.json is not None:
-                args.json.write_text(report.to_json(facts, tables))
+            for path in filter(None, (out and out / report.RESULTS, args.json)):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(report.to_json(facts, tables))
     if out is not None:
+        report.write(out, facts, tables, UNSET)
         print(f"wrote {out / 'RESULTS.md'}")
-    return 0
+    return 1 if "failed" in facts else 0
+
+
+def _shown(tables: list[Table]) -> list[Table]:
+    for table in tables:
+        print(f"\n{report.text_table(table)}", flush=True)
+    return tables
 
 
 def _setup(args: argparse.Namespace, folder: Path) -> Setup:

@@ -11,7 +11,7 @@ from typing import Any
 from clipshelf_bench.contenders import ALL
 from clipshelf_bench.result import Plot, Table
 
-PLOTS = "plots"
+RESULTS, PLOTS = "results.json", "plots"
 # Numbers whose distance to 1 matters.
 _EXACT = ("cosine", "cosine_min", "centred", "centred_min", "overlap")
 _HEAD = """# Results
@@ -26,7 +26,7 @@ which slow NumPy where they are set.
 def write(out: Path, machine: Mapping[str, Any], tables: Sequence[Table], unset: Sequence[str]) -> None:
     """Write RESULTS.md, results.json and plots/*.svg into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "results.json").write_text(to_json(machine, tables))
+    (out / RESULTS).write_text(to_json(machine, tables))
     drawn = {plot.name for table in tables for plot in table.plots if draw(plot, table, out / PLOTS)}
     (out / "RESULTS.md").write_text(markdown(machine, tables, unset, drawn))
 

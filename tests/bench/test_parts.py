@@ -90,13 +90,16 @@ def test_cold_starts_do_not_count_the_first_of_cold_files(setup: Setup) -> None:
     started: list[str] = []
     able = [fakes.Slow, Ours, fakes.Broken]
     start = _starter({"clipshelf": 0.5, "slow": 2.0}, started)
-    rows, fallen = cold._rows(setup, "case", able, [Ours], start)
+    rows, fallen = cold._rows(setup, "case", able, start, warm=False)
     assert [(row["contender"], row["p50_ms"], row.get("ratio")) for row in rows] == [
         ("clipshelf", 500, None),
         ("slow", 2000, 0.25),
     ]
     assert fallen == {"broken": "no such library"}
-    assert [started.count(name) for name in ("clipshelf", "slow", "broken")] == [3, 2, 1]
+    assert [started.count(name) for name in ("clipshelf", "slow", "broken")] == [3, 3, 1]
+    started.clear()
+    assert cold._rows(setup, "case", able, start, warm=True) == (rows, fallen)
+    assert [started.count(name) for name in ("clipshelf", "slow", "broken")] == [2, 2, 1]
 
 
 def test_memory_of_what_ships(tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ class Contender:
     requires: ClassVar[tuple[str, ...]] = ()
     needs_checkpoint: ClassVar[bool] = True
     needs_bf16: ClassVar[bool] = False
+    # whether `--quick` runs it; False for a variant of another one, or what takes long to start
+    quick: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._opened: dict[Job, Any] = {}

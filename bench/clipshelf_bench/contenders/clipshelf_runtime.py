@@ -138,6 +138,7 @@ class ClipshelfFloat(Clipshelf):
 
     name = "clipshelf-fp32"
     about = "clipshelf, fp32 artifact"
+    quick = False
     precision = "fp32"
     needs_checkpoint = True
 

@@ -23,6 +23,7 @@ class Fastembed(Contender):
 
     name = "fastembed"
     about = "fastembed's CLIP, local files, fp32"
+    quick = False
     requires = (*REQUIRES, "fastembed")
 
     def openers(self) -> Mapping[str, Callable[[Job], Call]]:

@@ -17,6 +17,7 @@ class Hnswlib(Contender):
 
     name = "hnswlib"
     about = "hnswlib HNSW, fp32, approximate"
+    quick = False
     requires = ("hnswlib",)
     needs_checkpoint = False
 

@@ -25,6 +25,7 @@ class OpenVinoFloat(Contender):
 
     name: ClassVar[str] = "openvino-fp32"
     about = "OpenVINO, fp32"
+    quick = False
     requires: ClassVar[tuple[str, ...]] = (*REQUIRES, "openvino")
     files: ClassVar[str] = "openvino-fp32"
     options: ClassVar[Mapping[str, str]] = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -86,6 +87,7 @@ class OpenVinoHalf(OpenVinoFloat):
 
     name = "openvino-bf16"
     about = "OpenVINO, bf16"
+    quick = False
     needs_bf16 = True
     options: ClassVar[Mapping[str, str]] = {"INFERENCE_PRECISION_HINT": "bf16"}
 
@@ -95,6 +97,7 @@ class OpenVinoInt8(OpenVinoFloat):
 
     name = "openvino-int8"
     about = "OpenVINO, int8 by NNCF"
+    quick = True
     requires = (*OpenVinoFloat.requires, "nncf")
     files = "openvino-int8"
     options: ClassVar[Mapping[str, str]] = {}

@@ -17,6 +17,7 @@ class OptimumOrt(Contender):
 
     name = "optimum-ort-fp32"
     about = "optimum-onnx ORTModel, fp32"
+    quick = False
     requires = (*REQUIRES, "optimum.onnxruntime")
 
     def openers(self) -> Mapping[str, Callable[[Job], Call]]:

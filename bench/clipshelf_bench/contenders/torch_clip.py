@@ -97,6 +97,7 @@ class TorchClipHalf(TorchClip):
 
     name = "torch-bf16"
     about = "transformers on torch, bf16"
+    quick = False
     needs_bf16 = True
     dtype = "bfloat16"
 

@@ -13,7 +13,6 @@ import numpy as np
 from clipshelf_bench import inputs
 from clipshelf_bench.child import ContenderError, Process
 from clipshelf_bench.contenders.base import Contender
-from clipshelf_bench.harness import Lane
 from clipshelf_bench.parts.process import answer_once, both_tasks
 from clipshelf_bench.parts.timing import OURS
 from clipshelf_bench.result import Plot, Row, Table
@@ -28,17 +27,18 @@ _STARTS, _STARTS_QUICK = 6, 2
 
 
 def cold_start(setup: Setup) -> list[Table]:
-    """From starting Python to the first recommendation, and to the first embedding of a picture and of a sentence."""
+    """From starting Python to the first recommendation, and (not when quick) to the first embeddings."""
     query = inputs.write_query(setup.folder / "query", PHOTO_EDGE, seed=3)
     shelf = inputs.write_products(setup.folder / "shelf", PRODUCTS, PHOTO_EDGE, seed=4)
     tables = []
     for subject in setup.subjects:
+        # what another part of this run has opened is in the page cache: libraries and the checkpoint's files
+        warm = any(setup.folder.glob(f"{subject.name}--*"))
         able, absent = setup.able(subject, "shelf")
-        rows, fallen = _rows(setup, FIRST, able, able, partial(_recommend, setup, subject, query, shelf))
+        rows, fallen = _rows(setup, FIRST, able, partial(_recommend, setup, subject, query, shelf), warm=warm)
         skipped = absent | fallen
-        able, absent = setup.able(subject, "photos", "image")
-        cold = [contender for contender in able if not Lane(contender, subject.record).ran(setup.folder)]
-        more, fallen = _rows(setup, EMBEDDINGS, able, cold, partial(_embed, setup, subject))
+        able, absent = ([], {}) if setup.quick else setup.able(subject, "photos", "image")
+        more, fallen = _rows(setup, EMBEDDINGS, able, partial(_embed, setup, subject), warm=warm)
         note = (
             f"From starting Python, files in the page cache. {FIRST}: a review and a {PHOTO_EDGE}x{PHOTO_EDGE} JPEG to "
             f"the best of {PRODUCTS} products; clipshelf has them indexed on disk, the original embeds them each time. "
@@ -65,23 +65,23 @@ def _rows(
     setup: Setup,
     case: str,
     able: Sequence[type[Contender]],
-    cold: Sequence[type[Contender]],
     start: Callable[[type[Contender]], float],
+    *,
+    warm: bool,
 ) -> tuple[list[Row], dict[str, str]]:
     """A row per contender, fastest first, and who fell out."""
     times: dict[str, list[list[float]]] = {contender.name: [] for contender in able}
     fallen: dict[str, str] = {}
     order = np.random.default_rng(setup.plan.seed)
-    # Round 0 brings the files of the cold ones into the page cache, and does not count.
-    for number in range(1 + (_STARTS_QUICK if setup.quick else _STARTS)):
-        entered = able if number else cold
-        for i in order.permutation(len(entered)):
-            name = entered[i].name
+    # Round 0 brings their files into the page cache, and does not count.
+    for number in range(1 if warm else 0, 1 + (_STARTS_QUICK if setup.quick else _STARTS)):
+        for i in order.permutation(len(able)):
+            name = able[i].name
             if name in fallen:
                 continue
             setup.tell(f"{case}: round {number}, {name}")
             try:
-                seconds = start(entered[i])
+                seconds = start(able[i])
             except ContenderError as error:
                 fallen[name] = str(error)
                 continue

@@ -21,7 +21,7 @@ from clipshelf_bench.subject import Subject
 COLUMNS = ("photos", "threads", "graph_ms", "p50_ms", "share", "low", "high")
 BATCH = 8
 _EDGES = (1000, 480)
-_DIFFERENT = 16
+_DIFFERENT = 8
 _COUNT, _COUNT_QUICK = 64, 24
 _ROUNDS, _ROUNDS_QUICK = 5, 2
 
@@ -33,7 +33,7 @@ def feeding_table(setup: Setup, subject: Subject) -> Table:
     heats = [Heat(f"{edge}x{edge}", "photos", _photos(setup.folder, edge, count), count) for edge in edges]
     rows: list[Row] = []
     reason = prepare(Clipshelf, subject.record, setup.plan.threads)
-    for threads in () if reason else sorted({1, setup.plan.threads}):
+    for threads in () if reason else sorted({1, 1 if setup.quick else setup.plan.threads}):
         setup.tell(f"{subject.name}: photos against the graph, {threads} threads")
         try:
             rows += _rows(setup, subject, heats, threads)

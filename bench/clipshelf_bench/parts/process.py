@@ -11,7 +11,7 @@ from clipshelf_bench.result import Plot, Table
 from clipshelf_bench.setup import Setup
 from clipshelf_bench.subject import Subject, size_on_disk
 
-_CALLS, _CALLS_QUICK = 20, 2
+_CALLS, _CALLS_QUICK = 20, 1
 
 
 def memory(setup: Setup) -> list[Table]:

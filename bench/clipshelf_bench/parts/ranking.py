@@ -23,8 +23,6 @@ COLUMNS = ("products", "queries", "contender", "p50_ms", "p95_ms", "p99_ms", "ra
 QUERIES = 64
 # A million products make long turns, and 64 queries longer ones.
 _ROUNDS = 7
-# Building its graph takes a minute for 100,000 products, a fifth of a quick run.
-_QUICK_WITHOUT = "hnswlib"
 
 
 def rank(setup: Setup) -> list[Table]:
@@ -35,11 +33,10 @@ def rank(setup: Setup) -> list[Table]:
     plan = replace(setup.plan, rounds=min(setup.plan.rounds, _ROUNDS), runs=1)
     for size in sizes:
         heats = [rank_heat(setup, size), rank_heat(setup, size, QUERIES)]
-        left_out = {_QUICK_WITHOUT} if setup.quick and size == max(sizes) else set()
-        result = rank_race(setup, size, heats, plan, [c.name for c in setup.contenders if c.name not in left_out])
+        result = rank_race(setup, size, heats, plan)
         exact = _exact(setup.matrix(size, DIM), heats[0].input)
         rows += [row for heat in heats for row in _rows(result, heat, size, exact)]
-        skipped |= result.skipped | dict.fromkeys(left_out, f"takes long to build for {size} products: not when quick")
+        skipped |= result.skipped
     title = "{}, top 10"
     plots = [
         Plot(f"rank-{n}", title.format(name), "line", "products", "p50_ms", "contender", log=True, where={"queries": n})

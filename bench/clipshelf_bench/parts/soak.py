@@ -16,7 +16,7 @@ from clipshelf_bench.result import Plot, Table
 from clipshelf_bench.setup import Setup
 from clipshelf_bench.subject import Subject
 
-CALLS, CALLS_AMONG_OTHERS, CALLS_QUICK = 20_000, 2_000, 100
+CALLS, CALLS_AMONG_OTHERS, CALLS_QUICK = 20_000, 1_000, 40
 COLUMNS = ("calls", "rss_mb", "growth_percent", "highest_mb")
 # What is allocated once, for the largest of every kind of call, is there after so many.
 _WARM, _WARM_SHARE = 200, 10
