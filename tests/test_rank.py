@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from clipshelf import Ranker, wire
 from clipshelf.errors import InputError
-from clipshelf.rank import estimate, scan
+from clipshelf.rank import certify, estimate, scan
 from clipshelf.rank.estimate import FloatRows, Int8Rows, Part, encode, row_norms
 from clipshelf.session import ScaledProduct
 from clipshelf.types import FloatArray, Rows
@@ -90,6 +90,7 @@ def test_on_integers_it_is_numpys_stable_sort(n: int, dim: int, queries: int, k:
 def test_many_parts_and_threads_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "_PART_BYTES", 2**15)
     monkeypatch.setattr(scan, "_ALONE_BYTES", 2**14)
+    monkeypatch.setattr(certify, "_SHORT", 2**8)
     rng = np.random.default_rng(7)
     matrix = matrix_of(kind, 5000, 33, rng)
     queries = np.concatenate((matrix[::1000], rng.standard_normal((9, 33)))).astype(np.float32)
@@ -121,7 +122,7 @@ def test_the_bound_holds_and_is_not_vacuous(kind: str, rows: type[Part], places:
     norms = row_norms(matrix)
     part = Int8Rows(matrix, norms, 1) if rows is Int8Rows else FloatRows(matrix, norms)
     encoded = encode(queries, places)
-    lines = zip(encoded.exact, encoded.norms, part.scan(encoded), *part.bound(encoded), strict=True)
+    lines = zip(encoded.exact, encoded.slacks[:, 0], part.scan(encoded), *part.bound(encoded), strict=True)
     for query, norm, values, offset, slacks in lines:
         truth = np.array([math.fsum(row * query) for row in matrix.astype(np.float64)])
         error = np.abs(truth - offset - values[:300].astype(np.float64))

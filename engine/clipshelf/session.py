@@ -160,7 +160,7 @@ class ScaledProduct:
 
     def __call__(self, digits: npt.NDArray[np.uint8]) -> FloatArray:
         """(digits - zero) @ weights * scales, (M, n): the integer sums are exact, each value is rounded twice."""
-        result: FloatArray = self._session.run(None, {"digits": digits})[0]
+        result: FloatArray = self._session.run(["values"], {"digits": digits})[0]
         return result
 
 

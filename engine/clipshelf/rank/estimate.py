@@ -30,6 +30,7 @@ LANES = 64  # a part is filled up to a multiple of it, so that its rows fall int
 ROUND = 2.0**-24  # relative error of one rounding to float32
 TINY = 2.0**-100  # widths stay above it, so that underflow (below 2**-126) hides in the slack
 HUGE = 1e30  # rows longer than this could overflow float32: they are not estimated, their slack is infinite
+_LEAST = 2.0**-149  # the least float32 number
 _LEVELS = 127
 _ZERO = 64  # digits are -64 to 64, stored from 0: two products 128 * 127 fit the 16 bits that CPUs without VNNI add in
 _BASE = 128
@@ -41,10 +42,9 @@ _STRIP = 256  # rows that are quantised at a time, so that what lies between sta
 class Queries:
     """Q queries, each in a unit of its own: `query = unit * exact`, as float64 has it."""
 
-    units: DoubleArray  # (Q,)
+    units: list[float]  # (Q,)
     exact: DoubleArray  # (Q, D)
-    norms: DoubleArray  # (Q,) of exact
-    rests: DoubleArray  # (Q,) at least the norms of what digits leave of exact, and what rounding their products adds
+    slacks: DoubleArray  # (Q, 2) at least the norms of exact, and of what digits leave of it and rounding them adds
     digits: Digits  # (places * Q, D)
 
 
@@ -54,18 +54,17 @@ def encode(queries: FloatArray, places: int = 2) -> Queries:
     `exact = 128 * high + low + rest`, max |exact| 8192; or with one place, `exact = high + rest`, max |exact| 64.
     """
     half = _ZERO * _BASE ** (places - 1)
-    units = np.abs(queries).max(axis=1, initial=0).astype(np.float64)
-    units[units == 0] = 1
-    units /= half
-    exact = queries / units[:, None]
+    units = np.divide(np.maximum.reduce(np.abs(queries), axis=1, initial=_LEAST), half, dtype=np.float64)
+    exact, rests = both = np.empty((2, *queries.shape))
+    np.divide(queries, units[:, None], out=exact)
     whole = np.rint(exact)
-    norms = _norms(exact) * (1 + 2.0**-30)
-    rests = _norms(exact - whole) * (1 + 2.0**-30) + 4 * ROUND * (norms + _BASE * math.sqrt(queries.shape[1]))
+    np.subtract(exact, whole, out=rests)
+    slacks = _norms(both).T + 5 * ROUND * (half + _BASE) * math.sqrt(queries.shape[1] + 1)
     whole += half + (places - 1) * _ZERO
-    digits = whole.astype(np.uint16)
     if places > 1:
-        digits = np.concatenate((digits >> 7, digits & (_BASE - 1)))
-    return Queries(units, exact, norms, rests, digits.astype(np.uint8))
+        pairs = whole.astype(np.uint16)
+        whole = np.concatenate((pairs >> 7, pairs & (_BASE - 1)))
+    return Queries(units.tolist(), exact, slacks, whole.astype(np.uint8))
 
 
 class Part(Protocol):
@@ -105,8 +104,8 @@ class FloatRows:
 
     def bound(self, queries: Queries) -> tuple[DoubleArray, DoubleArray]:
         """See Part."""
-        slacks = self._error * np.maximum(queries.norms, 1.0)
-        return np.zeros(len(slacks)), slacks[:, None]
+        slacks = self._error * queries.slacks[:, :1]
+        return np.zeros(len(slacks)), slacks
 
 
 class Int8Rows:
@@ -148,10 +147,8 @@ class Int8Rows:
 
     def bound(self, queries: Queries) -> tuple[DoubleArray, DoubleArray]:
         """See Part."""
-        slacks = np.array([np.maximum(queries.norms, 1.0), queries.rests])
-        if self._product is None:
-            slacks[:] = math.inf
-        return queries.exact @ self._mean, slacks.T
+        slacks = np.full_like(queries.slacks, math.inf) if self._product is None else queries.slacks
+        return queries.exact @ self._mean, slacks
 
 
 def products(queries: FloatArray, rows: FloatArray) -> FloatArray:
@@ -186,7 +183,8 @@ def _estimable(matrix: FloatArray, norms: DoubleArray) -> bool:
 
 
 def _norms(rows: DoubleArray) -> DoubleArray:
-    squares: DoubleArray = np.matmul(rows[:, None, :], rows[:, :, None])[:, 0, 0]
+    """Norms (...) of rows (..., D)."""
+    squares: DoubleArray = np.matmul(rows[..., None, :], rows[..., :, None])[..., 0, 0]
     return np.sqrt(squares, out=squares)
 
 

@@ -15,8 +15,8 @@ from typing import TypeAlias
 import numpy as np
 
 from clipshelf.errors import InputError
-from clipshelf.rank.certify import Estimates, Score, best_rows, scores_of, top
-from clipshelf.rank.estimate import DoubleArray, Mask, row_norms
+from clipshelf.rank.certify import Estimates, best_rows, scores_of, top
+from clipshelf.rank.estimate import Mask, row_norms
 from clipshelf.rank.scan import Scanner, float_parts, int8_parts, parts_to_redo
 from clipshelf.rank.store import Store
 from clipshelf.session import available_cpus
@@ -90,9 +90,9 @@ class Ranker:
             return scores, rows
         if count <= max(k, len(self) // _FEW):
             places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
-            score = self._scorer(queries)
-            for line in range(len(queries)):
-                scores[line], rows[line] = top(score(np.full(count, line), places), places, k)
+            for line, query in enumerate(queries):
+                with np.errstate(over="ignore"):
+                    scores[line], rows[line] = top(self._scores(query, places), places, k)
         else:
             groups = [slice(start, start + _GROUP) for start in range(0, len(queries), _GROUP)]
             # One group is scanned by all threads. Of several, each thread takes its own, so that while one of them
@@ -149,10 +149,11 @@ class Ranker:
     def _search(self, queries: FloatArray, allowed: Mask | None, out: _Out, pool: ThreadPoolExecutor | None) -> None:
         """Fill scores (Q, k) and places (Q, k): by int8 where few candidates settle it, the others by float32."""
         k = out[0].shape[1]
-        left = list(range(len(queries)))
+        left: Sequence[int] = range(len(queries))
         if self._int8 is not None:
             for places, few, share in _SCANS:
-                found = self._int8.scan(queries[left], allowed, pool, places)
+                some = queries if len(left) == len(queries) else queries[left]
+                found = self._int8.scan(some, allowed, pool, places)
                 left = self._settle(queries, left, found, max(few, _TIMES * k, len(self) // share), out)
                 if not left:
                     break
@@ -166,21 +167,27 @@ class Ranker:
         self,
         queries: FloatArray,
         lines: Sequence[int],
-        found: tuple[DoubleArray, list[Estimates]],
+        found: tuple[list[float], list[Estimates]],
         limit: int,
         out: _Out,
     ) -> list[int]:
         """Answer those queries of some lines for which scoring at most `limit` rows is enough; the other lines."""
         units, estimates = found
         scores, rows = out
-        left, score = dict(enumerate(lines)), self._scorer(queries[lines])
-        for number, own_scores, own_rows in best_rows(estimates, units, scores.shape[1], limit, score):
-            line = left.pop(number)
-            scores[line], rows[line] = own_scores, own_rows
-        return [*left.values()]
+        left = []
+        with np.errstate(over="ignore"):
+            for number, line in enumerate(lines):
+                score = partial(self._scores, queries[line])
+                best = best_rows(estimates, number, units[number], scores.shape[1], limit=limit, score=score)
+                if best is None:
+                    left.append(line)
+                else:
+                    scores[line], rows[line] = best
+        return left
 
-    def _scorer(self, queries: FloatArray) -> Score:
-        return partial(scores_of, self._store.at, queries.astype(np.float64))
+    def _scores(self, query: FloatArray, places: Rows) -> FloatArray:
+        """Scores (n,) of the rows at some places (n,) for one query (D,)."""
+        return scores_of(self._store.at, query.astype(np.float64), places)
 
     def _check(self, queries: FloatArray, k: int, mask: Mask | None) -> None:
         dim = self._store.dim

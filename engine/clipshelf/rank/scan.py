@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from clipshelf.rank.certify import Estimates
-from clipshelf.rank.estimate import LANES, DoubleArray, FloatRows, Int8Rows, Mask, Part, encode, row_norms
+from clipshelf.rank.estimate import LANES, FloatRows, Int8Rows, Mask, Part, encode, row_norms
 from clipshelf.types import FloatArray
 
 _PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller ones leave holes
@@ -26,7 +26,7 @@ class Scanner:
 
     def scan(
         self, queries: FloatArray, allowed: Mask | None, pool: ThreadPoolExecutor | None = None, places: int = 2
-    ) -> tuple[DoubleArray, list[Estimates]]:
+    ) -> tuple[list[float], list[Estimates]]:
         """Units (Q,) of the queries (Q, D), and the estimates part by part; rows not in `allowed` (N,) are hidden.
 
         With a pool, parts are scanned side by side. `places` is how many digits a query has.
@@ -41,8 +41,10 @@ class Scanner:
             else:
                 values = np.empty((len(queries), part.widths.shape[1]), np.float32)
             _hide(values, part.rows, mask)
-            peaks = values.reshape(len(queries), LANES, -1).max(axis=1)
-            return Estimates(values, peaks, *part.bound(encoded), part.widths, self._widest[number], start)
+            peaks = np.maximum.reduce(values.reshape(len(queries), LANES, -1), axis=1)
+            offsets, slacks = part.bound(encoded)
+            reaches = (slacks @ self._widest[number]).tolist()
+            return Estimates(values, peaks, offsets.tolist(), slacks, reaches, part.widths, start)
 
         numbers = range(len(self.parts))
         return encoded.units, list(pool.map(run, numbers) if pool and len(numbers) > 1 else map(run, numbers))
