@@ -175,13 +175,8 @@ def strengths(name: str, items: Likes) -> dict[str, float]:
         raise InputError(f"{name}: expected a sequence of ids or (id, strength), found one {type(items).__name__}")
     found: dict[str, float] = {}
     for item in items.items() if isinstance(items, Mapping) else items:
-        pair = (item, 1.0) if isinstance(item, str) else item
-        if not isinstance(pair, Sequence) or len(pair) != 2:
-            raise InputError(f"{name}: expected an id or (id, strength), found {item!r}")
-        id_, strength = pair
-        if not _is_number(strength) or not 0 < strength < math.inf:
-            raise InputError(f"{name}: expected a strength above 0 for {id_!r}, found {strength!r}")
-        found[_id(name, id_)] = found.get(id_, 0.0) + float(strength)
+        id_, strength = (item, 1.0) if isinstance(item, str) else _pair(name, item)
+        found[id_] = found.get(id_, 0.0) + strength
     return found
 
 
@@ -206,6 +201,15 @@ def _in_order(events: Iterable[Interaction]) -> tuple[Interaction, ...]:
 
 def _merged(mine: Mapping[str, float], other: Mapping[str, float], gone: Mapping[str, float]) -> dict[str, float]:
     return {id_: strength for id_, strength in mine.items() if id_ not in gone} | dict(other)
+
+
+def _pair(name: str, item: Any) -> tuple[str, float]:
+    if not isinstance(item, Sequence) or len(item) != 2:
+        raise InputError(f"{name}: expected an id or (id, strength), found {item!r}")
+    id_, strength = item
+    if not _is_number(strength) or not 0 < strength < math.inf:
+        raise InputError(f"{name}: expected a strength above 0 for {id_!r}, found {strength!r}")
+    return _id(name, id_), float(strength)
 
 
 def _id(name: str, id_: Any) -> str:

@@ -82,5 +82,6 @@ def _prefixes(keys: Keys) -> npt.NDArray[Any]:
 
 
 def _key(kind: bytes, *parts: bytes) -> bytes:
-    framed = [b"\0%d\0%b" % (len(part), part) for part in parts]
-    return hashlib.sha256(kind + b"".join(framed)).digest()[:SIZE]
+    for part in parts:
+        kind += b"\0%d\0%b" % (len(part), part)
+    return hashlib.sha256(kind).digest()[:SIZE]
