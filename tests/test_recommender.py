@@ -10,7 +10,10 @@ import numpy.typing as npt
 import pytest
 import tiny
 from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendations, Recommender, Weights
+from clipshelf.background import Background
+from clipshelf.catalogue.statistics import Statistics, spread_rows
 from clipshelf.errors import FingerprintMismatch, ImageError, InputError, UnknownIdError
+from clipshelf.signals import Fused
 from shelves import KINDS, clustered, made_up, shelf
 
 DIM, COUNT = 16, 120
@@ -278,8 +281,7 @@ def test_many_queries_at_once_are_answered_as_one_by_one(many: Recommender) -> N
     alone = [many.recommend_batch([query], k=7)[0] for query in queries]
     assert [len(answer) for answer in answers] == [4, 3, 7, 7, 7, 7, 7]
     for answer, other in zip(answers, alone, strict=True):
-        assert [item.id for item in answer] == [item.id for item in other]
-        np.testing.assert_allclose([item.score for item in answer], [item.score for item in other], atol=1e-6)
+        assert [(item.id, item.score) for item in answer] == [(item.id, item.score) for item in other]
         np.testing.assert_allclose([i.relevance for i in answer], [i.relevance for i in other], atol=1e-4)
         for item, same in zip(answer, other, strict=True):
             assert list(map(str, item.contributions)) == list(map(str, same.contributions))
@@ -303,6 +305,32 @@ def test_one_bad_query_does_not_lose_the_others(many: Recommender) -> None:
     odd: list[Any] = [{"txt": "red"}, 5, "red", {"text": "red", "weights": {"text": 0}}]
     assert [len(answer) for answer in many.recommend_batch(odd, on_error="skip", failures=failures)] == [0, 0, 0, 0]
     assert [failure.reason.split(", found ")[1] for failure in failures[2:]] == ["['txt']", "int", "str", "none"]
+
+
+def test_bad_queries_are_told_by_their_number_wherever_they_stand(many: Recommender) -> None:
+    queries: list[dict[str, Any]] = [{"liked": [str(i % COUNT)], "k": 1 + i % 3} for i in range(300)]
+    for i in (7, 140, 299):
+        queries[i]["weights"] = {"liked": 0}
+    failures: list[Failure] = []
+    answers = many.recommend_batch(queries, on_error="skip", failures=failures)
+    assert [failure.index for failure in failures] == [7, 140, 299]
+    assert [len(answer) for answer in answers] == [0 if i in (7, 140, 299) else 1 + i % 3 for i in range(300)]
+    assert all(set(answer.took_ms) == {"embed_text", "embed_image", "rank", "total"} for answer in answers)
+    with pytest.raises(InputError, match="weights: expected one above 0"):
+        many.recommend_batch(queries)
+
+
+@pytest.mark.parametrize("count", [1, 7, 203, 1500])
+def test_usual_scores_are_the_median_and_the_upper_quantile_of_a_sample(wide: Engine, count: int) -> None:
+    dim, rng = 512, np.random.default_rng(2)
+    catalogue = shelf(wide, clustered(count, dim))
+    background = Background(catalogue, Statistics.none(dim))
+    rows = rng.standard_normal((70, 2, dim))
+    usual = background.usual([Fused(row, np.ones(2)) for row in rows])
+    sample = catalogue.embeddings[spread_rows(count, 1024)].astype(np.float64)
+    middles, uppers = np.percentile(rows.reshape(70, -1) @ sample.T, [50, 84.134], axis=1)
+    np.testing.assert_allclose(usual.middles, middles, atol=1e-5)
+    np.testing.assert_allclose(usual.spreads, uppers - middles, atol=1e-5)
 
 
 def test_a_long_list_to_leave_out(wide: Engine) -> None:
@@ -393,5 +421,4 @@ def test_groups_of_people_are_answered_as_one_by_one_by_int8(wide: Engine) -> No
     people = [Profile(liked=map(str, row)) for row in rng.integers(0, count, (150, 8)).tolist()]
     for person, answer in zip(people, recommender.recommend_batch(people), strict=True):
         alone = recommender.recommend(profile=person)
-        assert [item.id for item in answer] == [item.id for item in alone]
-        np.testing.assert_allclose([item.score for item in answer], [item.score for item in alone], atol=1e-6)
+        assert [(item.id, item.score) for item in answer] == [(item.id, item.score) for item in alone]

@@ -25,32 +25,37 @@ import numpy.typing as npt
 
 from clipshelf.catalogue import Catalogue
 from clipshelf.catalogue.statistics import ENOUGH, IMAGE, TEXT, DoubleArray, Statistics, spread_rows
-from clipshelf.rank.estimate import products
 from clipshelf.signals import Fused
+from clipshelf.types import FloatArray, Rows
 
 _SAMPLE = 1024  # spreads are then known to about 4 %
-_UPPER = 84.134  # percent of a normal distribution lie below one standard deviation
-_PATTERN = np.array([2, 1])  # of a product with both sides 3, with an image only 2, with a text only 1
+_BLOCK = 8  # rows of the sample that are multiplied together
+_ALONE = 2**18  # multiplications up to which OpenBLAS takes one thread
+_UPPER = 0.84134  # of a normal distribution lies below one standard deviation
 
 
 @dataclass(frozen=True)
 class Usual:
-    """A query's usual score, its spread, and the factors for products by the sides that they have."""
+    """The usual scores of Q queries (Q,), their spreads (Q,), and factors (Q, 4) for products by their pattern."""
 
-    middle: float
-    spread: float
-    factors: DoubleArray  # by pattern
+    middles: DoubleArray
+    spreads: DoubleArray
+    factors: DoubleArray
 
-    def gains(self, present: npt.NDArray[np.bool_]) -> DoubleArray:
-        """Factors (n,) for products with the sides `present` (n, 2)."""
-        gains: DoubleArray = self.factors[present @ _PATTERN]
-        return gains
+    def relevance(self, lines: Rows, scores: DoubleArray, products: int) -> DoubleArray:
+        """Relevance (n,), 0 to 1, of scores (n,), each for the query in its line (n,), among so many products."""
+        spreads = self.spreads[lines]
+        z = np.divide(scores - self.middles[lines], spreads, out=np.zeros(len(lines)), where=spreads > 0)
+        # 1 - Phi(z), exact in the far tail too
+        above = 0.5 * np.array(list(map(math.erfc, (z / math.sqrt(2)).tolist())))
+        with np.errstate(divide="ignore"):  # all are above: log 0
+            relevance: DoubleArray = np.exp(products * np.log1p(-above))
+        return relevance
 
-    def relevance(self, score: float, products: int) -> float:
-        """Relevance, 0 to 1, of a score among so many products."""
-        z = (score - self.middle) / self.spread if self.spread > 0 else 0.0
-        above = 0.5 * math.erfc(z / math.sqrt(2))  # 1 - Phi(z), exact in the far tail too
-        return math.exp(products * math.log1p(-above)) if above < 1 else 0.0
+
+def patterns_of(present: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Patterns (n,) of products with the sides `present` (n, 2): with both 3, with an image only 2, a text only 1."""
+    return 2 * present[:, IMAGE].astype(np.uint8) + present[:, TEXT]
 
 
 class Background:
@@ -60,33 +65,67 @@ class Background:
         rows = spread_rows(len(catalogue), _SAMPLE)
         present = catalogue.present[rows]
         self._has = present[:, IMAGE], present[:, TEXT]
-        self._patterns = present @ _PATTERN
+        self._patterns = patterns_of(present)
         self._complete = self._patterns == 3
         self._matched = statistics.corrects and np.count_nonzero(self._complete) >= ENOUGH
         sides = catalogue.embeddings[rows].reshape(len(rows), 2, catalogue.dim)
         centred = ((sides - statistics.means) * present[:, :, None]).astype(np.float32)
-        self._sides = centred[:, IMAGE], centred[:, TEXT]
+        self._sides = _blocks(centred[:, IMAGE]), _blocks(centred[:, TEXT])
 
-    def usual(self, queries: Sequence[Fused]) -> list[Usual]:
+    def usual(self, queries: Sequence[Fused]) -> Usual:
         """What is usual for each query; among no products, anything is."""
+        count, factors = len(queries), np.ones((len(queries), 4))
         if not len(self._patterns):
-            return [Usual(0.0, 0.0, np.ones(4))] * len(queries)
+            return Usual(np.zeros(count), np.zeros(count), factors)
         rows = np.array([query.row for query in queries], np.float32)
-        images, texts = (products(rows[:, side], self._sides[side]).astype(np.float64) for side in (IMAGE, TEXT))
-        factors = np.ones((len(queries), 4))
+        images, texts = (
+            _products(rows[:, side], self._sides[side])[:, : len(self._patterns)] for side in (IMAGE, TEXT)
+        )
+        scores = images + texts
         if not self._complete.all():
-            for side, pattern, scores in ((TEXT, 1, texts), (IMAGE, 2, images)):
-                factors[:, pattern] = self._factor(queries, side, scores, images + texts)
-        scores = (images + texts) * factors[:, self._patterns]
-        middles, uppers = np.percentile(scores, [50, _UPPER], axis=1)
-        return [Usual(*parts) for parts in zip(middles.tolist(), (uppers - middles).tolist(), factors, strict=True)]
+            for side, pattern, own in ((TEXT, 1, texts), (IMAGE, 2, images)):
+                factors[:, pattern] = self._factor(queries, side, own, scores)
+            scores *= factors[:, self._patterns]
+        scores.sort(axis=1)  # of float32, quicker than finding two of them
+        middles, uppers = (_quantile(scores, share) for share in (0.5, _UPPER))
+        return Usual(middles, uppers - middles, factors)
 
-    def _factor(self, queries: Sequence[Fused], side: int, scores: DoubleArray, both: DoubleArray) -> DoubleArray:
+    def _factor(self, queries: Sequence[Fused], side: int, scores: FloatArray, both: FloatArray) -> DoubleArray:
         """(Q,) for products of one side only, from scores (Q, n) by that side and by both."""
         if not self._matched:
             masses = np.array([query.mass for query in queries])
             total, own = masses.sum(axis=1), masses[:, side]
         else:
-            total, own = both[:, self._complete].std(axis=1), scores[:, self._has[side]].std(axis=1)
+            some = both[:, self._complete], scores[:, self._has[side]]
+            total, own = (each.std(axis=1, dtype=np.float64) for each in some)
         factors: DoubleArray = np.divide(total, own, out=np.zeros(len(queries)), where=own > 0)
         return factors
+
+
+def _blocks(rows: FloatArray) -> FloatArray:
+    """Rows (n, D) as blocks (b, D, _BLOCK) of columns, the last one filled up with zeros."""
+    count, dim = rows.shape
+    filled = np.zeros((-(-count // _BLOCK), _BLOCK, dim), np.float32)
+    filled.reshape(-1, dim)[:count] = rows
+    blocks: FloatArray = filled.transpose(0, 2, 1)
+    return blocks
+
+
+def _products(queries: FloatArray, blocks: FloatArray) -> FloatArray:
+    """Inner products (Q, b * _BLOCK) of queries (Q, D) with rows in blocks (b, D, _BLOCK).
+
+    OpenBLAS shares a larger product between threads that afterwards wait awake for more than 20 ms, on cores that
+    ranking, or the next query's towers, need; one block for some queries it leaves to the calling thread.
+    """
+    some = max(1, _ALONE // (_BLOCK * queries.shape[1]))
+    parts = [np.matmul(queries[start : start + some], blocks) for start in range(0, len(queries), some)]
+    found: FloatArray = np.concatenate(parts, axis=1).transpose(1, 0, 2).reshape(len(queries), -1)
+    return found
+
+
+def _quantile(values: FloatArray, share: float) -> DoubleArray:
+    """Quantiles (Q,) of ascending values (Q, n), between two of them as NumPy has them."""
+    place = share * (values.shape[1] - 1)
+    below, above = values[:, math.floor(place)].astype(np.float64), values[:, math.ceil(place)]
+    quantile: DoubleArray = below + (place % 1) * (above - below)
+    return quantile

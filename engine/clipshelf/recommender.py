@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-
+from clipshelf.ahead import batches, map_ahead
 from clipshelf.answer import Recommendation, Recommendations
+from clipshelf.asked import Asked, check_all, try_
 from clipshelf.catalogue import Catalogue
-from clipshelf.catalogue.filters import Mask, Where
+from clipshelf.catalogue.filters import Where
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.details import Details
 from clipshelf.engine import Engine, Failure, OnError, Report, reporter
@@ -22,25 +21,12 @@ from clipshelf.errors import InputError
 from clipshelf.profile import Likes, Profile, Time
 from clipshelf.query import Images, Query, Texts, Weights
 from clipshelf.search import Found, Request, Searcher
-from clipshelf.signals import Fused, Signals, collect, fuse, product_signals
-from clipshelf.types import ImageSource, Pixels, Rows
+from clipshelf.signals import Fused, Signals, collect, fuse
+from clipshelf.types import FloatArray, ImageSource, Pixels
 
 _DAY = 86_400.0
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A query that was checked: what is to be embedded, and the weights of products by (kind, id), with their rows."""
-
-    query: Query
-    weights: Weights
-    texts: list[str]
-    images: list[ImageSource]
-    products: dict[tuple[str, str], float]
-    rows: Rows
-    mask: Mask | None
-    left_out: Rows
+_AT_A_TIME = 128  # queries that are fused, searched for and answered together
+_SEARCHES = 2  # searches at the same time, so that one has the cores while the other settles what it found
 
 
 class Recommender:
@@ -136,63 +122,27 @@ class Recommender:
         """
         clock = [time.perf_counter()]
         report = reporter("queries", queries, on_error, failures)
-        asked: dict[int, _Asked] = {}
+        asked: dict[int, Asked] = {}
         count = 0
-        for count, checked in enumerate(self._check_all(queries, k), 1):
-            if isinstance(checked, InputError):
-                report(count - 1, "query", checked)
+        checked = check_all(queries, k, self.catalogue, self.weights, self.half_life * _DAY)
+        for count, one in enumerate(checked, 1):
+            if isinstance(one, InputError):
+                report(count - 1, "query", one)
             else:
-                asked[count - 1] = checked
+                asked[count - 1] = one
         signals = self._embed(asked, on_error, report, clock)
-        weights = [asked[i].weights for i in signals]
-        fused = fuse([*signals.values()], weights, self.catalogue, self._statistics)
-        requests: dict[int, Request] = {}
-        for i, one in zip(signals, fused, strict=True):
-            request = _try(partial(_request, asked[i], one))
-            if isinstance(request, InputError):
-                report(i, "query", request)
-            else:
-                requests[i] = request
-        found = self._searcher.search([*requests.values()])
+        took_ms: dict[str, float] = {}
+        answers = [Recommendations((), took_ms)] * count
+        for i, request, found in self._rank(asked, signals, report):
+            answers[i] = self._answer(request, signals[i], found, took_ms)
         clock.append(time.perf_counter())
         stages = zip(("embed_text", "embed_image", "rank"), clock, clock[1:], strict=False)
-        took_ms = {name: round(1e3 * (end - start), 3) for name, start, end in stages}
+        took_ms |= {name: round(1e3 * (end - start), 3) for name, start, end in stages}
         took_ms["total"] = round(1e3 * (clock[-1] - clock[0]), 3)
-        answers = [Recommendations((), took_ms)] * count
-        for (i, request), result in zip(requests.items(), found, strict=True):
-            answers[i] = self._answer(request, signals[i], result, took_ms)
         return answers
 
-    def _check_all(
-        self, queries: Iterable[Query | Profile | Mapping[str, Any]], k: int
-    ) -> Iterator[_Asked | InputError]:
-        """Check queries one by one, but look up all their ids at once."""
-        read = [_try(partial(Query.of, query, k)) for query in queries]
-        names = list({id_ for query in read if isinstance(query, Query) for id_ in query.named})
-        row_of = dict(zip(names, self.catalogue.find(names).tolist(), strict=True))
-        masks: dict[str, Mask] = {}
-        for query in read:
-            yield _try(partial(self._check, query, masks, row_of)) if isinstance(query, Query) else query
-
-    def _check(self, query: Query, masks: dict[str, Mask], row_of: Mapping[str, int]) -> _Asked:
-        weights, taste = Weights.of(query.weights, self.weights), query.taste
-        if not (query.texts or query.images or taste.ids):
-            raise InputError("query: expected a text, an image, likes, dislikes or a history, found none of them")
-        if min(map(row_of.__getitem__, query.named), default=0) < 0:
-            self.catalogue.rows(sorted(query.named))  # raises, naming those that aren't there
-        by_image, by_text = weights.cosines.sum(axis=1)
-        texts = query.texts if weights.text and by_text else []
-        images = query.images if weights.image and by_image else []
-        products = product_signals(taste, weights, query.seen_from, self.half_life * _DAY)
-        key = repr(query.where)
-        if query.where is not None and key not in masks:
-            masks[key] = self.catalogue.mask(query.where)
-        rows = np.array([row_of[id_] for _, id_ in products], np.int64)
-        left_out = np.array([row_of[id_] for id_ in query.left_out], np.int64)
-        return _Asked(query, weights, texts, images, products, rows, masks.get(key), left_out)
-
     def _embed(
-        self, asked: Mapping[int, _Asked], on_error: OnError, report: Report, clock: list[float]
+        self, asked: Mapping[int, Asked], on_error: OnError, report: Report, clock: list[float]
     ) -> dict[int, Signals]:
         """The signals of queries by number, without those of which something cannot be embedded."""
         texts = [(i, text) for i, one in asked.items() for text in one.texts]
@@ -212,16 +162,41 @@ class Recommender:
                 broken[owners[failure.index][0]] = failure
         for i, failure in broken.items():
             report(i, failure.source, InputError(failure.reason))
-        text_owners, image_owners = (np.array([i for i, _ in owned]) for owned in (texts, images))
-        return {
-            i: collect(words[text_owners == i], pictures[image_owners == i], one.products, one.rows, one.weights)
-            for i, one in asked.items()
-            if i not in broken
-        }
+        return {i: own for i, own in zip(asked, _collected(asked, words, pictures), strict=True) if i not in broken}
+
+    def _rank(
+        self, asked: Mapping[int, Asked], signals: Mapping[int, Signals], report: Report
+    ) -> Iterator[tuple[int, Request, Found]]:
+        """Number, request and what was found of each query.
+
+        Some are searched for in other threads while those before them are answered and those after them fused.
+        """
+        parts = (self._requests(some, asked, signals, report) for some in batches(signals, _AT_A_TIME))
+        for requests, found in map_ahead(self._search, parts, threads=_SEARCHES, depth=_SEARCHES):
+            yield from zip(requests, requests.values(), found, strict=True)
+
+    def _requests(
+        self, some: Sequence[int], asked: Mapping[int, Asked], signals: Mapping[int, Signals], report: Report
+    ) -> dict[int, Request]:
+        """Some queries, fused, without those that have no weight."""
+        weights = [asked[i].weights for i in some]
+        fused = fuse([signals[i] for i in some], weights, self.catalogue, self._statistics)
+        requests: dict[int, Request] = {}
+        for i, one in zip(some, fused, strict=True):
+            request = try_(partial(_request, asked[i], one))
+            if isinstance(request, InputError):
+                report(i, "query", request)
+            else:
+                requests[i] = request
+        return requests
+
+    def _search(self, requests: dict[int, Request]) -> tuple[dict[int, Request], list[Found]]:
+        return requests, self._searcher.search([*requests.values()])
 
     def _answer(self, request: Request, signals: Signals, found: Found, took_ms: dict[str, float]) -> Recommendations:
         ids, source = self.catalogue.ids, Details(self.catalogue, self._statistics, request, signals, found)
-        parts = zip(found.rows.tolist(), (found.fits - found.penalties).tolist(), found.relevance, strict=True)
+        scores = found.fits - found.penalties
+        parts = zip(found.rows.tolist(), scores.tolist(), found.relevance.tolist(), strict=True)
         items = [
             Recommendation(ids[row], score, relevance, place, source)
             for place, (row, score, relevance) in enumerate(parts)
@@ -229,14 +204,16 @@ class Recommender:
         return Recommendations(tuple(items), took_ms)
 
 
-def _try(call: Callable[[], _Result]) -> _Result | InputError:
-    try:
-        return call()
-    except InputError as error:
-        return error
+def _collected(asked: Mapping[int, Asked], words: FloatArray, pictures: FloatArray) -> Iterator[Signals]:
+    """The signals of each query, from embeddings (T, D) and (P, D) of their texts and pictures in turn."""
+    text = image = 0
+    for one in asked.values():
+        texts, images = (words[text : text + len(one.texts)], pictures[image : image + len(one.images)])
+        text, image = text + len(one.texts), image + len(one.images)
+        yield collect(texts, images, one.products, one.rows, one.weights)
 
 
-def _request(asked: _Asked, fused: Fused) -> Request:
+def _request(asked: Asked, fused: Fused) -> Request:
     if not fused.mass.sum():
         raise InputError("weights: expected one above 0 for the signals of this query, found none")
     query = asked.query

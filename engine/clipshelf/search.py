@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, filterfalse, islice
 
 import numpy as np
 
-from clipshelf.background import Background, Usual
+from clipshelf.background import Background, patterns_of
 from clipshelf.catalogue import Catalogue
 from clipshelf.catalogue.filters import Mask
 from clipshelf.catalogue.statistics import DoubleArray, Statistics
@@ -30,7 +31,7 @@ class Request:
     weights: Weights
     k: int
     mask: Mask | None
-    left_out: Rows
+    left_out: set[int]
     diversity: float
 
     @property
@@ -47,7 +48,11 @@ class Found:
     gains: DoubleArray
     fits: DoubleArray
     penalties: DoubleArray
-    relevance: list[float]
+    relevance: DoubleArray
+
+    def at(self, places: Rows | slice, penalties: DoubleArray) -> Found:
+        """Those at some places, with what diversity took from them."""
+        return Found(self.rows[places], self.gains[places], self.fits[places], penalties, self.relevance[places])
 
 
 class Searcher:
@@ -59,11 +64,11 @@ class Searcher:
         self._embeddings = np.asarray(catalogue.embeddings)  # a memory map without the price of its subclass
         self._ranker = Ranker(self._embeddings, threads=threads)
         self._background = Background(catalogue, statistics)
-        patterns = catalogue.present @ np.array([2, 1])
-        kinds = np.unique(patterns).tolist()
+        self._patterns = patterns_of(catalogue.present)
+        kinds = np.unique(self._patterns).tolist()
         # Products with both sides, one, or the other: scores of one kind differ from the ranker's by a constant and a
         # factor, so that its order is theirs.
-        self._kinds: list[Mask | None] = [None] if len(kinds) < 2 else [patterns == kind for kind in kinds]
+        self._kinds: list[Mask | None] = [None] if len(kinds) < 2 else [self._patterns == kind for kind in kinds]
 
     def search(self, requests: Sequence[Request]) -> list[Found]:
         """Answer all requests; those that share a mask share the matrix products."""
@@ -71,46 +76,55 @@ class Searcher:
             return []
         candidates = self._candidates(requests)
         usual = self._background.usual([request.fused for request in requests])
-        return list(map(self._choose, requests, candidates, usual))
+        counts = [len(rows) for rows in candidates]
+        lines, rows = np.arange(len(requests)).repeat(counts), np.concatenate(candidates)
+        gains = usual.factors[lines, self._patterns[rows]]
+        fits = gains * np.concatenate(list(map(self._fits, requests, candidates)))
+        relevance = usual.relevance(lines, fits, len(self._catalogue))
+        order = np.lexsort((rows, -fits, lines))
+        none = np.zeros(len(rows))
+        found = Found(rows, gains, fits, none, relevance).at(order, none)
+        stops = accumulate(counts)
+        owns = [slice(stop - n, stop - n + min(n, r.pool)) for r, n, stop in zip(requests, counts, stops, strict=True)]
+        return [self._choose(r, found.at(own, none[own])) for r, own in zip(requests, owns, strict=True)]
 
     def _candidates(self, requests: Sequence[Request]) -> list[Rows]:
-        """For each request its best rows of every kind of product, in any order."""
+        """For each request its best rows of every kind of product, best first."""
         groups: dict[tuple[int, int | None], list[int]] = {}
         for i, request in enumerate(requests):
             groups.setdefault((id(request.mask), i if len(request.left_out) > _MANY else None), []).append(i)
-        found: list[list[Rows]] = [[] for _ in requests]
+        found: list[list[int]] = [[] for _ in requests]
         for (_, alone), members in groups.items():
             mask = requests[members[0]].mask
             if alone is not None:
                 mask = np.ones(len(self._catalogue), bool) if mask is None else mask.copy()
-                mask[requests[alone].left_out] = False
+                mask[[*requests[alone].left_out]] = False
             extra = 0 if alone is not None else max(len(requests[i].left_out) for i in members)
             queries = np.array([requests[i].fused.row.reshape(-1) for i in members], np.float32)
             count = extra + max(requests[i].pool for i in members)
             for kind in self._kinds:
                 both = mask if kind is None else kind if mask is None else mask & kind
                 _, rows = self._ranker.top_k(queries, count, both)
-                for i, own in zip(members, rows, strict=True):
-                    found[i].append(own)
-        return [np.concatenate(rows) for rows in found]
+                for i, own in zip(members, rows.tolist(), strict=True):
+                    found[i] += islice(filterfalse(requests[i].left_out.__contains__, own), requests[i].pool)
+        return [np.array(rows, np.int64) for rows in found]
 
-    def _choose(self, request: Request, rows: Rows, usual: Usual) -> Found:
-        if len(request.left_out):
-            rows = rows[(rows[:, None] != request.left_out).all(axis=1)]
-        row, present = request.fused.row, self._catalogue.present[rows]
-        gains = usual.gains(present)
-        # The same as `centred` products by the row, without centring each product.
-        fits = self._embeddings[rows] @ row.reshape(-1) - present @ (self._statistics.means * row).sum(axis=1)
-        fits *= gains
-        best = np.lexsort((rows, -fits))[: request.pool]
-        penalties = np.zeros(len(best))
-        if request.diversity:
-            likeness = self._likeness(rows[best], request.weights)
-            places, penalties = choose(fits[best], likeness, request.k, request.diversity)
-            best = best[places]
-        count = len(self._catalogue)
-        relevance = [usual.relevance(fit, count) for fit in fits[best].tolist()]
-        return Found(rows[best], gains[best], fits[best], penalties, relevance)
+    def _fits(self, request: Request, rows: Rows) -> DoubleArray:
+        """Scores (n,) of some rows, but for the factors of their sides.
+
+        The same as `centred` products by the query's row, without centring each product.
+        """
+        row = request.fused.row
+        fits: DoubleArray = self._embeddings[rows] @ row.reshape(-1)
+        fits -= self._catalogue.present[rows] @ (self._statistics.means * row).sum(axis=1)
+        return fits
+
+    def _choose(self, request: Request, found: Found) -> Found:
+        """Of what fits best, what diversity chooses."""
+        if not request.diversity:
+            return found
+        likeness = self._likeness(found.rows, request.weights)
+        return found.at(*choose(found.fits, likeness, request.k, request.diversity))
 
     def _likeness(self, rows: Rows, weights: Weights) -> DoubleArray:
         """(n, n): the score of product j when product i is liked, for the products of some rows (n,)."""

@@ -70,8 +70,8 @@ def fuse(
     """The signals of each query as one row. The mass is 0 where no weight is left."""
     if not signals:
         return []
-    pulls, pushes, masses = (np.array(part) for part in zip(*_sums(signals, catalogue), strict=True))
-    centred = pulls - pushes[:, :, None] * statistics.means  # by query side
+    pushes, masses = _amounts(signals, catalogue)
+    centred = np.array(list(_pulls(signals, catalogue))) - pushes[:, :, None] * statistics.means  # by query side
     cosines = np.array([each.cosines for each in weights]).transpose(0, 2, 1)  # product side by query side
     masses = np.matmul(cosines, masses[:, :, None])[:, :, 0]
     rows = np.matmul(cosines / statistics.spreads.T, centred)
@@ -80,22 +80,33 @@ def fuse(
     return list(map(Fused, rows, masses))
 
 
-def _sums(signals: Sequence[Signals], catalogue: Catalogue) -> Iterator[tuple[DoubleArray, DoubleArray, DoubleArray]]:
-    """Of each query the sides (2, D) and which there are (2,), times weights, and those times their amounts (2,).
+def _pulls(signals: Sequence[Signals], catalogue: Catalogue) -> Iterator[DoubleArray]:
+    """Of each query the sum of its sides (2, D) times weights.
 
     The rows of all products are fetched at once, but for a share of the queries at a time, so that they stay few.
     """
     for start in range(0, len(signals), _CHUNK):
         some = signals[start : start + _CHUNK]
-        rows = np.concatenate([each.rows for each in some])
-        stop, embeds, present = 0, catalogue.embeddings[rows].astype(np.float64), catalogue.present[rows] * 1.0
+        embeds = catalogue.embeddings[np.concatenate([each.rows for each in some])].astype(np.float64)
+        stop = 0
         for each in some:
             place, stop, free = stop, stop + len(each.rows), len(each.free)
             pull = each.weights[free:] @ embeds[place:stop]
             if free:
                 pull += each.weights[:free] @ each.free.reshape(free, -1)
-            has = np.concatenate((each.sides, present[place:stop]))
-            yield pull.reshape(2, -1), each.weights @ has, np.abs(each.weights) @ has
+            yield pull.reshape(2, -1)
+
+
+def _amounts(signals: Sequence[Signals], catalogue: Catalogue) -> tuple[DoubleArray, DoubleArray]:
+    """Of each query the sums of its weights, and of their amounts, on either side (Q, 2)."""
+    weights = np.concatenate([each.weights for each in signals])
+    lines = np.arange(len(signals)).repeat([len(each.weights) for each in signals])
+    has = np.concatenate([part for each in signals for part in (each.sides, catalogue.present[each.rows])])
+    sums: list[DoubleArray] = [
+        np.stack([np.bincount(lines, part * has[:, side], len(signals)) for side in (IMAGE, TEXT)], axis=1)
+        for part in (weights, np.abs(weights))
+    ]
+    return sums[0], sums[1]
 
 
 def product_signals(taste: Profile, weights: Weights, now: float, half_life: float) -> dict[tuple[str, str], float]:
@@ -112,8 +123,8 @@ def product_signals(taste: Profile, weights: Weights, now: float, half_life: flo
     found: dict[tuple[str, str], float] = {}
     for weight, strengths in groups:
         share = 2 * weight / (1 + sum(map(abs, strengths.values())))
-        found |= {key: share * strength for key, strength in sorted(strengths.items())}
-    return {key: weight for key, weight in found.items() if weight}
+        found |= {key: share * strength for key, strength in sorted(strengths.items()) if share * strength}
+    return found
 
 
 def collect(
@@ -125,15 +136,17 @@ def collect(
 ) -> Signals:
     """Signals of embedded texts (t, D) and images (i, D), and of products with their weights and rows (p,)."""
     count = len(texts) + len(images)
-    free = np.zeros((count, 2, texts.shape[1]), np.float32)
-    free[: len(texts), TEXT], free[len(texts) :, IMAGE] = texts, images
+    free, sides = np.zeros((count, 2, texts.shape[1]), np.float32), np.zeros((count, 2), np.bool_)
+    if count:
+        free[: len(texts), TEXT], free[len(texts) :, IMAGE] = texts, images
+        sides[: len(texts), TEXT] = sides[len(texts) :, IMAGE] = True
     shares = [weights.text / len(texts)] * len(texts) if len(texts) else []
     shares += [weights.image / len(images)] * len(images) if len(images) else []
     return Signals(
         (*_numbered("text", len(texts)), *_numbered("image", len(images)), *products),
         np.array([*shares, *products.values()], np.float64),
         free,
-        np.any(free, axis=2),
+        sides,
         rows,
     )
 
