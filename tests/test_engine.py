@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import io
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,8 +18,9 @@ import pytest
 import tiny
 from clipshelf import Engine, Failure, session
 from clipshelf.errors import ImageError, InputError, ProviderUnavailable
-from clipshelf.session import _cgroup_quota, resolve_precision, resolve_provider
+from clipshelf.session import _cgroup_quota, available_cpus, resolve_precision, resolve_provider
 from clipshelf.types import ImageSource, Pixels
+from PIL import Image
 
 
 def test_embeddings_are_unit_norm_float32_in_order(engine: Engine) -> None:
@@ -123,15 +127,36 @@ def test_a_long_text_is_cut_as_late_as_it_may_be(engine: Engine, parts: list[str
 
 
 def test_a_forked_child_opens_its_own_sessions(engine: Engine) -> None:
-    expected = engine.embed_texts(["red shoe"])
-    code = engine.embed_texts(["red shoe"]).tobytes()
+    def embeds() -> bytes:
+        return engine.embed_texts(["red shoe"]).tobytes() + engine.embed_images([tiny.picture("red")] * 2).tobytes()
+
+    expected = embeds()
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(write, engine.embed_texts(["red shoe"]).tobytes())
+        signal.alarm(60)  # where it would wait for threads that are the parent's
+        os.write(write, embeds())
         os._exit(0)
-    assert np.frombuffer(os.read(read, len(code)), np.float32).tolist() == expected[0].tolist()
+    os.close(write)
+    assert os.read(read, len(expected) + 1) == expected
     assert os.waitpid(child, 0)[1] == 0
+    os.close(read)
+
+
+def test_pictures_are_decoded_in_threads_that_stay(engine: Engine) -> None:
+    threads = set()
+
+    class Noted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            threads.add(threading.current_thread())
+            return super().read(size)
+
+    encoded = io.BytesIO()
+    Image.fromarray(tiny.picture("red")).save(encoded, "PNG")
+    for _ in range(20):
+        engine.embed_images([Noted(encoded.getvalue()), Noted(encoded.getvalue())])
+    assert threading.current_thread() not in threads
+    assert 1 <= len(threads) <= available_cpus()
 
 
 def test_precision_follows_the_provider() -> None:

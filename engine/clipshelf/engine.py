@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from clipshelf import embedded
-from clipshelf.ahead import batches, map_ahead
+from clipshelf.ahead import Workers, batches
 from clipshelf.artifact import Artifact
 from clipshelf.errors import ImageError, InputError
 from clipshelf.image import Decode, ImageReader, describe
@@ -56,6 +56,7 @@ class Engine:
         self.precision = resolve_precision(artifact.manifest.precisions, self.provider)
         self.threads = threads or available_cpus()
         self._reader = ImageReader(artifact.manifest.image, decode)
+        self._decoders = Workers(available_cpus())
         self.towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
 
     @classmethod
@@ -151,7 +152,7 @@ class Engine:
         report = reporter("images", images, on_error, failures)
         parts = [np.empty((0, self.dim), np.float32)]
         done = 0
-        decoded = map_ahead(self._try_read, images, threads=available_cpus(), depth=_PICTURES_AHEAD)
+        decoded = self._decoders.map_ahead(self._try_read, images, depth=_PICTURES_AHEAD)
         for batch in batches(decoded, _IMAGE_BATCH):
             embeds = np.zeros((len(batch), self.dim), np.float32)
             squares = []

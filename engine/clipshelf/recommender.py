@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from clipshelf.ahead import batches, map_ahead
+from clipshelf.ahead import Workers, batches
 from clipshelf.answer import Recommendation, Recommendations
 from clipshelf.asked import Asked, check_all, try_
 from clipshelf.catalogue import Catalogue
@@ -53,6 +53,8 @@ class Recommender:
         self.weights = Weights.of(weights, Weights())
         self.half_life = half_life
         self._statistics = catalogue.statistics if gap_correction else Statistics.none(catalogue.dim)
+        self._decoders = Workers()  # apart from the engine's, behind whose many pictures a query would wait
+        self._searches = Workers(_SEARCHES)
         self._searcher = Searcher(catalogue, self._statistics, engine.threads)
 
     def recommend(  # noqa: PLR0917
@@ -149,7 +151,7 @@ class Recommender:
         images = [(i, image) for i, one in asked.items() for image in one.images]
         bad_texts, bad_images = list[Failure](), list[Failure]()
         sources = [image for _, image in images]
-        with _decoding(self.engine, sources if texts else []) as decoded:
+        with _decoding(self.engine, sources if texts else [], self._decoders) as decoded:
             words = self.engine.embed_texts([text for _, text in texts], on_error=on_error, failures=bad_texts)
             clock.append(time.perf_counter())
             if decoded is not None and decoded.exception() is None:
@@ -172,7 +174,7 @@ class Recommender:
         Some are searched for in other threads while those before them are answered and those after them fused.
         """
         parts = (self._requests(some, asked, signals, report) for some in batches(signals, _AT_A_TIME))
-        for requests, found in map_ahead(self._search, parts, threads=_SEARCHES, depth=_SEARCHES):
+        for requests, found in self._searches.map_ahead(self._search, parts, depth=_SEARCHES):
             yield from zip(requests, requests.values(), found, strict=True)
 
     def _requests(
@@ -221,7 +223,7 @@ def _request(asked: Asked, fused: Fused) -> Request:
 
 
 @contextmanager
-def _decoding(engine: Engine, images: Sequence[ImageSource]) -> Iterator[Future[Pixels] | None]:
+def _decoding(engine: Engine, images: Sequence[ImageSource], workers: Workers) -> Iterator[Future[Pixels] | None]:
     """Open the vision tower and decode a picture in another thread while the block runs.
 
     The engine itself decodes ahead where there are several.
@@ -229,8 +231,11 @@ def _decoding(engine: Engine, images: Sequence[ImageSource]) -> Iterator[Future[
     if len(images) != 1:
         yield None
         return
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(_open_and_read, engine, images[0])
+    decoded = workers.submit(partial(_open_and_read, engine), images[0])
+    try:
+        yield decoded
+    finally:
+        wait([decoded])
 
 
 def _open_and_read(engine: Engine, image: ImageSource) -> Pixels:

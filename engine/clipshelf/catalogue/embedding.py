@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.ahead import map_ahead
+from clipshelf.ahead import Workers
 from clipshelf.catalogue.journal import Journal, Known
 from clipshelf.catalogue.keys import NONE, SIZE, Keys, as_keys, id_keys, image_key, text_key
 from clipshelf.engine import Engine, Failure
@@ -57,11 +57,12 @@ def embed_products(
     result = Embedded(np.zeros((count, 2 * dim), np.float32), np.zeros((count, 3, SIZE), np.uint8))
     result.keys[:, 0] = id_keys(product["id"] for product in products)
     images, texts = _Side(result, 0, engine.embed_images, memory), _Side(result, 1, engine.embed_texts, memory)
+    readers = Workers(available_cpus())
     for start in range(0, count, _CHUNK):
         chunk = range(start, min(start + _CHUNK, count))
         pictured = [row for row in chunk if "image" in products[row]]
         pictures = [locate(products[row]["image"], root) for row in pictured]
-        keys = as_keys(map_ahead(image_key, pictures, threads=available_cpus(), depth=_CHUNK))
+        keys = as_keys(readers.map_ahead(image_key, pictures, depth=_CHUNK))
         images.fill(pictured, pictures, keys)
         described = [row for row in chunk if "text" in products[row]]
         words = [products[row]["text"] for row in described]
