@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import os
 import re
 import signal
@@ -20,7 +19,6 @@ from clipshelf import Engine, Failure, session
 from clipshelf.errors import ImageError, InputError, ProviderUnavailable
 from clipshelf.session import _cgroup_quota, available_cpus, resolve_precision, resolve_provider
 from clipshelf.types import ImageSource, Pixels
-from PIL import Image
 
 
 def test_embeddings_are_unit_norm_float32_in_order(engine: Engine) -> None:
@@ -144,17 +142,9 @@ def test_a_forked_child_opens_its_own_sessions(engine: Engine) -> None:
 
 
 def test_pictures_are_decoded_in_threads_that_stay(engine: Engine) -> None:
-    threads = set()
-
-    class Noted(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            threads.add(threading.current_thread())
-            return super().read(size)
-
-    encoded = io.BytesIO()
-    Image.fromarray(tiny.picture("red")).save(encoded, "PNG")
+    threads = set[threading.Thread]()
     for _ in range(20):
-        engine.embed_images([Noted(encoded.getvalue()), Noted(encoded.getvalue())])
+        engine.embed_images([tiny.Noted("red", threads), tiny.Noted("blue", threads)])
     assert threading.current_thread() not in threads
     assert 1 <= len(threads) <= available_cpus()
 

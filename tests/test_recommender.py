@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,14 @@ def test_text_image_or_both_find_the_product(engine: Engine, colours: Catalogue,
         assert answer[0].id == colour and len(answer) == 2
         assert answer[0].score > answer[1].score
         assert set(answer.took_ms) == {"embed_text", "embed_image", "rank", "total"}
+
+
+def test_the_photo_beside_a_text_is_decoded_in_a_thread_that_stays(engine: Engine, colours: Catalogue) -> None:
+    recommender, threads = Recommender(engine, colours), set[threading.Thread]()
+    for _ in range(20):
+        recommender.recommend(text="red", image=tiny.Noted("red", threads))
+    assert threading.current_thread() not in threads
+    assert 1 <= len(threads) < 10  # a query may find the thread still on its way back
 
 
 @pytest.mark.parametrize("corrected", [True, False])

@@ -5,6 +5,8 @@ A picture's embedding is its mean colour, a text's is the mean of its words' row
 
 from __future__ import annotations
 
+import io
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import onnx
 from clipshelf.artifact import MANIFEST, TOKENIZER, FileRecord, ImageSpec, Manifest, TextSpec
 from clipshelf.types import FloatArray, Pixels, TokenIds
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 SIZE, DIM = 8, 4
@@ -48,6 +51,20 @@ def write_manifest(folder: Path, *, dim: int = DIM) -> None:
 def picture(colour: str, width: int = 20, height: int = 12) -> Pixels:
     """A (height, width, 3) picture of one colour."""
     return np.full((height, width, 3), COLOURS[colour], np.uint8)
+
+
+class Noted(io.BytesIO):
+    """A PNG file that adds each thread that reads it to a set."""
+
+    def __init__(self, colour: str, threads: set[threading.Thread]) -> None:
+        super().__init__()
+        Image.fromarray(picture(colour)).save(self, "PNG")
+        self.seek(0)
+        self._threads = threads
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._threads.add(threading.current_thread())
+        return super().read(size)
 
 
 def _vision(dim: int) -> onnx.ModelProto:
