@@ -22,8 +22,9 @@ OnError = Literal["raise", "skip"]
 Progress = Callable[[int], object]
 Report = Callable[[int, str, InputError], None]
 
-# Larger batches bring no more rate on a CPU, and these keep a batch of activations in its cache.
-_IMAGE_BATCH = 8
+# Larger batches bring no more rate on a CPU, and these keep a batch of activations in its cache. Above 224 px half as
+# many pictures run at the same rate, with some 100 MB less for the activations of 260 px.
+_IMAGE_BATCH, _LARGE_IMAGE_BATCH = 8, 4
 _TEXT_BATCH = 32
 # Pictures decoded ahead of the batch that is being embedded, and texts tokenised at a time.
 _PICTURES_AHEAD = 2 * _IMAGE_BATCH
@@ -56,6 +57,7 @@ class Engine:
         self.precision = resolve_precision(artifact.manifest.precisions, self.provider)
         self.threads = threads or available_cpus()
         self._reader = ImageReader(artifact.manifest.image, decode)
+        self._image_batch = _IMAGE_BATCH if artifact.manifest.image.size <= 224 else _LARGE_IMAGE_BATCH
         self._decoders = Workers(available_cpus())
         self.towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
 
@@ -153,7 +155,7 @@ class Engine:
         parts = [np.empty((0, self.dim), np.float32)]
         done = 0
         decoded = self._decoders.map_ahead(self._try_read, images, depth=_PICTURES_AHEAD)
-        for batch in batches(decoded, _IMAGE_BATCH):
+        for batch in batches(decoded, self._image_batch):
             embeds = np.zeros((len(batch), self.dim), np.float32)
             squares = []
             for i, (source, result) in enumerate(batch):
