@@ -24,7 +24,7 @@ _COLUMNS = 8192  # numbers that are summed at a time: longer dot products, OpenB
 _LARGEST = float(np.finfo(np.float32).max)
 _FEW, _TIMES = 256, 8  # rows, and so many times k, of which more are worth dropping before they are scored or sorted
 _SHORT = 2**16  # values that take less time to look through than peaks and their runs
-_GENEROUS = 1.06  # of the bound: estimates err by a few hundredths of it, so that rows are looked for once
+_SPARE = 0.06  # of the bound: estimates err by a few hundredths of it, so that rows are looked for once
 
 
 def scores_of(fetch: Callable[[Rows], FloatArray], query: DoubleArray, places: Rows) -> FloatArray:
@@ -67,15 +67,16 @@ class Estimates:
     widths: FloatArray  # (w, p)
     start: int  # the first row
 
-    def floor(self, query: int, level: float, share: float = 1.0) -> float:
-        """A value below which no x · y, be it more than estimated by this share of the bound, reaches the level.
+    def rows_reaching(self, query: int, level: float) -> Rows:
+        """Numbers (n,) in the part, ascending, of the rows whose x · y may reach the level by the bound of each."""
+        # what the widest row would need, and so no less than any does; finite, as hidden rows have -inf
+        floor = min(max(_lowered(level - self.offsets[query] - self.reaches[query]), -_LARGEST), _LARGEST)
+        rows = self._rows_from(query, floor)
+        most = self.slacks[query] @ self.widths.take(rows, axis=1) + self.values[query].take(rows)
+        reaching: Rows = rows[most >= _lowered(level - self.offsets[query])]
+        return reaching
 
-        It stays below when it is rounded to float32, and finite, as hidden rows have -inf.
-        """
-        value = _lowered(level - self.offsets[query] - share * self.reaches[query])
-        return min(max(value, -_LARGEST), _LARGEST)
-
-    def rows_from(self, query: int, floor: float) -> Rows:
+    def _rows_from(self, query: int, floor: float) -> Rows:
         """Numbers (n,) in the part, ascending, of the rows whose values are not below the floor."""
         values = self.values[query]
         if len(values) <= _SHORT:
@@ -90,12 +91,6 @@ class Estimates:
         estimated: DoubleArray = self.values[query, rows] + np.float64(self.offsets[query])
         return estimated
 
-    def reaching(self, query: int, level: float, rows: Rows) -> Rows:
-        """Which of some rows of the part reach the level, if each is more than estimated by its own bound."""
-        most = np.einsum("w,wn->n", self.slacks[query], self.widths[:, rows]) + self.values[query, rows]
-        reached: Rows = rows[most >= level - self.offsets[query]]
-        return reached
-
 
 def best_rows(
     estimates: Sequence[Estimates], query: int, unit: float, k: int, *, limit: int, score: Score
@@ -106,23 +101,18 @@ def best_rows(
     under t rounds to a score below t: it is none of the best k, nor tied with them. All other rows are scored, and the
     best of these are the best of all. The lowest of the k best scores of any rows is such a t.
     """
-    likely = _likely(estimates, query, k)
-    floors = [each.floor(query, likely, _GENEROUS) for each in estimates]
-    found = [each.rows_from(query, floor) for each, floor in zip(estimates, floors, strict=True)]
+    level = _likely(estimates, query, k) - _SPARE * max(each.reaches[query] for each in estimates)
+    found = [each.rows_reaching(query, level) for each in estimates]
     rows = _joined(estimates, found)
     many = _FEW + _TIMES * k
     if len(rows) > many:  # k of them must do to find t
         values = [each.estimated(query, own) for each, own in zip(estimates, found, strict=True)]
         rows = rows[np.argpartition(np.concatenate(values), len(rows) - k)[len(rows) - k :]]
-        floors = [math.inf] * len(floors)
+        level = math.inf
     scores = score(rows)
-    level = _lowered(min(_kth(scores, k), _LARGEST)) / unit
-    lowest = [each.floor(query, level) for each in estimates]
-    if any(low < floor for low, floor in zip(lowest, floors, strict=True)):
-        found = [each.rows_from(query, low) for each, low in zip(estimates, lowest, strict=True)]
-        if sum(map(len, found)) > many:
-            found = [each.reaching(query, level, own) for each, own in zip(estimates, found, strict=True)]
-        rows = _joined(estimates, found)
+    proven = _lowered(min(_kth(scores, k), _LARGEST)) / unit
+    if proven < level:
+        rows = _joined(estimates, [each.rows_reaching(query, proven) for each in estimates])
         if len(rows) > limit:
             return None
         scores = score(rows)
