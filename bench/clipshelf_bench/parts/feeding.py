@@ -40,10 +40,9 @@ def feeding_table(setup: Setup, subject: Subject) -> Table:
         except ContenderError as error:
             reason = str(error)
     note = (
-        f"{count} JPEG files in one call of embed_images, which embeds {BATCH} at a time, and the vision graph on "
-        f"{BATCH} squares of ready pixels, in turn in one process; ms are per picture. share: of the graph's "
-        "throughput, with its 95% bootstrap interval. threads: of the model; photos are decoded by as many as there "
-        "are CPUs."
+        f"{count} JPEG files in one call of embed_images, and the vision graph on {BATCH} squares of ready pixels, in "
+        "turn in one process; ms are per picture. share: of the graph's throughput, with its 95% bootstrap interval. "
+        "threads: of the model; photos are decoded by as many as there are CPUs."
     )
     title = f"Photos against the graph alone: {subject.name}"
     return Table("throughput", title, COLUMNS, rows, [note], {Clipshelf.name: reason} if reason else {})
