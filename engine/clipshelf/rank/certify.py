@@ -69,10 +69,12 @@ class Estimates:
 
     def rows_reaching(self, query: int, level: float) -> Rows:
         """Numbers (n,) in the part, ascending, of the rows whose x · y may reach the level by the bound of each."""
-        # what the widest row would need, and so no less than any does; finite, as hidden rows have -inf
+        # by the bound of the widest row, which drops none that its own would keep; finite, as hidden rows have -inf
         floor = min(max(_lowered(level - self.offsets[query] - self.reaches[query]), -_LARGEST), _LARGEST)
         rows = self._rows_from(query, floor)
-        most = self.slacks[query] @ self.widths.take(rows, axis=1) + self.values[query].take(rows)
+        # einsum, since OpenBLAS would share long sums between threads that stay awake
+        widths = np.einsum("w,wn->n", self.slacks[query], self.widths.take(rows, axis=1))
+        most = widths + self.values[query].take(rows)
         reaching: Rows = rows[most >= _lowered(level - self.offsets[query])]
         return reaching
 
