@@ -10,7 +10,7 @@ from clipshelf import Ranker, wire
 from clipshelf.errors import InputError
 from clipshelf.rank import certify, estimate, scan
 from clipshelf.rank.estimate import FloatRows, Int8Rows, Part, encode, row_norms
-from clipshelf.session import ScaledProduct
+from clipshelf.session import Product, ScaledProduct
 from clipshelf.types import FloatArray, Rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -296,12 +296,22 @@ def test_integer_products_are_exact_at_the_extremes() -> None:
     np.testing.assert_array_equal(values, (digits.astype(np.int64) - estimate._ZERO) @ weights.astype(np.int64))
 
 
-def test_the_graph_is_valid_onnx() -> None:
+def test_the_graphs_are_valid_onnx() -> None:
     onnx = pytest.importorskip("onnx")
-    model = onnx.load_from_string(wire.scaled_product(512, 70000, 64))
-    assert [node.op_type for node in model.graph.node] == ["MatMulIntegerToFloat"]
-    assert [list(tensor.dims) for tensor in model.graph.initializer] == [[], [], [512, 70000], [70000]]
-    assert len(model.SerializeToString()) == len(wire.scaled_product(512, 70000, 64))
+    for graph, operator, shapes in (
+        (wire.scaled_product(512, 70000, 64), "MatMulIntegerToFloat", [[], [], [512, 70000], [70000]]),
+        (wire.product(256, 1024), "MatMul", [[256, 1024]]),
+    ):
+        model = onnx.load_from_string(graph)
+        assert [node.op_type for node in model.graph.node] == [operator]
+        assert [list(tensor.dims) for tensor in model.graph.initializer] == shapes
+        assert len(model.SerializeToString()) == len(graph)
+
+
+def test_float_products_are_those_of_numpy() -> None:
+    rng = np.random.default_rng(0)
+    weights, inputs = rng.integers(-9, 9, (24, 40)).astype(np.float32), rng.integers(-9, 9, (5, 24)).astype(np.float32)
+    np.testing.assert_array_equal(Product(weights, threads=1)(inputs), inputs @ weights)
 
 
 @pytest.mark.parametrize(("precision", "shape"), [("fp32", (1000, 700)), ("int8", (10_000, 128))])

@@ -25,12 +25,11 @@ import numpy.typing as npt
 
 from clipshelf.catalogue import Catalogue
 from clipshelf.catalogue.statistics import ENOUGH, IMAGE, TEXT, DoubleArray, Statistics, spread_rows
+from clipshelf.session import Product
 from clipshelf.signals import Fused
 from clipshelf.types import FloatArray, Rows
 
 _SAMPLE = 1024  # spreads are then known to about 4 %
-_BLOCK = 8  # rows of the sample that are multiplied together
-_ALONE = 2**18  # multiplications up to which OpenBLAS takes one thread
 _UPPER = 0.84134  # of a normal distribution lies below one standard deviation
 
 
@@ -70,7 +69,7 @@ class Background:
         self._matched = statistics.corrects and np.count_nonzero(self._complete) >= ENOUGH
         sides = catalogue.embeddings[rows].reshape(len(rows), 2, catalogue.dim)
         centred = ((sides - statistics.means) * present[:, :, None]).astype(np.float32)
-        self._sides = _blocks(centred[:, IMAGE]), _blocks(centred[:, TEXT])
+        self._sides = [Product(np.ascontiguousarray(centred[:, side].T), threads=1) for side in (IMAGE, TEXT)]
 
     def usual(self, queries: Sequence[Fused]) -> Usual:
         """What is usual for each query; among no products, anything is."""
@@ -78,9 +77,7 @@ class Background:
         if not len(self._patterns):
             return Usual(np.zeros(count), np.zeros(count), factors)
         rows = np.array([query.row for query in queries], np.float32)
-        images, texts = (
-            _products(rows[:, side], self._sides[side])[:, : len(self._patterns)] for side in (IMAGE, TEXT)
-        )
+        images, texts = (self._sides[side](rows[:, side]) for side in (IMAGE, TEXT))
         scores = images + texts
         if not self._complete.all():
             for side, pattern, own in ((TEXT, 1, texts), (IMAGE, 2, images)):
@@ -100,27 +97,6 @@ class Background:
             total, own = (each.std(axis=1, dtype=np.float64) for each in some)
         factors: DoubleArray = np.divide(total, own, out=np.zeros(len(queries)), where=own > 0)
         return factors
-
-
-def _blocks(rows: FloatArray) -> FloatArray:
-    """Rows (n, D) as blocks (b, D, _BLOCK) of columns, the last one filled up with zeros."""
-    count, dim = rows.shape
-    filled = np.zeros((-(-count // _BLOCK), _BLOCK, dim), np.float32)
-    filled.reshape(-1, dim)[:count] = rows
-    blocks: FloatArray = filled.transpose(0, 2, 1)
-    return blocks
-
-
-def _products(queries: FloatArray, blocks: FloatArray) -> FloatArray:
-    """Inner products (Q, b * _BLOCK) of queries (Q, D) with rows in blocks (b, D, _BLOCK).
-
-    OpenBLAS shares a larger product between threads that afterwards wait awake for more than 20 ms, on cores that
-    ranking, or the next query's towers, need; one block for some queries it leaves to the calling thread.
-    """
-    some = max(1, _ALONE // (_BLOCK * queries.shape[1]))
-    parts = [np.matmul(queries[start : start + some], blocks) for start in range(0, len(queries), some)]
-    found: FloatArray = np.concatenate(parts, axis=1).transpose(1, 0, 2).reshape(len(queries), -1)
-    return found
 
 
 def _quantile(values: FloatArray, share: float) -> DoubleArray:

@@ -141,6 +141,23 @@ class Session:
         return result
 
 
+class Product:
+    """(M, D) float32 times a matrix `weights` (D, n) float32, on so many threads, which go to sleep soon afterwards.
+
+    NumPy's OpenBLAS shares a product of some size between threads that stay awake for more than 20 ms, on cores that
+    the towers need.
+    """
+
+    def __init__(self, weights: FloatArray, *, threads: int) -> None:
+        dim, rows = weights.shape
+        self._session = _in_memory(wire.product(dim, rows), {"weights": weights}, threads)
+
+    def __call__(self, inputs: FloatArray) -> FloatArray:
+        """inputs @ weights, (M, n)."""
+        result: FloatArray = self._session.run(["values"], {"inputs": inputs})[0]
+        return result
+
+
 class ScaledProduct:
     """(M, D) uint8 digits times an int8 matrix that onnxruntime has packed for this CPU.
 
@@ -149,19 +166,24 @@ class ScaledProduct:
     """
 
     def __init__(self, weights: npt.NDArray[np.int8], scales: FloatArray, *, zero: int, threads: int) -> None:
-        options = _options(threads)
-        options.enable_cpu_mem_arena = False  # it rounds every buffer up, and keeps it
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in (weights, scales)]
-        options.add_external_initializers(["weights", "scales"], values)
         dim, rows = weights.shape
         graph = wire.scaled_product(dim, rows, zero)
-        self._session = ort.InferenceSession(graph, options, providers=[_CPU])
+        self._session = _in_memory(graph, {"weights": weights, "scales": scales}, threads)
 
     def __call__(self, digits: npt.NDArray[np.uint8]) -> FloatArray:
         """(digits - zero) @ weights * scales, (M, n): the integer sums are exact, each value is rounded twice."""
-        result: FloatArray = self._session.run(["values"], {"digits": digits})[0]
+        result: FloatArray = self._session.run(["values"], {"inputs": digits})[0]
         return result
+
+
+def _in_memory(graph: bytes, constants: Mapping[str, npt.NDArray[np.generic]], threads: int) -> ort.InferenceSession:
+    """A graph of ours on the CPU, with its constants handed over without a copy."""
+    options = _options(threads)
+    options.enable_cpu_mem_arena = False  # it rounds every buffer up, and keeps it
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    values = [ort.OrtValue.ortvalue_from_numpy(array) for array in constants.values()]
+    options.add_external_initializers([*constants], values)
+    return ort.InferenceSession(graph, options, providers=[_CPU])
 
 
 def _options(threads: int) -> ort.SessionOptions:

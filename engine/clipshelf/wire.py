@@ -1,4 +1,4 @@
-"""Just enough protobuf to write the one graph that ranking runs, so that the runtime needs no onnx package.
+"""Just enough protobuf to write the two graphs that ranking runs, so that the runtime needs no onnx package.
 
 Field numbers are those of onnx.proto3 (ONNX 1.x, IR version 8); the wire format is
 https://protobuf.dev/programming-guides/encoding: a key `number << 3 | type`, then a varint (type 0) or a length and
@@ -47,22 +47,33 @@ def _external(name: str, dtype: int, shape: Sequence[int], size: int) -> bytes:
     return _message(*((1, d) for d in shape), (2, dtype), (8, name), *stored, (14, _EXTERNAL))
 
 
+def product(dim: int, rows: int) -> bytes:
+    """ModelProto: inputs (M, dim) float32 -> inputs @ weights (dim, rows) float32, an external tensor of that name."""
+    node = _message((1, "inputs"), (1, "weights"), (2, "values"), (4, "MatMul"))
+    weights = _external("weights", FLOAT, (dim, rows), 4 * dim * rows)
+    return _model(node, [weights], _port("inputs", FLOAT, ("M", dim)), _port("values", FLOAT, ("M", rows)))
+
+
 def scaled_product(dim: int, rows: int, zero: int) -> bytes:
-    """ModelProto: digits (M, dim) uint8 -> (digits - zero) @ weights (dim, rows) int8 * scales (rows,) float32.
+    """ModelProto: inputs (M, dim) uint8 -> (inputs - zero) @ weights (dim, rows) int8 * scales (rows,) float32.
 
     `weights` and `scales` are external tensors of those names. MatMulIntegerToFloat is onnxruntime's own operator.
     """
     node = _message(
-        *((1, name) for name in ("digits", "weights", "one", "scales", "zero")),
+        *((1, name) for name in ("inputs", "weights", "one", "scales", "zero")),
         *((2, "values"), (4, "MatMulIntegerToFloat"), (7, "com.microsoft")),
     )
-    one = _message((2, FLOAT), (8, "one"), (9, b"\x00\x00\x80\x3f"))
-    offset = _message((2, UINT8), (8, "zero"), (9, bytes([zero])))
-    graph = _message(
-        *((1, node), (2, "rank"), (5, one), (5, offset)),
-        (5, _external("weights", INT8, (dim, rows), dim * rows)),
-        (5, _external("scales", FLOAT, (rows,), 4 * rows)),
-        *((11, _port("digits", UINT8, ("M", dim))), (12, _port("values", FLOAT, ("M", rows)))),
-    )
+    constants = [
+        _message((2, FLOAT), (8, "one"), (9, b"\x00\x00\x80\x3f")),
+        _message((2, UINT8), (8, "zero"), (9, bytes([zero]))),
+        _external("weights", INT8, (dim, rows), dim * rows),
+        _external("scales", FLOAT, (rows,), 4 * rows),
+    ]
+    return _model(node, constants, _port("inputs", UINT8, ("M", dim)), _port("values", FLOAT, ("M", rows)))
+
+
+def _model(node: bytes, constants: Sequence[bytes], taken: bytes, given: bytes) -> bytes:
+    """ModelProto of one node, with one input and one output."""
+    graph = _message((1, node), (2, "rank"), *((5, constant) for constant in constants), (11, taken), (12, given))
     opsets = [(8, _message((1, domain), (2, version))) for domain, version in (("", 17), ("com.microsoft", 1))]
     return _message((1, 8), *opsets, (7, graph))
