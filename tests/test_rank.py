@@ -289,9 +289,9 @@ def test_rows_must_be_finite(precision: str, bad: float) -> None:
 
 
 def test_integer_products_are_exact_at_the_extremes() -> None:
-    """CPUs without VNNI add pairs of products in 16 bits, and saturate: digits of 7 bits keep below that."""
+    """CPUs without VNNI add pairs of products in 16 bits, and saturate: our digits and levels keep below that."""
     digits = np.array([[0] * 64, [2 * estimate._ZERO] * 64], np.uint8)
-    weights = np.tile(np.array([-127, 127], np.int8), (64, 8))
+    weights = np.tile(np.array([-estimate._LEVELS, estimate._LEVELS], np.int8), (64, 8))
     values = ScaledProduct(weights, np.ones(16, np.float32), zero=estimate._ZERO, threads=1)(digits)
     np.testing.assert_array_equal(values, (digits.astype(np.int64) - estimate._ZERO) @ weights.astype(np.int64))
 

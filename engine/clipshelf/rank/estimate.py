@@ -31,9 +31,10 @@ ROUND = 2.0**-24  # relative error of one rounding to float32
 TINY = 2.0**-100  # widths stay above it, so that underflow (below 2**-126) hides in the slack
 HUGE = 1e30  # rows longer than this could overflow float32: they are not estimated, their slack is infinite
 _LEAST = 2.0**-149  # the least float32 number
-_LEVELS = 127
-_ZERO = 64  # digits are -64 to 64, stored from 0: two products 128 * 127 fit the 16 bits that CPUs without VNNI add in
-_BASE = 128
+# Rows have levels from -91 to 91 and digits from -90 to 90, stored from 0: two products 180 * 91 fit the 16 bits that
+# CPUs without VNNI add in, and the errors of both, of which the bound is the sum, are alike.
+_LEVELS, _ZERO = 91, 90
+_BASE = 2 * _ZERO + 1
 _ALONE = 2**21  # numbers in the rows up to which one query's products are worth no second thread
 _STRIP = 256  # rows that are quantised at a time, so that what lies between stays in the cache
 
@@ -49,9 +50,9 @@ class Queries:
 
 
 def encode(queries: FloatArray, places: int = 2) -> Queries:
-    """Queries (Q, D), each as one or two digits of 7 bits: all high ones, then all low ones.
+    """Queries (Q, D), each as one or two digits: all high ones, then all low ones.
 
-    `exact = 128 * high + low + rest`, max |exact| 8192; or with one place, `exact = high + rest`, max |exact| 64.
+    `exact = 181 * high + low + rest`, max |exact| 16290; or with one place, `exact = high + rest`, max |exact| 90.
     """
     half = _ZERO * _BASE ** (places - 1)
     units = np.divide(np.maximum.reduce(np.abs(queries), axis=1, initial=_LEAST), half, dtype=np.float64)
@@ -62,8 +63,7 @@ def encode(queries: FloatArray, places: int = 2) -> Queries:
     slacks = _norms(both).T + 5 * ROUND * (half + _BASE) * math.sqrt(queries.shape[1] + 1)
     whole += half + (places - 1) * _ZERO
     if places > 1:
-        pairs = whole.astype(np.uint16)
-        whole = np.concatenate((pairs >> 7, pairs & (_BASE - 1)))
+        whole = np.concatenate(np.divmod(whole.astype(np.uint16), _BASE))
     return Queries(units.tolist(), exact, slacks, whole.astype(np.uint8))
 
 
@@ -109,7 +109,7 @@ class FloatRows:
 
 
 class Int8Rows:
-    """Estimates by an int8 copy: each row less the mean of the part, in 127 steps either side, one step size per row.
+    """Estimates by an int8 copy: each row less the mean of the part, in 91 steps either side, one step size per row.
 
     Proof: row x = m + s q + e with mean m, step s and int8 q; query y = p + f with its digits p and rest f. Then
     x · y = m · y + s q · p + s q · f + e · y, so that m · y + s q · p is off by at most |e| |y| + |s q| |f|, by Cauchy
