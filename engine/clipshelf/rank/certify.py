@@ -7,9 +7,9 @@ float32. Each row is a dot product of its own, so that no batch, matrix product 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ import numpy.typing as npt
 from clipshelf.rank.estimate import LANES, DoubleArray, Mask
 from clipshelf.types import FloatArray, Rows
 
-Score: TypeAlias = Callable[[Rows], FloatArray]  # scores (n,) of rows (n,) for one query
+Score: TypeAlias = Callable[[int, Rows], FloatArray]  # scores (n,) of rows (n,) for one query
+_Number = TypeVar("_Number", float, DoubleArray)
 
 _STRIP = 1024  # rows that are scored at a time
 _COLUMNS = 8192  # numbers that are summed at a time: longer dot products, OpenBLAS may share between threads
@@ -68,15 +69,28 @@ class Estimates:
     start: int  # the first row
 
     def rows_reaching(self, query: int, level: float) -> Rows:
-        """Numbers (n,) in the part, ascending, of the rows whose x · y may reach the level by the bound of each."""
+        """The rows (n,), ascending, whose x · y may reach the level by the bound of each."""
         # by the bound of the widest row, which drops none that its own would keep; finite, as hidden rows have -inf
         floor = min(max(_lowered(level - self.offsets[query] - self.reaches[query]), -_LARGEST), _LARGEST)
         rows = self._rows_from(query, floor)
         # einsum, since OpenBLAS would share long sums between threads that stay awake
-        widths = np.einsum("w,wn->n", self.slacks[query], self.widths.take(rows, axis=1))
-        most = widths + self.values[query].take(rows)
-        reaching: Rows = rows[most >= _lowered(level - self.offsets[query])]
-        return reaching
+        most = np.einsum("w,wn->n", self.slacks[query], self.widths.take(rows, axis=1))
+        most += self.values[query].take(rows)
+        return self._numbered(rows[most >= _lowered(level - self.offsets[query])])
+
+    def rows_reaching_each(self, levels: Sequence[float]) -> list[Rows]:
+        """`rows_reaching` of every query with its level."""
+        count, width = self.values.shape
+        if count == 1 or width > _SHORT:
+            return list(map(self.rows_reaching, range(count), levels))
+        margins = np.array(levels) - self.offsets
+        floors = np.clip(_lowered(margins - self.reaches), -_LARGEST, _LARGEST).astype(np.float32)
+        places = _places((self.values >= floors[:, None]).reshape(-1))
+        lines, rows = np.divmod(places, width)
+        most = np.einsum("nw,wn->n", self.slacks[lines], self.widths.take(rows, axis=1))
+        most += self.values.take(places)
+        kept = most >= _lowered(margins)[lines]
+        return np.split(self._numbered(rows[kept]), lines[kept].searchsorted(np.arange(1, count)))
 
     def _rows_from(self, query: int, floor: float) -> Rows:
         """Numbers (n,) in the part, ascending, of the rows whose values are not below the floor."""
@@ -88,44 +102,55 @@ class Estimates:
         rows: Rows = lanes * self.peaks.shape[1] + columns[nth]
         return rows
 
+    def _numbered(self, rows: Rows) -> Rows:
+        """Numbers in the matrix of rows of the part."""
+        return rows + self.start if self.start else rows
+
     def estimated(self, query: int, rows: Rows) -> DoubleArray:
-        """Estimates (n,) of x · y for some rows of the part."""
-        estimated: DoubleArray = self.values[query, rows] + np.float64(self.offsets[query])
+        """Estimates (n,) of x · y for some rows."""
+        estimated: DoubleArray = self.values[query, rows - self.start] + np.float64(self.offsets[query])
         return estimated
 
 
 def best_rows(
-    estimates: Sequence[Estimates], query: int, unit: float, k: int, *, limit: int, score: Score
-) -> tuple[FloatArray, Rows] | None:
-    """Scores and rows (k,) of one query, best first and ties by lower row: exact; None if over `limit` may be of them.
+    estimates: Sequence[Estimates], units: Sequence[float], k: int, *, limit: int, score: Score
+) -> Iterator[tuple[FloatArray, Rows] | None]:
+    """Scores and rows (k,) of each query, best first and ties by lower row: exact; None if over `limit` may be of them.
 
     Proof: let t be a number that at least k rows score. A row whose x · y is proven to be below the next float32 number
     under t rounds to a score below t: it is none of the best k, nor tied with them. All other rows are scored, and the
     best of these are the best of all. The lowest of the k best scores of any rows is such a t.
     """
-    level = _likely(estimates, query, k) - _SPARE * max(each.reaches[query] for each in estimates)
-    found = [each.rows_reaching(query, level) for each in estimates]
-    rows = _joined(estimates, found)
-    many = _FEW + _TIMES * k
-    if len(rows) > many:  # k of them must do to find t
-        values = [each.estimated(query, own) for each, own in zip(estimates, found, strict=True)]
-        rows = rows[np.argpartition(np.concatenate(values), len(rows) - k)[len(rows) - k :]]
-        level = math.inf
-    scores = score(rows)
-    proven = _lowered(min(_kth(scores, k), _LARGEST)) / unit
-    if proven < level:
-        rows = _joined(estimates, [each.rows_reaching(query, proven) for each in estimates])
-        if len(rows) > limit:
-            return None
-        scores = score(rows)
-    return top(scores, rows, k)
+    reaches = map(max, zip(*(each.reaches for each in estimates), strict=True))
+    levels = [likely - _SPARE * reach for likely, reach in zip(_likely(estimates, k), reaches, strict=True)]
+    found = zip(*(each.rows_reaching_each(levels) for each in estimates), strict=True)
+    for query, (unit, level, parts) in enumerate(zip(units, levels, found, strict=True)):
+        rows = _joined(parts)
+        many = len(rows) > _FEW + _TIMES * k
+        if many:  # k of them must do to find t
+            values = [each.estimated(query, own) for each, own in zip(estimates, parts, strict=True)]
+            rows = rows[np.argpartition(np.concatenate(values), len(rows) - k)[len(rows) - k :]]
+        scores = score(query, rows)
+        proven = _lowered(min(_kth(scores, k), _LARGEST)) / unit
+        if many or proven < level:
+            rows = _joined([each.rows_reaching(query, proven) for each in estimates])
+            if len(rows) > limit:
+                yield None
+                continue
+            scores = score(query, rows)
+        yield top(scores, rows, k)
 
 
-def _likely(estimates: Sequence[Estimates], query: int, k: int) -> float:
-    """What k rows are estimated to reach and hardly any more; -inf, which all reach, where there are no k peaks."""
-    if len(estimates) == 1:
-        return _kth(estimates[0].peaks[query], k) + estimates[0].offsets[query]
-    return _kth(np.concatenate([each.peaks[query] + each.offsets[query] for each in estimates]), k)
+def _likely(estimates: Sequence[Estimates], k: int) -> list[float]:
+    """What k rows are estimated to reach for each query, and hardly any more; -inf, which all do, without k peaks."""
+    parts = [each.peaks + np.array(each.offsets)[:, None] for each in estimates]
+    peaks = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    place = peaks.shape[1] - k
+    if place < 0:
+        return [-math.inf] * len(peaks)
+    peaks.partition(place, axis=1)
+    likely: list[float] = peaks[:, place].tolist()
+    return likely
 
 
 def _kth(numbers: npt.NDArray[np.floating[Any]], k: int) -> float:
@@ -140,13 +165,12 @@ def _places(mask: Mask) -> Rows:
     return places
 
 
-def _joined(estimates: Sequence[Estimates], found: Sequence[Rows]) -> Rows:
-    """Rows, ascending, of numbers in the parts."""
-    rows = [own + each.start if each.start else own for each, own in zip(estimates, found, strict=True)]
-    return rows[0] if len(rows) == 1 else np.concatenate(rows)
+def _joined(parts: Sequence[Rows]) -> Rows:
+    """Rows, ascending, of those of the parts in turn."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _lowered(number: float) -> float:
+def _lowered(number: _Number) -> _Number:
     """Not above the float32 number next below a number, nor above the number itself when rounded to float32."""
     return number - abs(number) * 2.0**-22 - 2.0**-148
 

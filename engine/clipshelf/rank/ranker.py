@@ -9,7 +9,6 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -175,10 +174,13 @@ class Ranker:
         units, estimates = found
         scores, rows = out
         left = []
+
+        def score(number: int, places: Rows) -> FloatArray:
+            return self._scores(queries[lines[number]], places)
+
         with np.errstate(over="ignore"):
-            for number, line in enumerate(lines):
-                score = partial(self._scores, queries[line])
-                best = best_rows(estimates, number, units[number], scores.shape[1], limit=limit, score=score)
+            settled = best_rows(estimates, units, scores.shape[1], limit=limit, score=score)
+            for line, best in zip(lines, settled, strict=True):
                 if best is None:
                     left.append(line)
                 else:
