@@ -115,15 +115,15 @@ def product_signals(taste: Profile, weights: Weights, now: float, half_life: flo
     for event in taste.history:
         key = (event.kind, event.id)
         events[key] = events.get(key, 0.0) + event.faded(now, half_life)
-    groups: list[tuple[float, Mapping[tuple[str, str], float]]] = [
-        (weights.liked, {("liked", id_): strength for id_, strength in taste.liked.items()}),
-        (-weights.disliked, {("disliked", id_): strength for id_, strength in taste.disliked.items()}),
-        (weights.history, events),
-    ]
+    groups = (
+        (weights.liked, [(("liked", id_), strength) for id_, strength in sorted(taste.liked.items())]),
+        (-weights.disliked, [(("disliked", id_), strength) for id_, strength in sorted(taste.disliked.items())]),
+        (weights.history, sorted(events.items())),
+    )
     found: dict[tuple[str, str], float] = {}
     for weight, strengths in groups:
-        share = 2 * weight / (1 + sum(map(abs, strengths.values())))
-        found |= {key: share * strength for key, strength in sorted(strengths.items()) if share * strength}
+        share = 2 * weight / (1 + sum(abs(strength) for _, strength in strengths))
+        found |= {key: amount for key, strength in strengths if (amount := share * strength)}
     return found
 
 
