@@ -81,16 +81,17 @@ class Estimates:
     def rows_reaching_each(self, levels: Sequence[float]) -> list[Rows]:
         """`rows_reaching` of every query with its level."""
         count, width = self.values.shape
-        if count == 1 or width > _SHORT:
-            return list(map(self.rows_reaching, range(count), levels))
-        margins = np.array(levels) - self.offsets
-        floors = np.clip(_lowered(margins - self.reaches), -_LARGEST, _LARGEST).astype(np.float32)
-        places = _places((self.values >= floors[:, None]).reshape(-1))
-        lines, rows = np.divmod(places, width)
-        most = np.einsum("nw,wn->n", self.slacks[lines], self.widths.take(rows, axis=1))
-        most += self.values.take(places)
-        kept = most >= _lowered(margins)[lines]
-        return np.split(self._numbered(rows[kept]), lines[kept].searchsorted(np.arange(1, count)))
+        if count > 1 and width <= _SHORT:
+            margins = np.array(levels) - self.offsets
+            floors = np.clip(_lowered(margins - self.reaches), -_LARGEST, _LARGEST).astype(np.float32)
+            places = _places((self.values >= floors[:, None]).reshape(-1))
+            if len(places) <= width:  # more at once would take much memory
+                lines, rows = np.divmod(places, width)
+                most = np.einsum("nw,wn->n", self.slacks[lines], self.widths.take(rows, axis=1))
+                most += self.values.take(places)
+                kept = most >= _lowered(margins)[lines]
+                return np.split(self._numbered(rows[kept]), lines[kept].searchsorted(np.arange(1, count)))
+        return list(map(self.rows_reaching, range(count), levels))
 
     def _rows_from(self, query: int, floor: float) -> Rows:
         """Numbers (n,) in the part, ascending, of the rows whose values are not below the floor."""
