@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -25,7 +26,7 @@ from clipshelf.signals import Fused, Signals, collect, fuse
 from clipshelf.types import FloatArray, ImageSource, Pixels
 
 _DAY = 86_400.0
-_AT_A_TIME = 128  # queries that are fused, searched for and answered together
+_AT_A_TIME = 128  # queries at most that are fused, searched for and answered together
 _SEARCHES = 2  # searches at the same time, so that one has the cores while the other settles what it found
 
 
@@ -173,7 +174,9 @@ class Recommender:
 
         Some are searched for in other threads while those before them are answered and those after them fused.
         """
-        parts = (self._requests(some, asked, signals, report) for some in batches(signals, _AT_A_TIME))
+        # in parts of one size, so that no thread waits for the last of them
+        size = math.ceil(len(signals) / math.ceil(len(signals) / _AT_A_TIME)) if signals else 1
+        parts = (self._requests(some, asked, signals, report) for some in batches(signals, size))
         for requests, found in self._searches.map_ahead(self._search, parts, depth=_SEARCHES):
             yield from zip(requests, requests.values(), found, strict=True)
 
