@@ -43,6 +43,7 @@ def run(artifact: Artifact, precision: Precision, pixels: Any) -> FloatArray:
         outputs={"image_embeds": ("float", (-1, artifact.manifest.dim))},
         provider="CPUExecutionProvider",
         threads=1,
+        arena=True,
     )
     return session.run({"pixels": pixels})
 
