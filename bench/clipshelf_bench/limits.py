@@ -23,6 +23,7 @@ _PRODUCTS = {"MatMul", "Gemm", "FusedMatMul", "FusedGemm", "QLinearMatMul", "QGe
     "DynamicQuantizeMatMul",
 }
 _ATTENTION = {"MultiHeadAttention", "Attention"}
+_PROJECTED_ATTENTION = "QAttention"  # queries, keys and values too; all of it is counted as int8
 _CONVOLUTIONS = {"Conv", "FusedConv", "ConvInteger", "QLinearConv"}
 _SIDES = ("input_type_shape", "output_type_shape")
 _RUNS = 20
@@ -91,6 +92,9 @@ def macs_of(kind: str, inputs: list[Shape], output: Shape) -> float:
     if kind in _ATTENTION and len(inputs) >= 2 and len(inputs[0]) == len(inputs[1]) == 3:
         batch, queries, width = inputs[0]
         return 2.0 * batch * queries * inputs[1][1] * width
+    if kind == _PROJECTED_ATTENTION:
+        batch, tokens, width = output
+        return float(batch * tokens * width * (3 * inputs[0][-1] + 2 * tokens))
     if kind in _CONVOLUTIONS:
         return float(np.prod(output, dtype=float) * _kernel_size(inputs))
     return 0.0
@@ -101,6 +105,8 @@ def weights_of(kind: str, inputs: list[Shape], output: Shape) -> float:
     if kind in _PRODUCTS:
         between_activations = len(inputs) > 1 and len(inputs[1]) > 2
         return 0.0 if between_activations else float(inputs[0][-1] * output[-1])
+    if kind == _PROJECTED_ATTENTION:
+        return 3.0 * inputs[0][-1] * output[-1]
     if kind in _CONVOLUTIONS:
         return float(output[1] * _kernel_size(inputs))
     return 0.0

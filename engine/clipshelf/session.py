@@ -26,10 +26,10 @@ _CPU = ALIASES["cpu"]
 # Providers whose inputs and outputs are bound on their own device, the first of its kind, as the provider itself takes.
 _DEVICES = {ALIASES["cuda"]: ("cuda", 0)}
 # How long a worker waits awake for the next node. A long wait takes the cores of the other tower or a decoder, none at
-# all pays a wake-up for each node. ViT-B/32, 2 cores, medians in ms without, with 20 us, and with onnxruntime's own
-# wait ended after each run: text of 12 tokens 8.2, 7.2, 7.2; of 77 tokens 28.4, 27.0, 28.2. While another process had
-# a core: text of 12 tokens 12.3, 14.7, 25.4; one picture 62, 66, 121.
-_SPIN_US = "20"
+# all pays a wake-up for each node, and one below the longest node that runs alone pays it for some. ViT-B/32, 2 cores
+# with AVX512-VNNI, medians in ms without, with 20, 50 and 100 us: text of 12 tokens 2.38, 1.83, 1.87, 1.83, and in a
+# slow minute 2.7 to 3.5 with 20, 2.65 with 50; while another process had a core, one picture 13.8, 17.4, 17.5, 21.2.
+_SPIN_US = "50"
 # older ones do not know the bound, and would spin for a millisecond
 _BOUNDED = tuple(map(int, ort.__version__.split(".")[:2])) >= (1, 26)
 _MEND = {

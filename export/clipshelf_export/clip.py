@@ -26,7 +26,9 @@ from clipshelf_export.towers import (
     Transformer,
 )
 
-ACTIVATIONS: dict[str, Activation] = {"quick_gelu": "quick_gelu", "gelu": "gelu"}
+ACTIVATIONS: dict[str, Activation] = {"quick_gelu": "silu", "gelu": "gelu"}
+# quick_gelu(x) = x * sigmoid(1.702 x), which is silu(1.702 x) / 1.702
+QUICK = np.float32(1.702)
 WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -131,7 +133,7 @@ def _vision(model: CLIPModel, mean: FloatArray, std: FloatArray) -> Transformer:
     )
     return Transformer(
         embedding=embedding,
-        layers=[_layer(layer) for layer in tower.encoder.layers],
+        layers=[_layer(layer, config.hidden_act) for layer in tower.encoder.layers],
         heads=config.num_attention_heads,
         activation=ACTIVATIONS[config.hidden_act],
         post_norm=False,
@@ -151,7 +153,7 @@ def _text(model: CLIPModel) -> Transformer:
         embedding=TokenEmbedding(
             tables.token_embedding.weight.detach().numpy(), tables.position_embedding.weight.detach().numpy(), None
         ),
-        layers=[_layer(layer) for layer in tower.encoder.layers],
+        layers=[_layer(layer, config.hidden_act) for layer in tower.encoder.layers],
         heads=config.num_attention_heads,
         activation=ACTIVATIONS[config.hidden_act],
         post_norm=False,
@@ -164,18 +166,24 @@ def _text(model: CLIPModel) -> Transformer:
     )
 
 
-def _layer(layer: Any) -> Layer:
+def _layer(layer: Any, activation: str) -> Layer:
+    """One layer; where `activation` is quick_gelu, its 1.702 goes into the linears on both sides."""
     parts = [_linear(getattr(layer.self_attn, f"{name}_proj")) for name in "qkv"]
     weight = np.concatenate([part.weight for part in parts], 1)
     bias = np.concatenate([part.bias for part in parts if part.bias is not None])
+    fc1, fc2 = _linear(layer.mlp.fc1), _linear(layer.mlp.fc2)
     return Layer(
         norm1=_norm(layer.layer_norm1),
         qkv=Linear(weight, bias),
         out=_linear(layer.self_attn.out_proj),
         norm2=_norm(layer.layer_norm2),
-        fc1=_linear(layer.mlp.fc1),
-        fc2=_linear(layer.mlp.fc2),
+        fc1=_scaled(fc1, QUICK) if activation == "quick_gelu" else fc1,
+        fc2=Linear(fc2.weight / QUICK, fc2.bias) if activation == "quick_gelu" else fc2,
     )
+
+
+def _scaled(linear: Linear, factor: np.float32) -> Linear:
+    return Linear(linear.weight * factor, None if linear.bias is None else linear.bias * factor)
 
 
 def _linear(module: Any) -> Linear:

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 OPSET = 18
 MICROSOFT = "com.microsoft"
-CONTRIB = frozenset({"MultiHeadAttention", "QuickGelu", "Gelu", "MatMulIntegerToFloat"})
+CONTRIB = frozenset({"MultiHeadAttention", "QAttention", "QuickGelu", "Gelu", "MatMulIntegerToFloat"})
 # a protobuf holds 2 GiB; past this many bytes of constants the weights go to <graph>.data
 EXTERNAL_ABOVE = 1_900_000_000
 ALIGNMENT = 4096  # so that a runtime can map external weights

@@ -154,7 +154,7 @@ class _Tower:
         path = self.made / (f"{self.name}.onnx" if first else f"{self.name}.{precision}.onnx")
         graph = run.write(self.tower, plan, path)
         if isinstance(self.tower, Transformer):
-            run.check_fused(path, self.work, graph, transformer.fused(self.tower), precision=precision)
+            run.check_fused(path, self.work, graph, transformer.fused(self.tower, plan), precision=precision)
         record: dict[str, Any] = found.as_record()
         return record | {"rungs": self.judge.rungs} if precision == "int8" else record
 

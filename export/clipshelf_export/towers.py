@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from clipshelf.artifact import ImageSpec, TextSpec
 from clipshelf.types import FloatArray, Pixels, TokenIds
 
-Activation = Literal["quick_gelu", "gelu"]
+Activation = Literal["silu", "gelu"]
 Pooling = Literal["first", "argmax", "eos", "mean"]
 
 

@@ -16,6 +16,8 @@ def test_products_of_activations_have_no_weights() -> None:
 
 def test_attention_and_convolution() -> None:
     assert macs_of("MultiHeadAttention", [[2, 50, 768]] * 3, [2, 50, 768]) == 2 * 2 * 50 * 50 * 768
+    assert macs_of("QAttention", [[2, 50, 768]], [2, 50, 768]) == 2 * 50 * 768 * (3 * 768 + 2 * 50)
+    assert weights_of("QAttention", [[2, 50, 768]], [2, 50, 768]) == 3 * 768 * 768
     assert macs_of("Conv", [[1, 3, 224, 224], [768, 3, 32, 32]], [1, 768, 7, 7]) == 768 * 49 * 3 * 32 * 32
     assert macs_of("Softmax", [[1, 50, 50]], [1, 50, 50]) == 0
 

@@ -163,16 +163,18 @@ def test_the_same_inputs_give_the_same_bytes(
 
 
 def test_int8_graphs_hold_the_fused_nodes(unruly_artifact: Artifact) -> None:
-    kinds = [node.op_type for node in onnx.load(unruly_artifact.path / "vision.onnx").graph.node]
-    assert kinds.count("MultiHeadAttention") == kinds.count("QuickGelu") == 2
-    assert "MatMulIntegerToFloat" in kinds
-    assert "SkipLayerNormalization" not in kinds
+    for tower, attention in (("vision", "MultiHeadAttention"), ("text", "QAttention")):
+        kinds = [node.op_type for node in onnx.load(unruly_artifact.path / f"{tower}.onnx").graph.node]
+        assert kinds.count("QAttention") + kinds.count("MultiHeadAttention") == kinds.count("QuickGelu") == 2
+        assert attention in kinds
+        assert "MatMulIntegerToFloat" in kinds
+        assert "SkipLayerNormalization" not in kinds
 
 
 def test_a_lost_fusion_is_an_error_that_names_it(
     unruly: Path, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(transformer.GELU, "quick_gelu", "BiasGelu")
+    monkeypatch.setitem(transformer.ACTIVATIONS, "silu", "BiasGelu")
     with pytest.raises(ExportError, match="expected 2 BiasGelu nodes, found 0"):
         export(unruly, tmp_path / "out", precisions=("fp32",), **inputs)
 
