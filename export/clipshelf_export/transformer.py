@@ -22,6 +22,8 @@ from clipshelf_export.towers import Layer, Linear, Norm, PatchEmbedding, Transfo
 
 # QuickGelu with alpha 1 is silu, for which onnxruntime has a kernel three times as fast as for another alpha
 ACTIVATIONS = {"silu": "QuickGelu", "gelu": "Gelu"}
+# Tokens above which QAttention is no faster than MultiHeadAttention, and holds all tokens x tokens weights of a batch.
+LONG = 300
 
 
 def build(tower: Transformer, plan: Plan) -> tuple[Graph, str]:
@@ -174,8 +176,9 @@ def _whole(tower: Transformer, plan: Plan, site: str, *, last: bool) -> bool:
     Its kernel takes a picture or a sentence at a time, and no columns in float.
     """
     int8 = plan.sites.get(site)
-    alone = not tower.takes_mask and not (last and not tower.causal)
-    return alone and int8 is not None and not int8.outliers
+    if int8 is None or int8.outliers or len(tower.embedding.positions) > LONG:
+        return False
+    return not tower.takes_mask and (tower.causal or not last)
 
 
 def _mlp(graph: Graph, tower: Transformer, layer: Layer, plan: Plan, h: str) -> str:
