@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +13,14 @@ import numpy as np
 from clipshelf_bench.arrays import Array, Pixels, TokenIds
 from clipshelf_bench.contenders.base import Call, Contender, Job, K
 from clipshelf_bench.subject import Subject, whole
+
+
+def _exporter() -> str:
+    """A digest of the exporter's sources, which are not imported: another exporter's artifact is not ours to measure."""
+    spec = find_spec("clipshelf_export")
+    folders = (spec and spec.submodule_search_locations) or ()
+    sources = sorted(path for folder in folders for path in Path(folder).glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
 class Clipshelf(Contender):
@@ -37,7 +47,7 @@ class Clipshelf(Contender):
         """Export the checkpoint, where no artifact was given."""
         if self.artifact(subject) is not None:
             return
-        with whole(subject.prepared(self.name)) as folder:
+        with whole(self.disk(subject)) as folder:
             if folder is not None:
                 from clipshelf_export import export
 
@@ -46,7 +56,7 @@ class Clipshelf(Contender):
 
     def disk(self, subject: Subject) -> Path:
         """The artifact."""
-        return self.artifact(subject) or subject.prepared(self.name)
+        return self.artifact(subject) or subject.prepared(f"{self.name}-{_exporter()}")
 
     def artifact(self, subject: Subject) -> Path | None:
         """The artifact that was given, None where it is still to be exported."""
