@@ -72,6 +72,13 @@ def test_recommend_takes_every_signal_and_limit(
         "--like",
         "green",
         "2",
+        "--history",
+        "blue",
+        "rated",
+        "2026-02-01",
+        "2",
+        "--half-life",
+        "1000",
         "--profile",
         str(profile),
     ]
@@ -89,10 +96,11 @@ def test_recommend_takes_every_signal_and_limit(
     found = json.loads(capsys.readouterr().out)["recommendations"]
     assert [item["id"] for item in found if item["id"] == "green"] == []
     parts = found[0]["contributions"]
-    assert {part["signal"] for part in parts} >= {"text", "liked", "bought"}
+    assert {part["signal"] for part in parts} >= {"text", "liked", "bought", "rated"}
     assert sum(part["value"] for part in parts) == pytest.approx(found[0]["score"], abs=1e-5)
     text = page.read_text()
     assert "where price&lt;100 and price &gt; 1" in text and "diversity 0.2" in text and "<b>liked</b> green" in text
+    assert "<b>rated 2 of 5</b> blue" in text
     assert text.count('<dl class="why">') == 2
     assert main([*command, "--explain", "--exclude-bought", "--exclude", "blue"]) == 0
     assert capsys.readouterr().out.strip().endswith("ms")
@@ -132,6 +140,9 @@ def test_info_says_that_the_model_is_the_embedded_one(
         ["recommend", "--catalogue", "x", "--text", "y", "--weights", "text=-1"],
         ["recommend", "--catalogue", "x", "--text", " "],
         ["recommend", "--catalogue", "x", "--like", "a", "1", "2"],
+        ["recommend", "--catalogue", "x", "--history", "a", "viewed"],
+        ["recommend", "--catalogue", "x", "--history", "a", "eaten", "2026-01-01"],
+        ["recommend", "--catalogue", "x", "--text", "y", "--where", ""],
         ["recommend", "--catalogue", "x", "--text", "y", "--diversity", "2"],
     ],
 )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,19 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "likes": []}', '{"format": 1, "liked": [1]}', "\xff"]
+    "content",
+    [
+        *("", "[]", "{}", "\xff", "[" * 100_000),
+        '{"format": 2}',
+        *(
+            f'{{"format": 1, {field}}}'
+            for field in (
+                *('"likes": []', '"liked": [1]', '"liked": 5', f'"liked": {{"a": {"9" * 400}}}'),
+                *('"texts": 5', '"texts": [5]', '"texts": [" "]', '"images": [5]'),
+                *('"history": 5', '"history": [["a", ["b"], 0]]', f'"history": [["a", "viewed", {"9" * 400}]]'),
+            )
+        ),
+    ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "p.json"
@@ -45,6 +59,14 @@ def test_update_and_merge_give_another_one() -> None:
     assert new.update(disliked=["b"]).liked == {"a": 3.0, "c": 1.0}
     assert old.merge(old) == old
     assert old.merge(Profile()) == old == Profile().merge(old)
+
+
+def test_the_same_event_twice_is_one() -> None:
+    assert Profile(history=[*HISTORY, *HISTORY]) == Profile(history=HISTORY)
+
+
+def test_it_can_be_copied_and_pickled() -> None:
+    assert copy.deepcopy(profile()) == pickle.loads(pickle.dumps(profile())) == profile()
 
 
 def test_only_known_products_stay() -> None:
@@ -69,7 +91,7 @@ def test_an_interaction_says_less_as_time_goes_by() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"texts": "warm"}, "expected sequences of texts and images"),
+        ({"texts": "warm"}, "texts: expected a sequence, found one str"),
         ({"history": [("a", "viewed")]}, r"history: expected \(id, kind, time\)"),
         ({"history": [("a", 1, NOW)]}, "history: expected a kind"),
         ({"history": [("a", "viewed", NOW, 4)]}, "expected 1 to 5 stars for a product that was rated"),

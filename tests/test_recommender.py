@@ -313,7 +313,8 @@ def test_one_bad_query_does_not_lose_the_others(many: Recommender) -> None:
         many.recommend_batch(queries)
     odd: list[Any] = [{"txt": "red"}, 5, "red", {"text": "red", "weights": {"text": 0}}]
     assert [len(answer) for answer in many.recommend_batch(odd, on_error="skip", failures=failures)] == [0, 0, 0, 0]
-    assert [failure.reason.split(", found ")[1] for failure in failures[2:]] == ["['txt']", "int", "str", "none"]
+    assert [failure.reason.split(", found ")[1] for failure in failures[2:5]] == ["['txt']", "int", "str"]
+    assert failures[5].reason.startswith("query: expected a signal that counts")
 
 
 def test_bad_queries_are_told_by_their_number_wherever_they_stand(many: Recommender) -> None:
@@ -325,7 +326,7 @@ def test_bad_queries_are_told_by_their_number_wherever_they_stand(many: Recommen
     assert [failure.index for failure in failures] == [7, 140, 299]
     assert [len(answer) for answer in answers] == [0 if i in (7, 140, 299) else 1 + i % 3 for i in range(300)]
     assert all(set(answer.took_ms) == {"embed_text", "embed_image", "rank", "total"} for answer in answers)
-    with pytest.raises(InputError, match="weights: expected one above 0"):
+    with pytest.raises(InputError, match="query: expected a signal that counts"):
         many.recommend_batch(queries)
 
 
@@ -363,8 +364,8 @@ def test_a_long_list_to_leave_out(wide: Engine) -> None:
         ({"disliked": [("no", 1)]}, UnknownIdError, "'no'"),
         ({"history": [("no", "viewed", 0)]}, UnknownIdError, "'no'"),
         ({"text": "red", "exclude": ["no"]}, UnknownIdError, "'no'"),
-        ({"text": "red", "exclude": "3"}, InputError, "exclude: expected a sequence of ids, found one str"),
-        ({"liked": "3"}, InputError, "liked: expected a sequence of ids"),
+        ({"text": "red", "exclude": "3"}, InputError, "exclude: expected a sequence, found one str"),
+        ({"liked": "3"}, InputError, "liked: expected a sequence, found one str"),
         ({"liked": [("3", -1)]}, InputError, "liked: expected a strength above 0 for '3', found -1"),
         ({"liked": [3]}, InputError, "liked: expected an id or"),
         ({"history": [("3", "eaten", 0)]}, InputError, "history: expected a kind among viewed.*found 'eaten'"),
@@ -372,7 +373,15 @@ def test_a_long_list_to_leave_out(wide: Engine) -> None:
         ({"history": [("3", "viewed", "yesterday")]}, InputError, "time: expected ISO 8601, found 'yesterday'"),
         ({"text": "red", "weights": {"texts": 1}}, InputError, "weights: expected text, .* found 'texts'"),
         ({"text": "red", "weights": {"text": -1}}, InputError, "weights: text: expected a number from 0 on, found -1"),
-        ({"text": "red", "weights": {"text": 0}}, InputError, "weights: expected one above 0 for the signals"),
+        ({"text": "red", "weights": {"text": 0}}, InputError, "query: expected a signal that counts"),
+        ({"history": [("3", "rated", NOW, 3)]}, InputError, "query: expected a signal that counts, .* three stars"),
+        ({"text": "red", "weights": {1: 1, "a": 2}}, InputError, "weights: expected text, .* found 'a', 1"),
+        ({"text": "red", "profile": {"liked": ["3"]}}, InputError, "profile: expected a Profile, found dict"),
+        ({"text": ["red", 5]}, InputError, "text: expected str, found int 5"),
+        ({"text": "red", "exclude": 5}, InputError, "exclude: expected a sequence, found one int"),
+        ({"text": "red", "exclude": [5]}, InputError, "exclude: expected a product id, found int 5"),
+        ({"liked": 5}, InputError, "liked: expected a sequence, found one int"),
+        ({"history": 5}, InputError, "history: expected a sequence, found one int"),
         ({"text": "red", "diversity": 1.5}, InputError, "diversity: expected a number from 0 to 1, found 1.5"),
         ({"text": "red", "where": {"nothing": 1}}, InputError, "where: expected a column among"),
     ],
@@ -382,8 +391,29 @@ def test_misuse_is_named(many: Recommender, arguments: dict[str, Any], error: ty
         many.recommend(**arguments)
 
 
-def test_k_past_the_catalogue_gives_all(engine: Engine, colours: Catalogue) -> None:
-    assert len(Recommender(engine, colours).recommend(text="red", k=99)) == 3
+@pytest.mark.parametrize("k", [99, 10**20])
+def test_k_past_the_catalogue_gives_all(engine: Engine, colours: Catalogue, k: int) -> None:
+    assert len(Recommender(engine, colours).recommend(text="red", k=k)) == 3
+    assert len(Recommender(engine, colours).recommend(text="red", k=k, diversity=0.5)) == 3
+
+
+def test_filters_of_a_batch_are_told_apart(engine: Engine, colours: Catalogue) -> None:
+    other = [1e6] * 1500  # NumPy shortens what it shows of so many
+    filters = [{"price": {"in": np.array([*other, *prices, *other])}} for prices in ([5.0], [0.0, 20.0], [10.0])]
+    answers = Recommender(engine, colours).recommend_batch([{"text": "warm", "where": where} for where in filters])
+    assert [len(answer) for answer in answers] == [0, 2, 1]
+
+
+def test_signals_may_come_from_iterators(many: Recommender) -> None:
+    first, second = (item.id for item in many.recommend(liked=iter(["3"]), history=iter([]), k=2))
+    assert second == many.recommend(liked=["3"], exclude=iter([first]), k=1)[0].id
+
+
+def test_an_empty_profile_changes_nothing(many: Recommender) -> None:
+    event = ("9", "viewed", NOW)
+    alone, beside = (many.recommend(history=[event] * 3, now=NOW, profile=p) for p in (None, Profile()))
+    assert [(item.id, item.score) for item in alone] == [(item.id, item.score) for item in beside]
+    assert alone[0].score == many.recommend(history=[event], now=NOW)[0].score
 
 
 def test_another_models_catalogue_is_refused(colours: Catalogue, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from clipshelf import Catalogue, Contribution, Engine, Query, Recommendation, Recommendations, Recommender
+from clipshelf import Catalogue, Contribution, Engine, Query, Recommendation, Recommendations, Recommender, Weights
 from clipshelf.report import Section, write_page
 from clipshelf.types import Product
 from PIL import Image
@@ -75,6 +75,10 @@ def test_what_steered_an_answer_is_told(engine: Engine, shop: Catalogue, tmp_pat
         ("added to basket", "bare"),
     ]
     assert page.count("<b>added to basket</b>") == 1
+    query = Query(history=[("bare", "rated", 0.0, 1)], weights=Weights(text_image=0.0, liked=0.25), now=2.0)
+    page = _asked(engine, shop, query, tmp_path)
+    assert "<b>rated 1 of 5</b> bare" in page
+    assert re.findall(r"<code>(.*?)</code>", page) == ["weight of liked 0.25", "weight of text_image 0"]
 
 
 def _item(product: Product, score: float, *parts: float) -> Recommendation:

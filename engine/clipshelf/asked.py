@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ import numpy as np
 from clipshelf.catalogue import Catalogue
 from clipshelf.catalogue.filters import Mask
 from clipshelf.errors import InputError
-from clipshelf.profile import Profile
+from clipshelf.profile import Profile, several
 from clipshelf.query import Query, Weights
 from clipshelf.signals import product_signals
 from clipshelf.types import ImageSource, Rows
@@ -48,16 +49,16 @@ def check_all(
 
     `k` and `weights` are for those that don't say theirs.
     """
-    read = [try_(partial(Query.of, query, k)) for query in queries]
+    read = [try_(partial(Query.of, query, k)) for query in several("queries", queries)]
     names = list({id_ for query in read if isinstance(query, Query) for id_ in query.named})
     row_of = dict(zip(names, catalogue.find(names).tolist(), strict=True))
-    masks: dict[str, Mask] = {}
+    masks: dict[str | int, Mask] = {}
 
     def check(query: Query) -> Asked:
         own = Weights.of(query.weights, weights)
         _require(query, row_of, catalogue)
         products = product_signals(query.taste, own, query.seen_from, half_life)
-        key = repr(query.where)
+        key = _key(query.where)
         if query.where is not None and key not in masks:
             masks[key] = catalogue.mask(query.where)
         return Asked(
@@ -73,6 +74,14 @@ def check_all(
 
     for query in read:
         yield try_(partial(check, query)) if isinstance(query, Query) else query
+
+
+def _key(where: Any) -> str | int:
+    """The same for filters that are the same: their JSON or, where they have none, which object they are."""
+    try:
+        return json.dumps(where)
+    except (TypeError, ValueError, RecursionError):
+        return id(where)
 
 
 def _require(query: Query, row_of: Mapping[str, int], catalogue: Catalogue) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from clipshelf.errors import InputError
 
 if TYPE_CHECKING:
+    from clipshelf.profile import Interaction
     from clipshelf.query import Query
-
 
 _NAMES = "text, image, liked, disliked, history, or query side then product side: text_text, text_image and so on"
 _DIVERSITY = "0 to 1: how much fit may be given up for products unlike each other (default: %(default)s)"
@@ -31,6 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=[],
             help=f"{told}; strength 1 if not said",
         )
+    signals.add_argument(
+        "--history",
+        metavar=("ID KIND TIME", "STARS"),
+        nargs="+",
+        action="append",
+        default=[],
+        help="what a person did: KIND is viewed, added_to_basket, bought or rated, TIME such as 2026-10-03",
+    )
     signals.add_argument("--profile", metavar="FILE", help="a person's signals, as Profile.save writes them")
     limits = parser.add_argument_group("limits")
     limits.add_argument("-k", metavar="N", type=int, default=10, help="how many (default: %(default)s)")
@@ -45,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--exclude-bought", action="store_true", help="nor what the profile's person bought")
     how = parser.add_argument_group("how")
     how.add_argument("--weights", metavar="NAME=W,...", help=f"such as text=1,image=0.5; of {_NAMES}")
+    how.add_argument(
+        "--half-life", metavar="DAYS", type=float, default=30.0, help="after which history counts half (default: 30)"
+    )
     how.add_argument("--diversity", metavar="D", type=float, default=0.0, help=_DIVERSITY)
     out = parser.add_argument_group("output")
     out.add_argument("--explain", action="store_true", help="say what each signal added to each score")
@@ -54,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer the query and return the exit code."""
-    if not (args.text or args.image or args.like or args.dislike or args.profile):
-        args.misuse("expected --text, --image, --like, --dislike or --profile")
+    if not (args.text or args.image or args.like or args.dislike or args.history or args.profile):
+        args.misuse("expected --text, --image, --like, --dislike, --history or --profile")
     from clipshelf.catalogue import Catalogue
     from clipshelf.engine import Engine
     from clipshelf.recommender import Recommender
@@ -67,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         args.misuse(str(error))
     catalogue = Catalogue.load(args.catalogue)
     engine = Engine.load(args.artifact or catalogue.model, threads=args.threads)
-    answer = Recommender(engine, catalogue).answer(query)
+    answer = Recommender(engine, catalogue, half_life=args.half_life).answer(query)
     if args.html:
         section = Section("What fits", query, answer, catalogue)
         write_page(args.html, "Recommendations", f"from {args.catalogue}", [section])
@@ -84,11 +95,14 @@ def _query(args: argparse.Namespace) -> Query:
     from clipshelf.profile import Profile
     from clipshelf.query import Query, Weights
 
+    if not all(map(str.strip, args.where)):
+        raise InputError("--where: expected a condition, found a blank string")
     query = Query(
         text=args.text,
         image=args.image,
         liked=[_like("--like", words) for words in args.like],
         disliked=[_like("--dislike", words) for words in args.dislike],
+        history=[_event(words) for words in args.history],
         profile=Profile.load(args.profile) if args.profile else None,
         k=args.k,
         where=" and ".join(args.where) or None,
@@ -98,7 +112,7 @@ def _query(args: argparse.Namespace) -> Query:
         diversity=args.diversity,
     )
     Weights.of(query.weights, Weights())
-    query.texts  # noqa: B018
+    query.texts, query.taste  # noqa: B018
     return query
 
 
@@ -106,6 +120,24 @@ def _like(option: str, words: list[str]) -> Any:
     if len(words) > 2:
         raise InputError(f"{option}: expected one id and perhaps a strength, found {' '.join(words)}")
     return (words[0], _number(option, words[1])) if len(words) == 2 else words[0]
+
+
+def _event(words: list[str]) -> Interaction:
+    """An interaction from the words of one --history."""
+    from clipshelf.profile import Interaction
+
+    if len(words) not in (3, 4):
+        raise InputError(f"--history: expected ID KIND TIME and perhaps STARS, found {' '.join(words)}")
+    id_, kind, time, *stars = words
+    return Interaction.of((id_, kind, _time(time), *(_number("--history", text) for text in stars)))
+
+
+def _time(text: str) -> Any:
+    """Seconds since 1970, or a date as it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _weight(part: str) -> tuple[str, float]:

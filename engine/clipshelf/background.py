@@ -10,7 +10,8 @@ units of its spread, and Phi the normal distribution,
 
     relevance = Phi(z) ** N
 
-When nothing fits, the relevance of the best is anywhere between 0 and 1 alike; when something does, it is near 1.
+When something fits, the relevance of the best is near 1. When nothing does, it would be anywhere between 0 and 1 alike
+if scores were normal; real ones have neighbours that fit a little, so it is high more often than low (docs/quality.md).
 The usual score is the median, its spread the 84th percentile's distance from it: a few that fit do not move them.
 """
 

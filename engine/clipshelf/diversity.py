@@ -9,14 +9,19 @@ Likeness is on the same scale as the fit: the score that the one product has whe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
 from clipshelf.catalogue.statistics import DoubleArray
 from clipshelf.types import Rows
 
+Likeness: TypeAlias = Callable[[int], DoubleArray]  # of all n products to the one at a place, (n,)
 
-def choose(fits: DoubleArray, likeness: DoubleArray, k: int, diversity: float) -> tuple[Rows, DoubleArray]:
-    """Choose k of n products by their fits (n,), best first; places (k,) and what likeness (n, n) took from each."""
+
+def choose(fits: DoubleArray, likeness: Likeness, k: int, diversity: float) -> tuple[Rows, DoubleArray]:
+    """Choose k of n products by their fits (n,), best first; places (k,) and what likeness took from each."""
     count = min(k, len(fits))
     places, penalties = np.empty(count, np.int64), np.empty(count)
     highest = np.zeros(len(fits))
@@ -25,6 +30,6 @@ def choose(fits: DoubleArray, likeness: DoubleArray, k: int, diversity: float) -
         marginal = left - diversity * highest
         places[i] = best = int(np.argmax(marginal))
         penalties[i] = diversity * highest[best]
-        np.maximum(highest, likeness[best], out=highest)
+        np.maximum(highest, likeness(best), out=highest)
         left[best] = -np.inf
     return places, penalties

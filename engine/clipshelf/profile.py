@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
@@ -49,10 +50,10 @@ class Interaction:
         if not isinstance(item, Sequence) or isinstance(item, str) or len(item) not in (3, 4):
             raise InputError(f"history: expected (id, kind, time) or (id, kind, time, stars), found {item!r}")
         id_, kind, time, *stars = item
-        name = kind.replace(" ", "_") if isinstance(kind, str) else kind
+        name = kind.replace(" ", "_") if isinstance(kind, str) else ""
         if name not in KINDS:
             raise InputError(f"history: expected a kind among {', '.join(KINDS)}, found {kind!r}")
-        if stars and stars[0] is not None and not (name == "rated" and _is_number(stars[0]) and 1 <= stars[0] <= 5):
+        if stars and stars[0] is not None and not (name == "rated" and is_number(stars[0]) and 1 <= stars[0] <= 5):
             raise InputError(f"history: expected 1 to 5 stars for a product that was rated, found {stars[0]!r} {kind}")
         return cls(_id("history", id_), name, seconds(time), *(None if star is None else float(star) for star in stars))
 
@@ -71,8 +72,8 @@ class Interaction:
 class Profile:
     """A person's signals, each optional; likes and dislikes map ids to strengths above 0.
 
-    `images` are paths of pictures. `history` is in order of time, whatever order it comes in.
-    Raises InputError on values of other kinds.
+    `images` are paths of pictures. `history` is in order of time, whatever order it comes in; the same event twice is
+    one. Raises InputError on values of other kinds.
     """
 
     texts: tuple[str, ...]
@@ -90,14 +91,15 @@ class Profile:
         disliked: Likes = (),
         history: Iterable[Any] = (),
     ) -> None:
-        if isinstance(texts, str) or isinstance(images, str):
-            raise InputError("profile: expected sequences of texts and images, found one str")
         store = object.__setattr__
-        store(self, "texts", tuple(texts))
-        store(self, "images", tuple(str(image) for image in images))
+        store(self, "texts", tuple(map(checked_text, several("texts", texts))))
+        store(self, "images", tuple(map(_path, several("images", images))))
         store(self, "liked", MappingProxyType(strengths("liked", liked)))
         store(self, "disliked", MappingProxyType(strengths("disliked", disliked)))
-        store(self, "history", _in_order(Interaction.of(item) for item in history))
+        store(self, "history", _in_order(map(Interaction.of, several("history", history))))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Profile.from_dict, (self.to_dict(),)
 
     @property
     def ids(self) -> set[str]:
@@ -156,7 +158,7 @@ class Profile:
             if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
                 raise InputError(f"expected a profile of format {_FORMAT}, found something else")
             return cls.from_dict(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: {error}") from error
 
 
@@ -164,17 +166,31 @@ def object_of(name: str, kind: type, data: Any) -> Mapping[str, Any]:
     """`data` where it is a mapping with fields of the dataclass `kind` alone; raises InputError naming others."""
     names = [field.name for field in fields(kind)]
     if not isinstance(data, Mapping) or set(data) - set(names):
-        found = sorted(set(data) - set(names)) if isinstance(data, Mapping) else type(data).__name__
+        found = sorted(set(data) - set(names), key=repr) if isinstance(data, Mapping) else type(data).__name__
         raise InputError(f"{name}: expected an object with {', '.join(names)}, found {found}")
     return data
 
 
+def several(name: str, items: Any) -> Iterable[Any]:
+    """`items` where they can be iterated over, nothing for None; raises InputError on one string or anything else."""
+    if isinstance(items, (str, bytes)) or not isinstance(items, (Iterable, type(None))):
+        raise InputError(f"{name}: expected a sequence, found one {type(items).__name__}")
+    return () if items is None else items
+
+
+def checked_text(text: Any) -> str:
+    """A text with words in it; raises InputError on anything else."""
+    if not isinstance(text, str):
+        raise InputError(f"text: expected str, found {type(text).__name__} {text!r}")
+    if not text.strip():
+        raise InputError("text: expected words, found a blank string")
+    return text
+
+
 def strengths(name: str, items: Likes) -> dict[str, float]:
     """Ids with strengths from ids and (id, strength) pairs; what comes twice adds up. Raises InputError."""
-    if isinstance(items, (str, bytes)):
-        raise InputError(f"{name}: expected a sequence of ids or (id, strength), found one {type(items).__name__}")
     found: dict[str, float] = {}
-    for item in items.items() if isinstance(items, Mapping) else items:
+    for item in items.items() if isinstance(items, Mapping) else several(name, items):
         id_, strength = (item, 1.0) if isinstance(item, str) else _pair(name, item)
         found[id_] = found.get(id_, 0.0) + strength
     return found
@@ -190,13 +206,13 @@ def seconds(time: Any) -> float:
             return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
     except ValueError as error:
         raise InputError(f"time: expected ISO 8601, found {time!r}") from error
-    if not _is_number(time) or not math.isfinite(time):
+    if not is_number(time) or not math.isfinite(time):
         raise InputError(f"time: expected seconds since 1970, a datetime or ISO 8601, found {time!r}")
     return float(time)
 
 
 def _in_order(events: Iterable[Interaction]) -> tuple[Interaction, ...]:
-    return tuple(sorted(events, key=lambda e: (e.time, e.id, e.kind, e.stars or 0.0)))
+    return tuple(sorted(dict.fromkeys(events), key=lambda e: (e.time, e.id, e.kind, e.stars or 0.0)))
 
 
 def _merged(mine: Mapping[str, float], other: Mapping[str, float], gone: Mapping[str, float]) -> dict[str, float]:
@@ -207,7 +223,7 @@ def _pair(name: str, item: Any) -> tuple[str, float]:
     if not isinstance(item, Sequence) or len(item) != 2:
         raise InputError(f"{name}: expected an id or (id, strength), found {item!r}")
     id_, strength = item
-    if not _is_number(strength) or not 0 < strength < math.inf:
+    if not is_number(strength) or not 0 < strength < math.inf:
         raise InputError(f"{name}: expected a strength above 0 for {id_!r}, found {strength!r}")
     return _id(name, id_), float(strength)
 
@@ -218,7 +234,18 @@ def _id(name: str, id_: Any) -> str:
     return id_
 
 
-def _is_number(value: Any) -> bool:
+def _path(path: Any) -> str:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"images: expected a path, found {type(path).__name__}")
+    return str(path)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number that a float can hold, not NaN and no bool; infinity is one."""
     # asking the abstract class is slow
-    number = type(value) in (float, int) or (isinstance(value, Real) and not isinstance(value, bool))
-    return number and not math.isnan(value)
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, (int, Real))):
+        return False
+    try:
+        return not math.isnan(value)
+    except OverflowError:  # an int of more than 308 digits
+        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -14,7 +14,7 @@ import numpy as np
 from clipshelf.catalogue.filters import Where
 from clipshelf.catalogue.statistics import DoubleArray
 from clipshelf.errors import InputError
-from clipshelf.profile import Likes, Profile, Time, object_of, seconds
+from clipshelf.profile import Likes, Profile, Time, checked_text, is_number, object_of, seconds, several
 from clipshelf.types import ImageSource
 
 
@@ -41,7 +41,7 @@ class Weights:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+            if not is_number(value) or not 0 <= value < math.inf:
                 raise InputError(f"weights: {field.name}: expected a number from 0 on, found {value!r}")
 
     @classmethod
@@ -54,7 +54,7 @@ class Weights:
             raise InputError(f"weights: expected a dict of {', '.join(names)}, found {type(changes).__name__}")
         unknown = set(changes) - set(names)
         if unknown:
-            raise InputError(f"weights: expected {', '.join(names)}, found {', '.join(map(repr, sorted(unknown)))}")
+            raise InputError(f"weights: expected {', '.join(names)}, found {', '.join(sorted(map(repr, unknown)))}")
         return replace(default, **changes)
 
     @cached_property
@@ -78,7 +78,7 @@ class Query:
     history: Iterable[Any] = ()
     k: int = 10
     where: Where | str | None = None
-    exclude: Collection[str] = ()
+    exclude: Iterable[str] = ()
     weights: Weights | Mapping[str, float] | None = None
     diversity: float = 0.0
     profile: Profile | None = None
@@ -88,10 +88,15 @@ class Query:
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or not isinstance(self.k, (int, np.integer)) or self.k < 1:
             raise InputError(f"k: expected 1 or more, found {self.k!r}")
-        if not isinstance(self.diversity, (int, float)) or not 0 <= self.diversity <= 1:
+        if not is_number(self.diversity) or not 0 <= self.diversity <= 1:
             raise InputError(f"diversity: expected a number from 0 to 1, found {self.diversity!r}")
-        if isinstance(self.exclude, (str, bytes)):
-            raise InputError(f"exclude: expected a sequence of ids, found one {type(self.exclude).__name__}")
+        if not isinstance(self.profile, (Profile, type(None))):
+            raise InputError(f"profile: expected a Profile, found {type(self.profile).__name__}")
+        # read once, as it may be an iterator
+        object.__setattr__(self, "exclude", tuple(several("exclude", self.exclude)))
+        for id_ in self.exclude:
+            if not isinstance(id_, str):
+                raise InputError(f"exclude: expected a product id, found {type(id_).__name__} {id_!r}")
 
     @classmethod
     def of(cls, query: Query | Profile | Mapping[str, Any], k: int) -> Query:
@@ -112,17 +117,13 @@ class Query:
 
     @cached_property
     def texts(self) -> list[str]:
-        """All texts, those of the profile last; raises InputError on a blank one."""
-        texts = [*_several(self.text), *(self.profile.texts if self.profile else ())]
-        for text in texts:
-            if isinstance(text, str) and not text.strip():
-                raise InputError("text: expected words, found a blank string")
-        return texts
+        """All texts, those of the profile last; raises InputError on what is none, or blank."""
+        return [*map(checked_text, _listed(self.text)), *(self.profile.texts if self.profile else ())]
 
     @cached_property
     def images(self) -> list[ImageSource]:
         """All pictures, those of the profile last."""
-        return [*_several(self.image), *(self.profile.images if self.profile else ())]
+        return [*_listed(self.image), *(self.profile.images if self.profile else ())]
 
     @cached_property
     def taste(self) -> Profile:
@@ -150,7 +151,7 @@ class Query:
         return time.time() if self.now is None else seconds(self.now)
 
 
-def _several(value: Any) -> list[Any]:
+def _listed(value: Any) -> list[Any]:
     """A list of what may be nothing, one thing or several."""
     if value is None:
         return []

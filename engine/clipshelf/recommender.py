@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -19,7 +19,7 @@ from clipshelf.catalogue.statistics import Statistics
 from clipshelf.details import Details
 from clipshelf.engine import Engine, Failure, OnError, Report, reporter
 from clipshelf.errors import InputError
-from clipshelf.profile import Likes, Profile, Time
+from clipshelf.profile import Likes, Profile, Time, is_number
 from clipshelf.query import Images, Query, Texts, Weights
 from clipshelf.search import Found, Request, Searcher
 from clipshelf.signals import Fused, Signals, collect, fuse
@@ -47,7 +47,7 @@ class Recommender:
         gap_correction: bool = True,
     ) -> None:
         catalogue.require(engine)
-        if not half_life > 0:
+        if not is_number(half_life) or not half_life > 0:
             raise InputError(f"half_life: expected days above 0, found {half_life!r}")
         self.engine = engine
         self.catalogue = catalogue
@@ -67,7 +67,7 @@ class Recommender:
         history: Iterable[Any] = (),
         k: int = 10,
         where: Where | str | None = None,
-        exclude: Collection[str] = (),
+        exclude: Iterable[str] = (),
         weights: Weights | Mapping[str, float] | None = None,
         diversity: float = 0.0,
         *,
@@ -188,7 +188,7 @@ class Recommender:
         fused = fuse([signals[i] for i in some], weights, self.catalogue, self._statistics)
         requests: dict[int, Request] = {}
         for i, one in zip(some, fused, strict=True):
-            request = try_(partial(_request, asked[i], one))
+            request = try_(partial(_request, asked[i], one, len(self.catalogue)))
             if isinstance(request, InputError):
                 report(i, "query", request)
             else:
@@ -218,11 +218,13 @@ def _collected(asked: Mapping[int, Asked], words: FloatArray, pictures: FloatArr
         yield collect(texts, images, one.products, one.rows, one.weights)
 
 
-def _request(asked: Asked, fused: Fused) -> Request:
+def _request(asked: Asked, fused: Fused, products: int) -> Request:
     if not fused.mass.sum():
-        raise InputError("weights: expected one above 0 for the signals of this query, found none")
-    query = asked.query
-    return Request(fused, asked.weights, int(query.k), asked.mask, asked.left_out, float(query.diversity))
+        raise InputError(
+            "query: expected a signal that counts, found only such as have a weight of 0, three stars, or long faded"
+        )
+    query, k = asked.query, min(int(asked.query.k), products or 1)
+    return Request(fused, asked.weights, k, asked.mask, asked.left_out, float(query.diversity))
 
 
 @contextmanager

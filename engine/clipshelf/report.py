@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -19,11 +19,13 @@ from clipshelf.catalogue import Catalogue
 from clipshelf.errors import ImageError
 from clipshelf.files import durable
 from clipshelf.image import read_rgb
-from clipshelf.query import Query
+from clipshelf.profile import Interaction
+from clipshelf.query import Query, Weights
 from clipshelf.types import ImageSource, PathLike, Product
 
 _THUMBNAIL = (480, 480)
 
+_USUAL = Weights()
 _REASONS = 6  # contributions that a card shows: the largest
 
 
@@ -67,7 +69,7 @@ def _named(section: Section) -> str:
     taste = section.query.taste
     roles = [("liked", id_, strength) for id_, strength in taste.liked.items()]
     roles += [("disliked", id_, strength) for id_, strength in taste.disliked.items()]
-    roles += dict.fromkeys((event.kind.replace("_", " "), event.id, 1.0) for event in taste.history)
+    roles += dict.fromkeys((_role(event), event.id, 1.0) for event in taste.history)
     items = []
     for role, id_, strength in roles:
         product = section.catalogue.products[section.catalogue.row(id_)]
@@ -76,10 +78,18 @@ def _named(section: Section) -> str:
     return f'<ul class="named">{"".join(items)}</ul>' if items else ""
 
 
+def _role(event: Interaction) -> str:
+    """What an event was, in words, and the stars of a rating."""
+    role = event.kind.replace("_", " ")
+    return role if event.stars is None else f"{role} {event.stars:g} of 5"
+
+
 def _filters(query: Query) -> str:
     """What limits or steers the answer, but for the signals."""
     where = query.where if isinstance(query.where, str) else json.dumps(query.where, ensure_ascii=False, default=str)
-    weights = query.weights if isinstance(query.weights, Mapping) else {}
+    weights = query.weights or {}
+    if isinstance(weights, Weights):
+        weights = {name: value for name, value in asdict(weights).items() if value != getattr(_USUAL, name)}
     used = [f"where {where}"] if query.where is not None else []
     used += [f"without {id_}" for id_ in sorted(query.exclude)]
     used += ["without what was bought"] if query.exclude_bought else []

@@ -12,7 +12,7 @@ from clipshelf.background import Background, patterns_of
 from clipshelf.catalogue import Catalogue
 from clipshelf.catalogue.filters import Mask
 from clipshelf.catalogue.statistics import DoubleArray, Statistics
-from clipshelf.diversity import choose
+from clipshelf.diversity import Likeness, choose
 from clipshelf.query import Weights
 from clipshelf.rank import Ranker
 from clipshelf.signals import Fused, centred
@@ -126,11 +126,17 @@ class Searcher:
         likeness = self._likeness(found.rows, request.weights)
         return found.at(*choose(found.fits, likeness, request.k, request.diversity))
 
-    def _likeness(self, rows: Rows, weights: Weights) -> DoubleArray:
-        """(n, n): the score of product j when product i is liked, for the products of some rows (n,)."""
+    def _likeness(self, rows: Rows, weights: Weights) -> Likeness:
+        """How alike products of some rows (n,) are to one: their scores (n,) when that is liked."""
         present, sides = self._catalogue.present[rows], centred(rows, self._catalogue, self._statistics)
-        fused = np.einsum("ab,nad->nbd", weights.cosines / self._statistics.spreads, sides)
-        scores = np.tensordot(fused, sides, axes=((1, 2), (1, 2)))
-        own = (present @ weights.cosines) @ present.T  # weights of the cosines that i and j have
-        likeness: DoubleArray = np.divide(scores, own, out=np.zeros_like(scores), where=own > 0)
-        return likeness
+        cosines, scaled = weights.cosines, weights.cosines / self._statistics.spreads
+        # dot products of their own, for which OpenBLAS wakes no threads
+        stack = sides.reshape(len(rows), 1, 2 * self._catalogue.dim)
+
+        def to(one: int) -> DoubleArray:
+            scores: DoubleArray = np.matmul(stack, (scaled.T @ sides[one]).reshape(-1, 1))[:, 0, 0]
+            own = present @ (present[one] @ cosines)  # weights of the cosines that both have
+            likeness: DoubleArray = np.divide(scores, own, out=np.zeros(len(rows)), where=own > 0)
+            return likeness
+
+        return to

@@ -16,7 +16,7 @@ from clipshelf_bench.subject import Subject, whole
 
 
 def _exporter() -> str:
-    """A digest of the exporter's sources, which are not imported: another exporter's artifact is not ours to measure."""
+    """A digest of the exporter's sources, which are not imported: an artifact of another one is made anew."""
     spec = find_spec("clipshelf_export")
     folders = (spec and spec.submodule_search_locations) or ()
     sources = sorted(path for folder in folders for path in Path(folder).glob("*.py"))

@@ -2,7 +2,7 @@
 
 A column, an operator (= == != < <= > >= in contains) and a value; `and` joins conditions. The column says what the
 value is: a number, true or false, or a text, which may stand in quotes, and must where it holds = < or >. After `in`
-come values with commas between.
+come values with commas between, in quotes where they hold one. A column with a space in its name stands in quotes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 from clipshelf.errors import InputError
 
 _CONDITION = re.compile(
-    r"""\s*(?P<column>[^\s=!<>"']+?)
+    r"""\s*(?P<column>"[^"]+"|'[^']+'|[^\s=!<>"']+?)
         \s*(?P<operator>==|!=|<=|>=|=|<|>|\bin\b|\bcontains\b)
         \s*(?P<value>(?:"[^"]*"|'[^']*'|(?!\s+and\s)[^"'])+)
         (?:\s+and\s|$)""",
     re.VERBOSE,
 )
+_BETWEEN_COMMAS = re.compile(r"""(?:"[^"]*"|'[^']*'|[^,"'])+""")
 
 
 def parse_where(text: str, kinds: Mapping[str, str]) -> dict[str, Any]:
@@ -30,9 +31,10 @@ def parse_where(text: str, kinds: Mapping[str, str]) -> dict[str, Any]:
         match = _CONDITION.match(text, place)
         if not match:
             raise InputError(f"where: expected 'price<100 and category=shoes' or the like, found {text[place:]!r}")
-        name, operator, value = match["column"], match["operator"], match["value"].strip()
+        name, operator, value = _unquoted(match["column"]), match["operator"], match["value"].strip()
         kind = kinds.get(name, "text").removesuffix("s")
-        values = [_typed(name, kind, part.strip()) for part in (value.split(",") if operator == "in" else [value])]
+        parts = _BETWEEN_COMMAS.findall(value) if operator == "in" else [value]
+        values = [_typed(name, kind, part.strip()) for part in parts]
         wanted = values if operator == "in" else values[0]
         conditions.append({name: {"==" if operator == "=" else operator: wanted}})
         place = match.end()
@@ -50,10 +52,15 @@ def _typed(name: str, kind: str, value: str) -> Any:
             raise InputError(f"where: {name}: expected a number, found {value!r}") from None
     if kind == "bool" and value in ("true", "false"):
         return value == "true"
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
+    if (text := _unquoted(value)) != value:
+        return text
     if any(sign in value for sign in "=<>"):
         raise InputError(
             f"where: {name}: expected quotes around a value with = < or >, found {value}; only `and` joins"
         )
     return value
+
+
+def _unquoted(text: str) -> str:
+    """What stands between quotes, or the text as it is."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
