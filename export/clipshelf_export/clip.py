@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ def load(folder: Path, config: Mapping[str, Any], source: Mapping[str, Any]) -> 
 
 
 class ClipReference:
-    """The torch model, fp32."""
+    """The torch model in its own precision."""
 
     def __init__(self, model: CLIPModel, mean: FloatArray, std: FloatArray) -> None:
         self._model, self._mean, self._std = model, mean, std
@@ -65,18 +67,34 @@ class ClipReference:
         """Unit-norm embeddings (B, D) of pixels (B, S, S, 3)."""
         values = (pixels.astype(np.float32) / 255 - self._mean) / self._std
         with torch.inference_mode():
-            rows = self._model.get_image_features(pixel_values=torch.from_numpy(values.transpose(0, 3, 1, 2).copy()))
+            pixel_values = torch.from_numpy(values.transpose(0, 3, 1, 2).copy()).to(self._model.dtype)
+            rows = self._model.get_image_features(pixel_values=pixel_values)
         return _unit(rows)
 
     def texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
         """Unit-norm embeddings (B, D) of input_ids (B, L) with mask (B, L)."""
-        with torch.inference_mode():
+        with torch.inference_mode(), _default(self._model.dtype):
             rows = self._model.get_text_features(torch.from_numpy(input_ids), torch.from_numpy(mask))
         return _unit(rows)
 
+    def double(self) -> ClipReference:
+        """A copy that computes in fp64."""
+        return ClipReference(copy.deepcopy(self._model).double(), self._mean, self._std)
+
+
+@contextmanager
+def _default(dtype: torch.dtype) -> Iterator[None]:
+    """What torch makes numbers in, and so transformers its causal mask."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
 
 def _unit(rows: torch.Tensor) -> FloatArray:
-    unit: FloatArray = torch.nn.functional.normalize(rows, dim=-1).numpy()
+    unit: FloatArray = torch.nn.functional.normalize(rows, dim=-1).float().numpy()
     return unit
 
 

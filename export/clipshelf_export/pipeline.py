@@ -23,10 +23,11 @@ from clipshelf_export.judge import Judge, Target
 from clipshelf_export.ladder import Ladder
 from clipshelf_export.plan import Plan
 from clipshelf_export.rounding import Rounding
-from clipshelf_export.towers import Checkpoint, ConvNet, Transformer
+from clipshelf_export.towers import Checkpoint, ConvNet, Reference, Transformer
 
-# what fp32 may differ from torch, in any component of a unit-norm embedding
-EXACT = 1e-5
+# What fp32 may differ from torch, in any component of a unit-norm embedding; or, where torch's own fp32 is further from
+# fp64 than that, as it is with very sharp attention, so many times its distance.
+EXACT, TIMES = 1e-5, 2
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ class _Tower:
         self.name, self.options, self.samples = name, options, samples
         self.tower = checkpoint.vision if name == "vision" else checkpoint.text
         self.made, self.work = folders[0], folders[1] / f"{name}.onnx"
-        reference = _reference(checkpoint, name, [*samples.choose, *samples.measure])
-        parts = (samples.choose, samples.measure, reference)
+        self.original, self.pad_id = checkpoint.reference, checkpoint.text_spec.pad_id
+        parts = (samples.choose, samples.measure, self._embedded(self.original))
         self.judge = Judge(name, self.tower, *parts, self.work, options.threads, options.targets[name])
 
     def write(self) -> dict[str, Any]:
@@ -133,11 +134,26 @@ class _Tower:
 
     def _prove(self) -> None:
         """Hold the fp32 graph against torch."""
-        found = self.judge.difference(Plan())
-        if not found <= EXACT:
+        found, most = self.judge.difference(Plan()), EXACT
+        if not found <= most and (double := self.original.double()):
+            most = max(EXACT, TIMES * fidelity.compare(self._embedded(double), self.judge.reference).difference)
+        if not found <= most:
             raise ExportError(
-                f"{self.name} fp32: expected agreement with torch to {EXACT}, found a difference of {found}"
+                f"{self.name} fp32: expected agreement with torch to {most}, found a difference of {found}"
             )
+
+    def _embedded(self, reference: Reference) -> FloatArray:
+        """Embeddings (n, D) by an original of what the judge compares on, a few inputs at a time."""
+        items = [*self.samples.choose, *self.samples.measure]
+        rows = []
+        starts = range(0, len(items), 8)
+        for start in tqdm(starts, desc=f"{self.name}: the original in torch", leave=False, disable=None):
+            batch = items[start : start + 8]
+            if self.name == "vision":
+                rows.append(reference.images(np.stack(batch)))
+            else:
+                rows.append(reference.texts(*data.pad(batch, self.pad_id)))
+        return np.concatenate(rows)
 
     def _write(self, precision: Precision) -> dict[str, Any]:
         if precision == "int8":
@@ -164,19 +180,6 @@ class _Tower:
         label = f"{self.name}: calibrating"
         stats = run.collect(self.tower, self.samples.calibrate, self.work, self.options.threads, label)
         return Ladder(self.tower, stats, self.judge).climb()
-
-
-def _reference(checkpoint: Checkpoint, tower: Tower, items: Sequence[Any]) -> FloatArray:
-    """Embeddings (n, D) of the original model, a few inputs at a time."""
-    rows = []
-    starts = range(0, len(items), 8)
-    for start in tqdm(starts, desc=f"{tower}: the original in torch", leave=False, disable=None):
-        batch = items[start : start + 8]
-        if tower == "vision":
-            rows.append(checkpoint.reference.images(np.stack(batch)))
-        else:
-            rows.append(checkpoint.reference.texts(*data.pad(batch, checkpoint.text_spec.pad_id)))
-    return np.concatenate(rows)
 
 
 def parity_table(manifest: Manifest) -> str:

@@ -161,6 +161,9 @@ class Reference(Protocol):
     def texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
         """Unit-norm embeddings (B, D) of input_ids (B, L), right-padded, with mask (B, L)."""
 
+    def double(self) -> Reference | None:
+        """The same computed in fp64, None where it cannot be."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:

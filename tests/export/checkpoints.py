@@ -114,6 +114,14 @@ def inject_outliers(model: CLIPModel, *, seed: int = 5, channels: int = 3, const
             mlp.fc2.bias -= mlp.fc2.weight[:, rows].sum(1) * constant
 
 
+def sharpen_attention(model: CLIPModel, times: float) -> None:
+    """Queries and keys so many times as large: attention jumps between tokens, and fp32 rounds far from fp64."""
+    with torch.no_grad():
+        for layer in (*model.vision_model.encoder.layers, *model.text_model.encoder.layers):
+            for linear in (layer.self_attn.q_proj, layer.self_attn.k_proj):
+                linear.weight *= times
+
+
 def pictures(count: int, side: int = 32, seed: int = 3) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Smooth pictures of several colours, (count, side, side, 3)."""
     rng = np.random.default_rng(seed)

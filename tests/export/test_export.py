@@ -18,7 +18,7 @@ import onnxruntime as ort
 from clipshelf import Engine
 from clipshelf.artifact import Artifact
 from clipshelf.errors import ExportError
-from clipshelf_export import clip, data, export, fidelity, transformer
+from clipshelf_export import clip, data, export, fidelity, pipeline, transformer
 from PIL import Image
 from transformers import CLIPModel
 
@@ -68,6 +68,19 @@ def test_fp32_and_fp16_agree_with_torch(name: str, tmp_path: Path, inputs: dict[
         assert artifact.manifest.parity[tower]["fp32"]["difference"] <= 1e-5
         assert artifact.manifest.parity[tower]["fp16"]["centred_min"] >= 0.999
     assert artifact.manifest.precisions == ("fp32", "fp16")
+
+
+def test_fp32_need_not_be_nearer_to_torch_than_torch_is_to_the_truth(
+    tmp_path: Path, inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = checkpoints.write_checkpoint(tmp_path / "checkpoint", vision_num_hidden_layers=3)
+    checkpoints.sharpen_attention(model, 8.0)
+    model.save_pretrained(tmp_path / "checkpoint")
+    artifact = export(tmp_path / "checkpoint", tmp_path / "out", precisions=("fp32",), **inputs)
+    assert 1e-5 < max(artifact.manifest.parity[tower]["fp32"]["difference"] for tower in ("vision", "text")) < 1e-3
+    monkeypatch.setattr(pipeline, "TIMES", 0)
+    with pytest.raises(ExportError, match="fp32: expected agreement with torch to 1e-05, found"):
+        export(tmp_path / "checkpoint", tmp_path / "other", precisions=("fp32",), **inputs)
 
 
 def test_texts_pool_at_their_end_in_ragged_batches(tmp_path: Path, inputs: dict[str, Any]) -> None:
