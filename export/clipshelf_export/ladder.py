@@ -7,12 +7,13 @@ Rungs, each measured on samples apart from those that set the ranges (`judge` sa
     outliers     the largest channels of a site through a small MatMul in floating point
     float        the fewest sites in floating point that do, those first whose return helps the whole tower most
     whole float  the same with fp32 weights, where fp16 is too coarse: in the end the fp32 graph
+    back         what the first rungs spent nodes on, and the tower can do without since others were taken
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -56,19 +57,46 @@ class Ladder:
     tower: Transformer
     stats: dict[str, Stats]
     judge: Judge
+    cheapest: dict[str, Choice] = field(default_factory=dict)
+    chosen: dict[str, Choice] = field(default_factory=dict)
 
     def climb(self) -> tuple[Plan, Fidelity]:
-        """The first plan that the judge accepts. Raises ExportError with the numbers if it accepts none."""
-        chosen: dict[str, Choice] = {}
+        """The first plan that the judge accepts, without the nodes that it can do without.
+
+        Raises ExportError with the numbers if the judge accepts none.
+        """
+        return self._back(*self._up())
+
+    def _up(self) -> tuple[Plan, Fidelity]:
+        """The first plan that the judge accepts."""
+        chosen = self.chosen
         plan = Plan("int8", fixed(self.tower))
         for label, options in RUNGS:
             taken = self._improve(chosen, options, label)
             if not taken:
                 continue
+            self.cheapest = self.cheapest or dict(chosen)
             plan = Plan("int8", {**plan.sites, **{name: choice.int8 for name, choice in chosen.items()}})
             if self.judge.passes(plan, f"{label} ({taken} sites)") and (found := self.judge.accepts(plan)):
                 return plan, found
         return self._to_float(plan)
+
+    def _back(self, plan: Plan, found: Fidelity) -> tuple[Plan, Fidelity]:
+        """An accepted plan with as many sites as will do in their cheapest form again, those first that gain least."""
+        dear = [name for name in plan.sites if name in self.cheapest and self.cheapest[name] is not self.chosen[name]]
+        dear.sort(key=lambda name: self.cheapest[name].error - self.chosen[name].error)
+
+        def cheaper(number: int) -> Plan:
+            return replace(plan, sites={**plan.sites, **{name: self.cheapest[name].int8 for name in dear[:number]}})
+
+        low, high, tried = 0, len(dear) + 1, len(dear)  # all of them first
+        while high - low > 1:
+            passed = self.judge.passes(cheaper(tried), f"back: {tried} of {len(dear)} sites")
+            low, high = (tried, high) if passed else (low, tried)
+            tried = (low + high) // 2
+        if low and (accepted := self.judge.accepts(cheaper(low))):
+            return cheaper(low), accepted
+        return plan, found
 
     def _choose(self, site: Site, option: Option) -> Choice:
         moved = site.free or option.moved

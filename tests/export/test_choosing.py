@@ -18,6 +18,7 @@ from clipshelf_export.fidelity import Fidelity
 from clipshelf_export.judge import MARGIN, Judge, Target
 from clipshelf_export.ladder import Ladder
 from clipshelf_export.plan import Int8, Plan
+from clipshelf_export.quantise import Choice
 
 GOOD, BAD = (Fidelity(9, 1.0, 1.0, centred, 1.0, overlap, 0.0) for centred, overlap in ((1.0, 1.0), (0.9, 0.5)))
 SITES = [f"layers.{index}.out" for index in range(20)]
@@ -54,6 +55,28 @@ def test_no_more_sites_return_to_floating_point_than_must(enough: int) -> None:
     assert list(plan.sites) == SITES[enough:]
     assert judge.asked["choosing"] <= 10
     assert judge.asked["final"] == 1
+
+
+@pytest.mark.parametrize("enough", [0, 1, 9, 19, 20])
+def test_as_many_sites_as_will_do_go_back_to_their_cheapest_form(enough: int) -> None:
+    def cheap(plan: Plan) -> list[str]:
+        return [name for name, int8 in plan.sites.items() if int8.shift is None]
+
+    class Frugal(Scripted):
+        def choosing(self, plan: Plan, some: slice = slice(None)) -> Fidelity:
+            return GOOD if len(cheap(plan)) <= enough else BAD
+
+    judge = Frugal(lambda _: True, lambda _: True)
+    dear = Int8(1.0, 128, shift=np.ones(4, np.float32))
+    # the last sites gain most by their shift
+    ladder = Ladder(None, {}, judge)  # type: ignore[arg-type]
+    ladder.cheapest = {name: Choice(Int8(1.0, 128), 2.0 + place) for place, name in enumerate(SITES)}
+    ladder.chosen = {name: Choice(dear, 1.0) for name in SITES}
+    plan, found = ladder._back(Plan("int8", {**dict.fromkeys(SITES, dear), "tokens": dear}), BAD)
+    assert cheap(plan) == SITES[:enough]
+    assert found is (GOOD if enough else BAD)
+    judge.agrees = lambda _: False
+    assert ladder._back(Plan("int8", dict.fromkeys(SITES, dear)), BAD)[1] is BAD
 
 
 def test_a_no_of_the_final_samples_sends_the_search_upwards() -> None:
