@@ -23,6 +23,8 @@ from clipshelf_export.towers import Tower
 # share of the allowed loss that a plan must leave in hand on the choosing samples, since other samples of the same kind
 # may find a little more; where it is too small, the final samples say no
 MARGIN = 0.15
+# times the loss of a plan that a cheaper one may have in its stead
+HARDLY = 1.2
 # what two orders of summation in fp32 cost a centred cosine
 ROUNDING = 1e-6
 
@@ -83,6 +85,12 @@ class Judge:
         found = self.choosing(plan)
         self.rungs.append(f"{label}: {found.brief()}")
         return (bar or self.target).reached(found, self.margin)
+
+    def near(self, plan: Plan) -> Target:
+        """What a plan must reach with the margin to lose hardly more than `plan` does, and no more than is allowed."""
+        found, left = self.choosing(plan), max(1 - self.margin, ROUNDING)
+        overlap, centred = (1 - HARDLY * (1 - value) / left for value in (found.top10_overlap, found.centred_mean))
+        return Target(max(overlap, self.target.overlap), max(centred, self.target.centred))
 
     def accepts(self, plan: Plan) -> Fidelity | None:
         """Fidelity of `plan` on the final samples if it reaches the target; if not, the margin grows."""

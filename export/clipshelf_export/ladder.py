@@ -7,7 +7,7 @@ Rungs, each measured on samples apart from those that set the ranges (`judge` sa
     outliers     the largest channels of a site through a small MatMul in floating point
     float        the fewest sites in floating point that do, those first whose return helps the whole tower most
     whole float  the same with fp32 weights, where fp16 is too coarse: in the end the fp32 graph
-    back         what the first rungs spent nodes on, and the tower can do without since others were taken
+    back         what the first rungs spent nodes on, and hardly matters since others were taken
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Ladder:
     chosen: dict[str, Choice] = field(default_factory=dict)
 
     def climb(self) -> tuple[Plan, Fidelity]:
-        """The first plan that the judge accepts, without the nodes that it can do without.
+        """The first plan that the judge accepts, without the nodes that hardly matter.
 
         Raises ExportError with the numbers if the judge accepts none.
         """
@@ -82,16 +82,22 @@ class Ladder:
         return self._to_float(plan)
 
     def _back(self, plan: Plan, found: Fidelity) -> tuple[Plan, Fidelity]:
-        """An accepted plan with as many sites as will do in their cheapest form again, those first that gain least."""
+        """An accepted plan with sites in their cheapest form again, those first that gain least.
+
+        As many as cost hardly any fidelity: what is left to the target is not to be spent here.
+        """
         dear = [name for name in plan.sites if name in self.cheapest and self.cheapest[name] is not self.chosen[name]]
         dear.sort(key=lambda name: self.cheapest[name].error - self.chosen[name].error)
 
         def cheaper(number: int) -> Plan:
             return replace(plan, sites={**plan.sites, **{name: self.cheapest[name].int8 for name in dear[:number]}})
 
+        if not dear:
+            return plan, found
+        bar = self.judge.near(plan)
         low, high, tried = 0, len(dear) + 1, len(dear)  # all of them first
         while high - low > 1:
-            passed = self.judge.passes(cheaper(tried), f"back: {tried} of {len(dear)} sites")
+            passed = self.judge.passes(cheaper(tried), f"back: {tried} of {len(dear)} sites", bar)
             low, high = (tried, high) if passed else (low, tried)
             tried = (low + high) // 2
         if low and (accepted := self.judge.accepts(cheaper(low))):

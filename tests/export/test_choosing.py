@@ -74,9 +74,22 @@ def test_as_many_sites_as_will_do_go_back_to_their_cheapest_form(enough: int) ->
     ladder.chosen = {name: Choice(dear, 1.0) for name in SITES}
     plan, found = ladder._back(Plan("int8", {**dict.fromkeys(SITES, dear), "tokens": dear}), BAD)
     assert cheap(plan) == SITES[:enough]
+    assert judge.rungs[-1].startswith("accepted") or not enough
     assert found is (GOOD if enough else BAD)
     judge.agrees = lambda _: False
     assert ladder._back(Plan("int8", dict.fromkeys(SITES, dear)), BAD)[1] is BAD
+
+
+def test_what_is_near_a_plan_loses_hardly_more_and_never_too_much() -> None:
+    judge = Scripted(lambda _: True, lambda _: True)
+
+    def bar(overlap: float, centred: float) -> tuple[float, float]:
+        judge.choosing = lambda *_: Fidelity(9, 1.0, 1.0, centred, 1.0, overlap, 0.0)  # type: ignore[method-assign]
+        target = judge.near(Plan())
+        return 1 - (1 - MARGIN) * (1 - target.overlap), 1 - (1 - MARGIN) * (1 - target.centred)
+
+    assert bar(0.99, 0.999) == pytest.approx((0.988, 0.9988))
+    assert bar(0.9749, 0.9989) == pytest.approx((1 - (1 - MARGIN) * 0.03, 0.99868))
 
 
 def test_a_no_of_the_final_samples_sends_the_search_upwards() -> None:
