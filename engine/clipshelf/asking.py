@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from clipshelf.errors import InputError
 
 if TYPE_CHECKING:
-    from clipshelf.profile import Interaction
     from clipshelf.query import Query
 
 _NAMES = "text, image, liked, disliked, history, or query side then product side: text_text, text_image and so on"
+_HALF_LIFE = "after which history counts half (default: %(default)s)"
 _DIVERSITY = "0 to 1: how much fit may be given up for products unlike each other (default: %(default)s)"
 
 
@@ -53,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--exclude-bought", action="store_true", help="nor what the profile's person bought")
     how = parser.add_argument_group("how")
     how.add_argument("--weights", metavar="NAME=W,...", help=f"such as text=1,image=0.5; of {_NAMES}")
-    how.add_argument(
-        "--half-life", metavar="DAYS", type=float, default=30.0, help="after which history counts half (default: 30)"
-    )
+    how.add_argument("--half-life", metavar="DAYS", type=float, default=30, help=_HALF_LIFE)
     how.add_argument("--diversity", metavar="D", type=float, default=0.0, help=_DIVERSITY)
     out = parser.add_argument_group("output")
     out.add_argument("--explain", action="store_true", help="say what each signal added to each score")
@@ -122,14 +120,12 @@ def _like(option: str, words: list[str]) -> Any:
     return (words[0], _number(option, words[1])) if len(words) == 2 else words[0]
 
 
-def _event(words: list[str]) -> Interaction:
-    """An interaction from the words of one --history."""
-    from clipshelf.profile import Interaction
-
+def _event(words: list[str]) -> tuple[Any, ...]:
+    """An interaction from the words of one --history, for the query to check."""
     if len(words) not in (3, 4):
         raise InputError(f"--history: expected ID KIND TIME and perhaps STARS, found {' '.join(words)}")
     id_, kind, time, *stars = words
-    return Interaction.of((id_, kind, _time(time), *(_number("--history", text) for text in stars)))
+    return id_, kind, _time(time), *(_number("--history", text) for text in stars)
 
 
 def _time(text: str) -> Any:

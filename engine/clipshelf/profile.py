@@ -117,7 +117,7 @@ class Profile:
             images=dict.fromkeys(self.images + other.images),
             liked=_merged(self.liked, other.liked, other.disliked),
             disliked=_merged(self.disliked, other.disliked, other.liked),
-            history=dict.fromkeys(self.history + other.history),
+            history=self.history + other.history,
         )
 
     def only(self, known: Callable[[str], bool]) -> Profile:
@@ -243,7 +243,7 @@ def _path(path: Any) -> str:
 def is_number(value: Any) -> bool:
     """Whether a value is a real number that a float can hold, not NaN and no bool; infinity is one."""
     # asking the abstract class is slow
-    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, (int, Real))):
+    if type(value) not in (float, int) and (isinstance(value, bool) or not isinstance(value, Real)):
         return False
     try:
         return not math.isnan(value)

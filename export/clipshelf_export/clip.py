@@ -190,13 +190,15 @@ def _layer(layer: Any, activation: str) -> Layer:
     weight = np.concatenate([part.weight for part in parts], 1)
     bias = np.concatenate([part.bias for part in parts if part.bias is not None])
     fc1, fc2 = _linear(layer.mlp.fc1), _linear(layer.mlp.fc2)
+    if activation == "quick_gelu":
+        fc1, fc2 = _scaled(fc1, QUICK), Linear(fc2.weight / QUICK, fc2.bias)
     return Layer(
         norm1=_norm(layer.layer_norm1),
         qkv=Linear(weight, bias),
         out=_linear(layer.self_attn.out_proj),
         norm2=_norm(layer.layer_norm2),
-        fc1=_scaled(fc1, QUICK) if activation == "quick_gelu" else fc1,
-        fc2=Linear(fc2.weight / QUICK, fc2.bias) if activation == "quick_gelu" else fc2,
+        fc1=fc1,
+        fc2=fc2,
     )
 
 

@@ -7,7 +7,7 @@ is reported comes from samples that preferred no plan over another, and each no 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,14 @@ MARGIN = 0.15
 HARDLY = 1.2
 # what two orders of summation in fp32 cost a centred cosine
 ROUNDING = 1e-6
+
+
+def last(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The last number from `low` on for which `holds`, by bisection; it does for `low` and doesn't for `high`."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from clipshelf_export.fidelity import Fidelity
-from clipshelf_export.judge import Judge
+from clipshelf_export.judge import Judge, last
 from clipshelf_export.plan import Int8, Plan
 from clipshelf_export.quantise import Choice, choose
 from clipshelf_export.run import Stats
@@ -92,16 +92,15 @@ class Ladder:
         def cheaper(number: int) -> Plan:
             return replace(plan, sites={**plan.sites, **{name: self.cheapest[name].int8 for name in dear[:number]}})
 
+        def passes(number: int) -> bool:
+            return self.judge.passes(cheaper(number), f"back: {number} of {len(dear)} sites", bar)
+
         if not dear:
             return plan, found
         bar = self.judge.near(plan)
-        low, high, tried = 0, len(dear) + 1, len(dear)  # all of them first
-        while high - low > 1:
-            passed = self.judge.passes(cheaper(tried), f"back: {tried} of {len(dear)} sites", bar)
-            low, high = (tried, high) if passed else (low, tried)
-            tried = (low + high) // 2
-        if low and (accepted := self.judge.accepts(cheaper(low))):
-            return cheaper(low), accepted
+        number = len(dear) if passes(len(dear)) else last(0, len(dear), passes)
+        if number and (accepted := self.judge.accepts(cheaper(number))):
+            return cheaper(number), accepted
         return plan, found
 
     def _choose(self, site: Site, option: Option) -> Choice:
@@ -152,9 +151,7 @@ class Ladder:
         while low < len(order):
             high = min(high, len(order))
             if passes(high):
-                while high - low > 1:
-                    middle = (low + high) // 2
-                    low, high = (low, middle) if passes(middle) else (middle, high)
+                high = 1 + last(low, high, lambda count: not passes(count))
                 if found := self.judge.accepts(without(high)):
                     return without(high), found
             low, high = high, 2 * high

@@ -115,27 +115,32 @@ def linear(graph: Graph, name: str, x: str, weights: Linear, plan: Plan, *, site
     int8 = plan.sites.get(site)
     if int8 is None:
         return _float_linear(graph, name, x, weights, plan)
+    weights = int8.fold_input(weights)
     x8, weight, step, scale, zero, bias = int8_operands(graph, name, x, weights, int8)
     y = graph.op("MatMulIntegerToFloat", x8, weight, step, scale, zero, *(["", bias] if bias else []))
     if int8.outliers:
         rows = np.array(int8.outliers, np.int64)
         columns = graph.op("Gather", x, graph.const(f"{name}.outliers", rows), axis=-1)
-        side = int8.fold_input(weights).weight[rows]
-        y = graph.op("Add", y, graph.op("MatMul", columns, graph.const(f"{name}.outlier_weight", side)))
+        side = graph.op("MatMul", columns, graph.const(f"{name}.outlier_weight", weights.weight[rows]))
+        y = graph.op("Add", y, side)
     return str(y)
 
 
-def int8_operands(graph: Graph, name: str, x: str, weights: Linear, int8: Int8) -> tuple[str, ...]:
-    """Names of x' in uint8, W' in int8, the scales of both, the zero point and b' ("" for none), without outliers."""
-    weights = int8.fold_input(weights)
-    kept = weights.weight.copy()
-    kept[list(int8.outliers)] = 0
-    quantised, scale = quantise_weight(kept)
+def int8_operands(graph: Graph, name: str, x: str, folded: Linear, int8: Int8) -> tuple[str, ...]:
+    """Names of x' in uint8, W' in int8, the scales of both, the zero point and b' ("" for none), without outliers.
+
+    `folded` is W' and b'.
+    """
+    weight = folded.weight
+    if int8.outliers:
+        weight = weight.copy()
+        weight[list(int8.outliers)] = 0
+    quantised, scale = quantise_weight(weight)
     step = graph.const(f"{name}.input_scale", float32(int8.scale))
     zero = graph.const(f"{name}.input_zero", np.uint8(int8.zero))
     x8 = graph.op("QuantizeLinear", x, step, zero)
     constants = graph.const(f"{name}.weight", quantised), step, graph.const(f"{name}.scale", scale), zero
-    bias = "" if weights.bias is None else graph.const(f"{name}.bias", float32(weights.bias))
+    bias = "" if folded.bias is None else graph.const(f"{name}.bias", float32(folded.bias))
     return str(x8), *constants, bias
 
 

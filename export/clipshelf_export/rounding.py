@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from clipshelf_export.convnet import weights
 from clipshelf_export.fidelity import Fidelity
-from clipshelf_export.judge import Judge
+from clipshelf_export.judge import Judge, last
 from clipshelf_export.plan import Plan
 from clipshelf_export.towers import ConvNet
 
@@ -46,10 +46,9 @@ class Rounding:
         """The most weights below `above` that pass with _SHARE of the centred loss, by bisection; 0 is not asked."""
         target = self.judge.target
         bar = replace(target, centred=1 - _SHARE * (1 - target.centred))
-        low, high = 0, above
-        while high - low > 1:
-            middle = (low + high) // 2
-            plan = Plan("int8", rounded=frozenset(names[:middle]))
-            passed = self.judge.passes(plan, f"{middle} of {len(names)} weights int8", bar)
-            low, high = (middle, high) if passed else (low, middle)
-        return low
+
+        def passes(count: int) -> bool:
+            plan = Plan("int8", rounded=frozenset(names[:count]))
+            return self.judge.passes(plan, f"{count} of {len(names)} weights int8", bar)
+
+        return last(0, above, passes)

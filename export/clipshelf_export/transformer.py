@@ -154,17 +154,18 @@ def _attention(
         attributes["unidirectional"] = 1
     if _whole(tower, plan, site, last=select is not None):
         graph.tap(site, h)
-        x8, weight, step, scale, zero, bias = int8_operands(graph, "qkv", h, qkv, plan.sites[site])
+        int8 = plan.sites[site]
+        x8, weight, step, scale, zero, bias = int8_operands(graph, "qkv", h, int8.fold_input(qkv), int8)
         attended = graph.op("QAttention", x8, weight, bias, step, scale, "", zero, **attributes)
-        return linear(graph, "out", select(attended) if select else attended, layer.out, plan)
-    if select is not None and not tower.causal:
-        packed = linear(graph, "kv", h, columns(qkv, width, 3 * width), plan, site=site)
-        q = linear(graph, "q", select(h), columns(qkv, 0, width), plan, site=site)
-        k, v = graph.op("Split", packed, outputs=2, axis=-1, num_outputs=2)
     else:
-        packed = linear(graph, "qkv", h, qkv, plan)
-        q, k, v = graph.op("Split", packed, outputs=3, axis=-1, num_outputs=3)
-    attended = graph.op("MultiHeadAttention", q, k, v, *(["", keys] if keys else []), **attributes)
+        if select is not None and not tower.causal:
+            packed = linear(graph, "kv", h, columns(qkv, width, 3 * width), plan, site=site)
+            q = linear(graph, "q", select(h), columns(qkv, 0, width), plan, site=site)
+            k, v = graph.op("Split", packed, outputs=2, axis=-1, num_outputs=2)
+        else:
+            packed = linear(graph, "qkv", h, qkv, plan)
+            q, k, v = graph.op("Split", packed, outputs=3, axis=-1, num_outputs=3)
+        attended = graph.op("MultiHeadAttention", q, k, v, *(["", keys] if keys else []), **attributes)
     if select is not None and tower.causal:
         attended = select(attended)
     return linear(graph, "out", attended, layer.out, plan)
