@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from clipshelf import Engine
-from clipshelf.artifact import Artifact, Precision
+from clipshelf.artifact import Artifact
 from clipshelf.errors import ArtifactError
 from clipshelf.session import Session
-from clipshelf.types import FloatArray
+from clipshelf.types import FloatArray, Precision
 
 FOLDER = Path(__file__).parent / "reference"
 REMAKE = "stale: remake tests/reference with `python tests/export/make_reference.py`"

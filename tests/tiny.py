@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from clipshelf.artifact import MANIFEST, TOKENIZER, FileRecord, ImageSpec, Manifest, TextSpec
+from clipshelf.artifact import MANIFEST, TOKENIZER, ImageSpec, Manifest, TextSpec
+from clipshelf.files import FileRecord
 from clipshelf.types import FloatArray, Pixels, TokenIds
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image

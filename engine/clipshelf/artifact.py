@@ -22,33 +22,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from clipshelf.errors import ArtifactError
-from clipshelf.types import PathLike
+from clipshelf.files import FileRecord
+from clipshelf.types import PathLike, Precision
 
 FORMAT = 1
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 
 Tower = Literal["vision", "text"]
-Precision = Literal["fp32", "fp16", "int8"]
 Resize = Literal["shortest", "pad", "squash"]
 Resample = Literal["bicubic", "bilinear", "lanczos"]
 Record = TypeVar("Record")
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """Size in bytes and SHA-256 of one file."""
-
-    bytes: int
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> FileRecord:
-        """Measure the file at `path`."""
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        return cls(path.stat().st_size, digest.hexdigest())
 
 
 @dataclass(frozen=True)

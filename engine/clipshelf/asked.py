@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from clipshelf.catalogue import Catalogue
-from clipshelf.catalogue.filters import Mask
 from clipshelf.errors import InputError
 from clipshelf.profile import Profile, several
 from clipshelf.query import Query, Weights
 from clipshelf.signals import product_signals
-from clipshelf.types import ImageSource, Rows
+from clipshelf.types import ImageSource, Mask, Rows
 
 _Result = TypeVar("_Result")
 

@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from clipshelf.catalogue import Catalogue
-from clipshelf.catalogue.statistics import ENOUGH, IMAGE, TEXT, DoubleArray, Statistics, spread_rows
+from clipshelf.catalogue.statistics import ENOUGH, IMAGE, TEXT, Statistics, spread_rows
 from clipshelf.session import Product
 from clipshelf.signals import Fused
-from clipshelf.types import FloatArray, Rows
+from clipshelf.types import DoubleArray, FloatArray, Rows
 
 _SAMPLE = 1024  # spreads are then known to about 4 %
 _UPPER = 0.84134  # of a normal distribution lies below one standard deviation

@@ -8,10 +8,10 @@ import numpy as np
 
 from clipshelf.answer import Contribution
 from clipshelf.catalogue import Catalogue
-from clipshelf.catalogue.statistics import SIDES, DoubleArray, Statistics
+from clipshelf.catalogue.statistics import SIDES, Statistics
 from clipshelf.search import Found, Request
 from clipshelf.signals import Signals, centred
-from clipshelf.types import Product
+from clipshelf.types import DoubleArray, Product
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from clipshelf.catalogue.statistics import DoubleArray
-from clipshelf.types import Rows
+from clipshelf.types import DoubleArray, Rows
 
 Likeness: TypeAlias = Callable[[int], DoubleArray]  # of all n products to the one at a place, (n,)
 

@@ -1,17 +1,36 @@
-"""Files that are whole or not there, and folders that have one writer at a time."""
+"""Durable writes, the checksum record of a file, and folders that have one writer at a time."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from clipshelf.errors import CatalogueError
 
 LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and SHA-256 of one file."""
+
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> FileRecord:
+        """Measure the file at `path`."""
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        return cls(path.stat().st_size, digest.hexdigest())
 
 
 @contextmanager

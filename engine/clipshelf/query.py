@@ -12,10 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from clipshelf.catalogue.filters import Where
-from clipshelf.catalogue.statistics import DoubleArray
 from clipshelf.errors import InputError
 from clipshelf.profile import Likes, Profile, Time, checked_text, is_number, object_of, seconds, several
-from clipshelf.types import ImageSource
+from clipshelf.types import DoubleArray, ImageSource
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ import numpy as np
 
 from clipshelf.background import Background, patterns_of
 from clipshelf.catalogue import Catalogue
-from clipshelf.catalogue.filters import Mask
-from clipshelf.catalogue.statistics import DoubleArray, Statistics
+from clipshelf.catalogue.statistics import Statistics
 from clipshelf.diversity import Likeness, choose
 from clipshelf.query import Weights
 from clipshelf.rank import Ranker
 from clipshelf.signals import Fused, centred
-from clipshelf.types import Rows
+from clipshelf.types import DoubleArray, Mask, Rows
 
 # Diversity chooses among so many products, and so many times k.
 _POOL, _POOL_TIMES = 200, 20

@@ -15,9 +15,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from clipshelf import wire
-from clipshelf.artifact import Precision
 from clipshelf.errors import ArtifactError, ProviderUnavailable
-from clipshelf.types import FloatArray
+from clipshelf.types import FloatArray, Precision
 
 Port: TypeAlias = tuple[str, Sequence[int]]
 

@@ -23,11 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from clipshelf.catalogue import Catalogue
-from clipshelf.catalogue.filters import Mask
-from clipshelf.catalogue.statistics import IMAGE, TEXT, DoubleArray, Statistics
+from clipshelf.catalogue.statistics import IMAGE, TEXT, Statistics
 from clipshelf.profile import Profile
 from clipshelf.query import Weights
-from clipshelf.types import FloatArray, Rows
+from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
 
 _CHUNK = 64  # queries
 

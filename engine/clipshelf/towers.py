@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 
-from clipshelf.artifact import TOKENIZER, Artifact, Precision, Tower
+from clipshelf.artifact import TOKENIZER, Artifact, Tower
 from clipshelf.session import Port, Session
 from clipshelf.text import Tokenizer
+from clipshelf.types import Precision
 
 # onnxruntime's threads do not survive a fork, and closing a session in the child would wait for them for ever.
 _ABANDONED: list[object] = []

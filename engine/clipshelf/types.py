@@ -8,13 +8,15 @@ Shapes stand in docstrings, as in ``(B, D)``; the aliases below only fix the dty
 from __future__ import annotations
 
 import os
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
+DoubleArray: TypeAlias = npt.NDArray[np.float64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 TokenIds: TypeAlias = npt.NDArray[np.int64]
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -22,3 +24,4 @@ Rows: TypeAlias = npt.NDArray[np.int64]
 PathLike: TypeAlias = str | os.PathLike[str]
 ImageSource: TypeAlias = PathLike | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 Product: TypeAlias = dict[str, Any]
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]

@@ -8,8 +8,9 @@ import math
 import os
 from typing import get_args
 
-from clipshelf.artifact import Precision, Tower
+from clipshelf.artifact import Tower
 from clipshelf.cli import positive
+from clipshelf.types import Precision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from clipshelf.artifact import FileRecord
 from clipshelf.errors import ExportError
+from clipshelf.files import FileRecord
 from clipshelf.types import FloatArray, Pixels, TokenIds
 from transformers import CLIPConfig, CLIPModel
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
-from clipshelf.artifact import FileRecord, ImageSpec, TextSpec
+from clipshelf.artifact import ImageSpec, TextSpec
 from clipshelf.errors import ExportError
+from clipshelf.files import FileRecord
 from clipshelf.types import FloatArray, Pixels, TokenIds
 from safetensors.numpy import load_file
 from torch import Tensor

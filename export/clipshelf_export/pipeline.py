@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from clipshelf.artifact import MANIFEST, TOKENIZER, Artifact, FileRecord, Manifest, Precision, Tower
+from clipshelf.artifact import MANIFEST, TOKENIZER, Artifact, Manifest, Tower
 from clipshelf.errors import ExportError
+from clipshelf.files import FileRecord
 from clipshelf.session import available_cpus
-from clipshelf.types import FloatArray, PathLike
+from clipshelf.types import FloatArray, PathLike, Precision
 from tqdm import tqdm
 
 from clipshelf_export import data, fidelity, loaders, output, run, transformer

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from clipshelf.artifact import Precision
-from clipshelf.types import FloatArray
+from clipshelf.types import FloatArray, Precision
 from onnx import TensorProto
 
 from clipshelf_export.graph import Graph, float32

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from clipshelf.artifact import Precision
 from clipshelf.errors import ExportError
-from clipshelf.types import FloatArray
+from clipshelf.types import FloatArray, Precision
 from tqdm import tqdm
 
 from clipshelf_export import convnet, transformer

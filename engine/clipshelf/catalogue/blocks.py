@@ -20,8 +20,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.artifact import FileRecord
 from clipshelf.errors import CatalogueError
+from clipshelf.files import FileRecord
 from clipshelf.session import available_cpus
 
 BLOCK = 1 << 16

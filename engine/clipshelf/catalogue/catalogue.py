@@ -10,7 +10,7 @@ import numpy as np
 
 from clipshelf.catalogue.draft import appended, drafted, replaced, without
 from clipshelf.catalogue.embedding import Memory, Progress
-from clipshelf.catalogue.filters import Filter, Mask, Where
+from clipshelf.catalogue.filters import Filter, Where
 from clipshelf.catalogue.generation import Content, Generation
 from clipshelf.catalogue.journal import Known
 from clipshelf.catalogue.keys import KeyIndex, id_keys
@@ -23,7 +23,7 @@ from clipshelf.catalogue.where import parse_where
 from clipshelf.engine import Engine
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
 from clipshelf.files import locked
-from clipshelf.types import FloatArray, PathLike, Product, Rows
+from clipshelf.types import FloatArray, Mask, PathLike, Product, Rows
 
 _FIELDS, _NOTHING = Fields(), Memory()
 

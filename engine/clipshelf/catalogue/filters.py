@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from clipshelf.catalogue.columns import Column
 from clipshelf.errors import InputError
+from clipshelf.types import Mask
 
-Mask: TypeAlias = npt.NDArray[np.bool_]
 Where: TypeAlias = Mapping[str, Any]
 
 _OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "contains")

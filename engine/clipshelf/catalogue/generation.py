@@ -32,13 +32,13 @@ from typing import Any, Protocol, overload
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.artifact import FileRecord
 from clipshelf.catalogue.blocks import BLOCK, BlockReader, Sums
 from clipshelf.catalogue.columns import Column
 from clipshelf.catalogue.keys import SIZE, Keys
 from clipshelf.catalogue.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
+from clipshelf.files import FileRecord
 from clipshelf.types import FloatArray, Product
 
 # Files up to this size are compared when a catalogue is opened: all of them together take some ten milliseconds.

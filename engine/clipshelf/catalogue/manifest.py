@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from clipshelf.artifact import FileRecord
 from clipshelf.catalogue.columns import Kind
 from clipshelf.errors import CatalogueError
+from clipshelf.files import FileRecord
 
 FORMAT = 1
 MANIFEST = "manifest.json"

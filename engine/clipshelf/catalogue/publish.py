@@ -13,13 +13,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.artifact import FileRecord
 from clipshelf.catalogue.blocks import BlockWriter, Sums
 from clipshelf.catalogue.generation import Content, Generation
 from clipshelf.catalogue.journal import is_journal
 from clipshelf.catalogue.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.errors import CatalogueError
-from clipshelf.files import LOCK, durable, sync_folder
+from clipshelf.files import LOCK, FileRecord, durable, sync_folder
 
 Dump: TypeAlias = Callable[[BlockWriter], object]
 

@@ -18,9 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipshelf.errors import CatalogueError
-from clipshelf.types import FloatArray, Rows
-
-DoubleArray = npt.NDArray[np.float64]
+from clipshelf.types import DoubleArray, FloatArray, Rows
 
 SIDES = ("image", "text")
 IMAGE, TEXT = range(2)

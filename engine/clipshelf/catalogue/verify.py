@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from clipshelf.artifact import FileRecord
 from clipshelf.catalogue.columns import columns_of
 from clipshelf.catalogue.generation import Generation
 from clipshelf.catalogue.keys import id_keys
 from clipshelf.catalogue.manifest import read_manifest
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
+from clipshelf.files import FileRecord
 
 _ROWS_AT_A_TIME = 1 << 16
 

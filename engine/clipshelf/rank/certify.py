@@ -14,8 +14,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.rank.estimate import LANES, DoubleArray, Mask
-from clipshelf.types import FloatArray, Rows
+from clipshelf.rank.estimate import LANES
+from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
 
 Score: TypeAlias = Callable[[int, Rows], FloatArray]  # scores (n,) of rows (n,) for one query
 _Number = TypeVar("_Number", float, DoubleArray)

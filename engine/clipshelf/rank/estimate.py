@@ -20,11 +20,9 @@ import numpy.typing as npt
 
 from clipshelf.errors import InputError
 from clipshelf.session import ScaledProduct
-from clipshelf.types import FloatArray
+from clipshelf.types import DoubleArray, FloatArray
 
-DoubleArray = npt.NDArray[np.float64]
 Digits = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
 
 LANES = 64  # a part is filled up to a multiple of it, so that its rows fall into as many equal runs
 ROUND = 2.0**-24  # relative error of one rounding to float32

@@ -15,11 +15,11 @@ import numpy as np
 
 from clipshelf.errors import InputError
 from clipshelf.rank.certify import Estimates, best_rows, scores_of, top
-from clipshelf.rank.estimate import Mask, row_norms
+from clipshelf.rank.estimate import row_norms
 from clipshelf.rank.scan import Scanner, float_parts, int8_parts, parts_to_redo
 from clipshelf.rank.store import Store
 from clipshelf.session import available_cpus
-from clipshelf.types import FloatArray, Rows
+from clipshelf.types import FloatArray, Mask, Rows
 
 _Out: TypeAlias = tuple[FloatArray, Rows]
 

@@ -9,8 +9,8 @@ from itertools import accumulate
 import numpy as np
 
 from clipshelf.rank.certify import Estimates
-from clipshelf.rank.estimate import LANES, FloatRows, Int8Rows, Mask, Part, encode, row_norms
-from clipshelf.types import FloatArray
+from clipshelf.rank.estimate import LANES, FloatRows, Int8Rows, Part, encode, row_norms
+from clipshelf.types import FloatArray, Mask
 
 _PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller ones leave holes
 _ALONE_BYTES = 2**24  # below this, sharing one product between threads beats one part for each

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clipshelf.rank.estimate import Mask
-from clipshelf.types import FloatArray, Rows
+from clipshelf.types import FloatArray, Mask, Rows
 
 
 class Store:
