@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from clipshelf import Catalogue, Engine
-from clipshelf.answer import Contribution, Recommendation
-from clipshelf.catalogue.draft import bare
+from clipshelf.catalogue.contents import bare
+from clipshelf.recommend.answers import Contribution, Recommendation
 from clipshelf.types import FloatArray, Product
 
 KINDS = 6

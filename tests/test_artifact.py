@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import tiny
 from clipshelf import Artifact, Engine
-from clipshelf.artifact import MANIFEST, Manifest
 from clipshelf.errors import ArtifactError
+from clipshelf.model.artifact import MANIFEST, Manifest
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import json
 
 import pytest
 from clipshelf import Engine
-from clipshelf.bench import OVERLAPPING, measure
-from clipshelf.cli import main
+from clipshelf.cli.device_bench import OVERLAPPING, measure
+from clipshelf.cli.main import main
 
 ADDING = ["ready", "vision", "fuse", "rank", "answer"]
 STAGES = [*OVERLAPPING, *ADDING, "total"]

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import tiny
 from clipshelf import Catalogue, Engine, Recommender
-from clipshelf.catalogue.draft import drafted
+from clipshelf.catalogue.content_keys import KeyIndex, as_keys, text_key
+from clipshelf.catalogue.contents import drafted
+from clipshelf.catalogue.disk.journal import Journal
+from clipshelf.catalogue.disk.manifest import read_manifest
+from clipshelf.catalogue.disk.save import publish
+from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.catalogue.embedding import Memory
 from clipshelf.catalogue.indexing import index
-from clipshelf.catalogue.journal import Journal
-from clipshelf.catalogue.keys import KeyIndex, as_keys, text_key
-from clipshelf.catalogue.manifest import read_manifest
 from clipshelf.catalogue.products import Batch
-from clipshelf.catalogue.publish import publish
-from clipshelf.catalogue.sources import Fields
+from clipshelf.catalogue.readers import Fields
 from clipshelf.catalogue.statistics import Statistics
-from clipshelf.catalogue.verify import find_problems
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
 from clipshelf.types import FloatArray, Product
 from PIL import Image

@@ -10,8 +10,8 @@ import clipshelf
 import pytest
 import tiny
 from clipshelf import Catalogue, Engine, Profile
-from clipshelf.cli import main
-from clipshelf.embedded import model_path
+from clipshelf.bundled import model_path
+from clipshelf.cli.main import main
 from PIL import Image
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import tiny
-from clipshelf import Engine, Failure, session
+from clipshelf import Engine, Failure
 from clipshelf.errors import ImageError, InputError, ProviderUnavailable
-from clipshelf.session import _cgroup_quota, available_cpus, resolve_precision, resolve_provider
+from clipshelf.runtime import session
+from clipshelf.runtime.session import _cgroup_quota, available_cpus, resolve_precision, resolve_provider
 from clipshelf.types import ImageSource, Pixels
 
 
@@ -226,7 +227,7 @@ def test_the_cgroup_quota_is_read_in_both_versions(tmp_path: Path) -> None:
 
 def test_the_runtime_imports_no_export_package() -> None:
     code = (
-        "import sys, clipshelf, clipshelf.cli, clipshelf.demo, clipshelf.info;"
+        "import sys, clipshelf, clipshelf.cli.main, clipshelf.cli.demo, clipshelf.cli.describe;"
         "print([m for m in ('torch', 'transformers', 'huggingface_hub', 'onnx', 'optimum') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

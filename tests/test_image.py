@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clipshelf.artifact import ImageSpec, Resize
 from clipshelf.errors import ImageError, InputError
-from clipshelf.image import Decode, ImageReader, read_rgb
+from clipshelf.model.artifact import ImageSpec, Resize
+from clipshelf.model.image import Decode, ImageReader, read_rgb
 from PIL import Image
 
 

@@ -10,8 +10,8 @@ from typing import TypeAlias, get_args
 
 import numpy as np
 import pytest
-from clipshelf.artifact import ImageSpec, Resize
-from clipshelf.image import Decode, ImageReader
+from clipshelf.model.artifact import ImageSpec, Resize
+from clipshelf.model.image import Decode, ImageReader
 from clipshelf.types import Pixels
 from PIL import Image
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clipshelf import Ranker, wire
+from clipshelf import Ranker
 from clipshelf.errors import InputError
-from clipshelf.rank import certify, estimate, scan
-from clipshelf.rank.estimate import FloatRows, Int8Rows, Part, encode, row_norms
-from clipshelf.session import Product, ScaledProduct
+from clipshelf.rank import bounds, scan
+from clipshelf.rank import exact as rank_exact
+from clipshelf.rank.bounds import FloatRows, Int8Rows, Part, encode, row_norms
+from clipshelf.runtime import onnx_graphs
+from clipshelf.runtime.session import Product, ScaledProduct
 from clipshelf.types import FloatArray, Rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,7 +92,7 @@ def test_on_integers_it_is_numpys_stable_sort(n: int, dim: int, queries: int, k:
 def test_many_parts_and_threads_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "_PART_BYTES", 2**15)
     monkeypatch.setattr(scan, "_ALONE_BYTES", 2**14)
-    monkeypatch.setattr(certify, "_SHORT", 2**8)
+    monkeypatch.setattr(rank_exact, "_SHORT", 2**8)
     rng = np.random.default_rng(7)
     matrix = matrix_of(kind, 5000, 33, rng)
     queries = np.concatenate((matrix[::1000], rng.standard_normal((9, 33)))).astype(np.float32)
@@ -290,17 +292,17 @@ def test_rows_must_be_finite(precision: str, bad: float) -> None:
 
 def test_integer_products_are_exact_at_the_extremes() -> None:
     """CPUs without VNNI add pairs of products in 16 bits, and saturate: our digits and levels keep below that."""
-    digits = np.array([[0] * 64, [2 * estimate._ZERO] * 64], np.uint8)
-    weights = np.tile(np.array([-estimate._LEVELS, estimate._LEVELS], np.int8), (64, 8))
-    values = ScaledProduct(weights, np.ones(16, np.float32), zero=estimate._ZERO, threads=1)(digits)
-    np.testing.assert_array_equal(values, (digits.astype(np.int64) - estimate._ZERO) @ weights.astype(np.int64))
+    digits = np.array([[0] * 64, [2 * bounds._ZERO] * 64], np.uint8)
+    weights = np.tile(np.array([-bounds._LEVELS, bounds._LEVELS], np.int8), (64, 8))
+    values = ScaledProduct(weights, np.ones(16, np.float32), zero=bounds._ZERO, threads=1)(digits)
+    np.testing.assert_array_equal(values, (digits.astype(np.int64) - bounds._ZERO) @ weights.astype(np.int64))
 
 
 def test_the_graphs_are_valid_onnx() -> None:
     onnx = pytest.importorskip("onnx")
     for graph, operator, shapes in (
-        (wire.scaled_product(512, 70000, 64), "MatMulIntegerToFloat", [[], [], [512, 70000], [70000]]),
-        (wire.product(256, 1024), "MatMul", [[256, 1024]]),
+        (onnx_graphs.scaled_product(512, 70000, 64), "MatMulIntegerToFloat", [[], [], [512, 70000], [70000]]),
+        (onnx_graphs.product(256, 1024), "MatMul", [[256, 1024]]),
     ):
         model = onnx.load_from_string(graph)
         assert [node.op_type for node in model.graph.node] == [operator]

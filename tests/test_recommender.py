@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 import tiny
 from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendations, Recommender, Weights
-from clipshelf.background import Background
 from clipshelf.catalogue.statistics import Statistics, spread_rows
 from clipshelf.errors import FingerprintMismatch, ImageError, InputError, UnknownIdError
-from clipshelf.signals import Fused
+from clipshelf.recommend.calibration import Background
+from clipshelf.recommend.signals import Fused
 from shelves import KINDS, clustered, made_up, shelf
 
 DIM, COUNT = 16, 120

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from clipshelf import Engine
-from clipshelf.artifact import Artifact
 from clipshelf.errors import ArtifactError
-from clipshelf.session import Session
+from clipshelf.model.artifact import Artifact
+from clipshelf.runtime.session import Session
 from clipshelf.types import FloatArray, Precision
 
 FOLDER = Path(__file__).parent / "reference"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiny
 from clipshelf import Catalogue, Contribution, Engine, Query, Recommendation, Recommendations, Recommender, Weights
-from clipshelf.report import Section, write_page
+from clipshelf.cli.html_page import Section, write_page
 from clipshelf.types import Product
 from PIL import Image
 from shelves import made_up

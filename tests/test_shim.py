@@ -5,21 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clipshelf import Catalogue, Engine, shim
+from clipshelf import Catalogue, Engine
 from clipshelf.errors import ImageError, InputError, UnknownIdError
+from clipshelf.host import bridge
 from tiny import picture
 
 
 def test_rows_land_in_the_buffer(engine: Engine) -> None:
     out = np.empty((2, engine.dim), np.float32)
-    shim.embed_texts(engine, ["red", "blue"], out.data.cast("B"))
+    bridge.embed_texts(engine, ["red", "blue"], out.data.cast("B"))
     np.testing.assert_array_equal(out, engine.embed_texts(["red", "blue"]))
 
 
 def test_gray_and_transparent_pixels(engine: Engine) -> None:
     gray, clear = bytes([200] * 12), bytes([0, 0, 255, 0] * 12)
     out = np.empty((2, engine.dim), np.float32)
-    shim.embed_images(engine, [(gray, 5, 4, 3, 4), (clear, 3, 4, 3, 16)], out.data.cast("B"))
+    bridge.embed_images(engine, [(gray, 5, 4, 3, 4), (clear, 3, 4, 3, 16)], out.data.cast("B"))
     white, same = np.full((3, 4, 3), 255, np.uint8), np.full((3, 4, 3), 200, np.uint8)
     np.testing.assert_array_equal(out, engine.embed_images([same, white]))
 
@@ -28,15 +29,17 @@ def test_a_broken_picture_is_named(engine: Engine) -> None:
     good = (picture("red").tobytes(), 1, 20, 12, 60)
     out = np.empty((2, engine.dim), np.float32)
     with pytest.raises(ImageError, match=r"images\[1\]"):
-        shim.embed_images(engine, [good, (b"no picture", 0, 0, 0, 0)], out.data.cast("B"))
+        bridge.embed_images(engine, [good, (b"no picture", 0, 0, 0, 0)], out.data.cast("B"))
 
 
 def test_recommend(engine: Engine, tmp_path: Path) -> None:
     products = [{"id": "p1", "text": "red shoe", "price": 10.0}, {"id": "p2", "text": "blue shirt", "price": 20.0}]
     Catalogue.build(engine, products).save(tmp_path / "shelf")
-    recommender, count = shim.open_catalogue(engine, str(tmp_path / "shelf"))
+    recommender, count = bridge.open_catalogue(engine, str(tmp_path / "shelf"))
     assert count == 2
-    ids, scores, _, records, answer = shim.recommend(recommender, {"text": "red shoe", "where": "price<15"}, '{"k": 5}')
+    ids, scores, _, records, answer = bridge.recommend(
+        recommender, {"text": "red shoe", "where": "price<15"}, '{"k": 5}'
+    )
     assert ids == [b"p1"]
     assert json.loads(records[0]) == products[0]
     assert json.loads(answer)["recommendations"][0]["score"] == scores[0]
@@ -46,19 +49,19 @@ def test_recommend(engine: Engine, tmp_path: Path) -> None:
         ({}, "{", "a JSON object"),
     ):
         with pytest.raises(InputError, match=expected):
-            shim.recommend(recommender, asked, more)
+            bridge.recommend(recommender, asked, more)
 
 
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (UnknownIdError("x"), shim.Status.UNKNOWN_ID),
-        (ImageError("x"), shim.Status.BAD_IMAGE),
-        (FileNotFoundError("x"), shim.Status.SYSTEM),
-        (ZeroDivisionError(), shim.Status.INTERNAL),
+        (UnknownIdError("x"), bridge.Status.UNKNOWN_ID),
+        (ImageError("x"), bridge.Status.BAD_IMAGE),
+        (FileNotFoundError("x"), bridge.Status.SYSTEM),
+        (ZeroDivisionError(), bridge.Status.INTERNAL),
     ],
 )
 def test_every_exception_has_a_status_and_a_message(error: BaseException, status: int) -> None:
-    found, message = shim.failure(error)
+    found, message = bridge.failure(error)
     assert found == status
     assert message

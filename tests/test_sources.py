@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clipshelf.catalogue.products import Skipped, read_products
-from clipshelf.catalogue.sources import Fields
+from clipshelf.catalogue.readers import Fields
 from clipshelf.errors import InputError, MissingExtra
 from clipshelf.types import Product
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from clipshelf.catalogue.where import parse_where
+from clipshelf.catalogue.filter_parser import parse_where
 from clipshelf.errors import InputError
 
 KINDS = {"price": "number", "category": "text", "sold out": "bool", "sold": "bool", "tags": "texts", "sizes": "numbers"}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from clipshelf.artifact import MANIFEST, TOKENIZER, ImageSpec, Manifest, TextSpec
 from clipshelf.files import FileRecord
+from clipshelf.model.artifact import MANIFEST, TOKENIZER, ImageSpec, Manifest, TextSpec
 from clipshelf.types import FloatArray, Pixels, TokenIds
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from clipshelf.artifact import Artifact
+from clipshelf.model.artifact import Artifact
 
 from clipshelf_bench.inputs import sentences
 from clipshelf_bench.subject import Subject, whole

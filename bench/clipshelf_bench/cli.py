@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipshelf.embedded import model_path
+from clipshelf.bundled import model_path
 from clipshelf.errors import ClipshelfError
-from clipshelf.session import available_cpus
+from clipshelf.runtime.session import available_cpus
 
 from clipshelf_bench import compare, machine, report
 from clipshelf_bench.checkpoint import artifact_subject, make_subject

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from clipshelf.artifact import TOKENIZER, Artifact
-from clipshelf.text import Tokenizer
+from clipshelf.model.artifact import TOKENIZER, Artifact
+from clipshelf.model.tokenizer import Tokenizer
 from PIL import Image, ImageDraw, ImageFilter
 
 from clipshelf_bench.arrays import FloatArray, Pixels, TokenIds

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clipshelf.session import available_cpus
+from clipshelf.runtime.session import available_cpus
 
 from clipshelf_bench import cpu
 from clipshelf_bench.child import child_environment

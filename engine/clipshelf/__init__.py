@@ -1,14 +1,14 @@
 """Product recommendations from pictures and words, on an ONNX engine small and fast enough for the edge."""
 
-from clipshelf.answer import Contribution, Recommendation, Recommendations
-from clipshelf.artifact import Artifact
-from clipshelf.catalogue import Catalogue
-from clipshelf.engine import Engine, Failure
+from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.errors import ClipshelfError
-from clipshelf.profile import Interaction, Profile
-from clipshelf.query import Query, Weights
-from clipshelf.rank import Ranker
-from clipshelf.recommender import Recommender
+from clipshelf.model.artifact import Artifact
+from clipshelf.model.engine import Engine, Failure
+from clipshelf.rank.ranker import Ranker
+from clipshelf.recommend.answers import Contribution, Recommendation, Recommendations
+from clipshelf.recommend.profile import Interaction, Profile
+from clipshelf.recommend.query import Query, Weights
+from clipshelf.recommend.recommender import Recommender
 
 __all__ = [
     "Artifact",

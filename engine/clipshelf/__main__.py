@@ -2,6 +2,6 @@
 
 import sys
 
-from clipshelf.cli import main
+from clipshelf.cli.main import main
 
 sys.exit(main())

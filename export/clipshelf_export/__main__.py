@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from clipshelf.cli import main
+from clipshelf.cli.main import main
 
 sys.exit(main(["export", *sys.argv[1:]]))

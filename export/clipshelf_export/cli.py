@@ -8,8 +8,8 @@ import math
 import os
 from typing import get_args
 
-from clipshelf.artifact import Tower
-from clipshelf.cli import positive
+from clipshelf.cli.main import positive
+from clipshelf.model.artifact import Tower
 from clipshelf.types import Precision
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clipshelf import embedded
-from clipshelf.artifact import ImageSpec
+from clipshelf import bundled
 from clipshelf.errors import ClipshelfError, ExportError, ImageError
-from clipshelf.image import ImageReader
-from clipshelf.text import Tokenizer
+from clipshelf.model.artifact import ImageSpec
+from clipshelf.model.image import ImageReader
+from clipshelf.model.tokenizer import Tokenizer
 from clipshelf.types import ImageSource, Pixels, TokenIds
 
 from clipshelf_export import synthetic
@@ -115,7 +115,7 @@ def _encode(checkpoint: Checkpoint, groups: Sequence[Sequence[str]]) -> list[lis
 
 def _shelf() -> list[dict[str, str]]:
     try:
-        path = embedded.shelf_path() / "products.csv"
+        path = bundled.shelf_path() / "products.csv"
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
     except (ClipshelfError, FileNotFoundError):
@@ -123,7 +123,7 @@ def _shelf() -> list[dict[str, str]]:
 
 
 def _shelf_pictures() -> list[Path]:
-    folder = embedded.shelf_path() if _shelf() else Path()
+    folder = bundled.shelf_path() if _shelf() else Path()
     return [folder / row["image"] for row in _shelf() if row.get("image")]
 
 

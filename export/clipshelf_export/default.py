@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
-from clipshelf.artifact import ImageSpec, TextSpec
 from clipshelf.errors import ExportError
 from clipshelf.files import FileRecord
+from clipshelf.model.artifact import ImageSpec, TextSpec
 from clipshelf.types import FloatArray, Pixels, TokenIds
 from safetensors.numpy import load_file
 from torch import Tensor

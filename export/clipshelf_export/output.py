@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clipshelf.artifact import MANIFEST
 from clipshelf.errors import ExportError
 from clipshelf.files import sync_folder
+from clipshelf.model.artifact import MANIFEST
 
 
 def check(out: Path, *, overwrite: bool) -> None:

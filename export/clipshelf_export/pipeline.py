@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from clipshelf.artifact import MANIFEST, TOKENIZER, Artifact, Manifest, Tower
 from clipshelf.errors import ExportError
 from clipshelf.files import FileRecord
-from clipshelf.session import available_cpus
+from clipshelf.model.artifact import MANIFEST, TOKENIZER, Artifact, Manifest, Tower
+from clipshelf.runtime.session import available_cpus
 from clipshelf.types import FloatArray, PathLike, Precision
 from tqdm import tqdm
 

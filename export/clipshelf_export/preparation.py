@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from clipshelf.artifact import ImageSpec, Resample, TextSpec
 from clipshelf.errors import ExportError
+from clipshelf.model.artifact import ImageSpec, Resample, TextSpec
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPTextConfig
 
 RESAMPLES: dict[int, Resample] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}

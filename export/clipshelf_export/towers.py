@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-from clipshelf.artifact import ImageSpec, TextSpec
+from clipshelf.model.artifact import ImageSpec, TextSpec
 from clipshelf.types import FloatArray, Pixels, TokenIds
 
 Activation = Literal["silu", "gelu"]

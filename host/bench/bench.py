@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 
-from clipshelf.embedded import queries_path
+from clipshelf.bundled import queries_path
 
 TEXT = "I love running shoes, especially those with great support and comfort."
 ROUNDS = 15

@@ -20,7 +20,7 @@ import sys
 sys.path.append({folder!r})
 import site
 site.addsitedir({packages!r})
-from clipshelf import shim
+from clipshelf.host import bridge
 from clipshelf_cffi import ffi
 
 @ffi.def_extern(error=12)

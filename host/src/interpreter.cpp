@@ -125,12 +125,12 @@ void start_interpreter(const fs::path &venv) {
 // The shim, from the interpreter's own packages or else from the venv's.
 py::module_ import_shim(const fs::path &venv) {
     try {
-        return py::module_::import("clipshelf.shim");
+        return py::module_::import("clipshelf.host.bridge");
     } catch (py::error_already_set &error) {
         if (!error.matches(PyExc_ModuleNotFoundError) || venv.empty()) throw;
     }
     py::module_::import("site").attr("addsitedir")(packages_of(venv).u8string());
-    return py::module_::import("clipshelf.shim");
+    return py::module_::import("clipshelf.host.bridge");
 }
 
 void load_shim(const fs::path &venv) {

@@ -11,7 +11,7 @@ namespace clipshelf::host {
 
 namespace py = pybind11;
 
-// Have an interpreter with `clipshelf.shim`. `venv` is the host's option, or NULL. Throws Failure NO_RUNTIME, and
+// Have an interpreter with `clipshelf.host.bridge`. `venv` is the host's option, or NULL. Throws Failure NO_RUNTIME, and
 // INVALID_ARGUMENT for another venv than the one that was started.
 void start(const char *venv);
 

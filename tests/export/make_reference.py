@@ -8,8 +8,8 @@ from pathlib import Path
 
 import checkpoints
 import numpy as np
-from clipshelf.artifact import Artifact
-from clipshelf.text import Tokenizer
+from clipshelf.model.artifact import Artifact
+from clipshelf.model.tokenizer import Tokenizer
 from clipshelf_export import clip, export, loaders
 from PIL import Image
 

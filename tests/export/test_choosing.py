@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("onnx", reason="export needs clipshelf[export]")
 pytest.importorskip("torch", reason="export needs clipshelf[export]")
 
-from clipshelf.artifact import ImageSpec
+from clipshelf.model.artifact import ImageSpec
 from clipshelf_export import data, fidelity
 from clipshelf_export.fidelity import Fidelity
 from clipshelf_export.judge import MARGIN, Judge, Target

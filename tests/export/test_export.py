@@ -16,8 +16,8 @@ import checkpoints
 import onnx
 import onnxruntime as ort
 from clipshelf import Engine
-from clipshelf.artifact import Artifact
 from clipshelf.errors import ExportError
+from clipshelf.model.artifact import Artifact
 from clipshelf_export import clip, data, export, fidelity, pipeline, transformer
 from PIL import Image
 from transformers import CLIPModel

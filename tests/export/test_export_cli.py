@@ -63,7 +63,12 @@ def test_bad_overlaps_are_misuse(text: str, message: str, capsys: pytest.Capture
 
 def test_without_its_extra_it_explains_itself_and_says_what_to_install() -> None:
     lean = "import sys; sys.modules |= dict.fromkeys(('torch', 'onnx', 'transformers', 'huggingface_hub'));"
-    command = [sys.executable, "-c", f"{lean} from clipshelf.cli import main; sys.exit(main(sys.argv[1:]))", "export"]
+    command = [
+        sys.executable,
+        "-c",
+        f"{lean} from clipshelf.cli.main import main; sys.exit(main(sys.argv[1:]))",
+        "export",
+    ]
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
     assert "--min-overlap" in done.stdout
     done = subprocess.run([*command, "source", "out"], capture_output=True, text=True, check=False)

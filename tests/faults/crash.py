@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from clipshelf import Catalogue, Engine
+from clipshelf.catalogue.disk.manifest import MANIFEST, read_manifest
+from clipshelf.catalogue.disk.save import current
+from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.catalogue.indexing import change, index
-from clipshelf.catalogue.manifest import MANIFEST, read_manifest
-from clipshelf.catalogue.publish import current
-from clipshelf.catalogue.sources import Fields
-from clipshelf.catalogue.verify import find_problems
+from clipshelf.catalogue.readers import Fields
 from clipshelf.errors import CatalogueError
 from clipshelf.files import LOCK
 from clipshelf.types import FloatArray, Product

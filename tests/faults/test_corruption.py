@@ -8,10 +8,10 @@ import crash
 import numpy as np
 import pytest
 from clipshelf import Catalogue, Engine
-from clipshelf.catalogue import generation
-from clipshelf.catalogue.manifest import read_manifest
-from clipshelf.catalogue.verify import find_problems
-from clipshelf.cli import main
+from clipshelf.catalogue.disk import generation
+from clipshelf.catalogue.disk.manifest import read_manifest
+from clipshelf.catalogue.disk.verify import find_problems
+from clipshelf.cli.main import main
 from clipshelf.errors import CatalogueError
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import crash
 import pytest
 from clipshelf import Catalogue, Engine
-from clipshelf.catalogue.verify import find_problems
+from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.errors import CatalogueError
 from clipshelf.files import locked
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clipshelf import Catalogue, Engine
-from clipshelf.embedded import host_path, queries_path, shelf_path
+from clipshelf.bundled import host_path, queries_path, shelf_path
 from clipshelf.errors import ClipshelfError
-from clipshelf.hosting import build
+from clipshelf.host.build import build
 from kept import CHECKOUT, kept, toolchain
 from tiny import picture
 

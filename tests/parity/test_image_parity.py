@@ -6,8 +6,8 @@ import io
 
 import numpy as np
 import pytest
-from clipshelf.artifact import ImageSpec
-from clipshelf.image import ImageReader
+from clipshelf.model.artifact import ImageSpec
+from clipshelf.model.image import ImageReader
 from clipshelf.types import Pixels
 from PIL import Image
 

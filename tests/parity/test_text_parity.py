@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clipshelf.artifact import TextSpec
-from clipshelf.text import Tokenizer
+from clipshelf.model.artifact import TextSpec
+from clipshelf.model.tokenizer import Tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Trainable

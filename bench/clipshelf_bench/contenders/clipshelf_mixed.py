@@ -29,7 +29,7 @@ class ClipshelfMixed(Clipshelf):
     def mixed(self, job: Job) -> Call:
         """Encoded pictures to draw from -> what one call of the mix answers, over a catalogue (N, 2D)."""
         from clipshelf import Catalogue, Recommender
-        from clipshelf.catalogue.draft import bare
+        from clipshelf.catalogue.contents import bare
 
         from clipshelf_bench.inputs import sentences
 

@@ -26,7 +26,7 @@ class PeopleOneByOne(Contender):
     def profiles(self, job: Job) -> Call:
         """Liked rows (Q, L) of a catalogue whose products the matrix (N, 2D) embeds to rows (Q, k)."""
         from clipshelf import Catalogue, Engine, Profile, Recommender
-        from clipshelf.catalogue.draft import bare
+        from clipshelf.catalogue.contents import bare
 
         engine = Engine.load(threads=job.threads)
         recommender = Recommender(engine, Catalogue(bare(job.rows()), engine.fingerprint, Path()))

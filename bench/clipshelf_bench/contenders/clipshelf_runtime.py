@@ -84,7 +84,7 @@ class Clipshelf(Contender):
 
     def pixels(self, job: Job) -> Call:
         """Decode and preprocess, as `decode="fast"` does."""
-        from clipshelf.image import ImageReader
+        from clipshelf.model.image import ImageReader
 
         reader = ImageReader(self.once(job, self._engine).artifact.manifest.image)
         return lambda photos: np.stack([reader.read(photo) for photo in photos])
@@ -102,7 +102,7 @@ class Clipshelf(Contender):
     def answer(self, job: Job) -> Call:
         """A sentence and a photo to the best rows of a catalogue (N, 2D)."""
         from clipshelf import Catalogue
-        from clipshelf.catalogue.draft import bare
+        from clipshelf.catalogue.contents import bare
 
         engine = self.once(job, self._engine)
         return _answers(engine, Catalogue(bare(job.rows()), engine.fingerprint, Path()))
@@ -119,7 +119,7 @@ class Clipshelf(Contender):
 
     def _towers(self, job: Job) -> Any:
         """The graphs alone, as the engine opens them."""
-        from clipshelf.towers import Towers
+        from clipshelf.model.towers import Towers
 
         engine = self.once(job, self._engine)
         return Towers(engine.artifact, provider=engine.provider, precision=engine.precision, threads=job.threads)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from clipshelf import Artifact
-from clipshelf.embedded import model_path
+from clipshelf.bundled import model_path
 
 from clipshelf_bench.harness import Heat, race
 from clipshelf_bench.result import Row, Table

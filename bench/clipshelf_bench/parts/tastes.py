@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from clipshelf import Catalogue, Engine, Query, Recommendations, Recommender
-from clipshelf.embedded import shelf_path
+from clipshelf.bundled import shelf_path
 from clipshelf.types import Product
 
 from clipshelf_bench.arrays import FloatArray

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from clipshelf.catalogue.draft import appended, drafted, replaced, without
+from clipshelf.catalogue.content_keys import KeyIndex, id_keys
+from clipshelf.catalogue.contents import appended, drafted, replaced, without
+from clipshelf.catalogue.disk.generation import Content, Generation
+from clipshelf.catalogue.disk.journal import Known
+from clipshelf.catalogue.disk.save import current, publish
+from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.catalogue.embedding import Memory, Progress
+from clipshelf.catalogue.filter_parser import parse_where
 from clipshelf.catalogue.filters import Filter, Where
-from clipshelf.catalogue.generation import Content, Generation
-from clipshelf.catalogue.journal import Known
-from clipshelf.catalogue.keys import KeyIndex, id_keys
 from clipshelf.catalogue.products import Batch, Skipped, read_products
-from clipshelf.catalogue.publish import current, publish
-from clipshelf.catalogue.sources import Fields, some
+from clipshelf.catalogue.readers import Fields, some
 from clipshelf.catalogue.statistics import Statistics
-from clipshelf.catalogue.verify import find_problems
-from clipshelf.catalogue.where import parse_where
-from clipshelf.engine import Engine
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
 from clipshelf.files import locked
+from clipshelf.model.engine import Engine
 from clipshelf.types import FloatArray, Mask, PathLike, Product, Rows
 
 _FIELDS, _NOTHING = Fields(), Memory()

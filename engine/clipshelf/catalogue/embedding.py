@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.ahead import Workers
-from clipshelf.catalogue.journal import Journal, Known
-from clipshelf.catalogue.keys import NONE, SIZE, Keys, as_keys, id_keys, image_key, text_key
-from clipshelf.engine import Engine, Failure
+from clipshelf.catalogue.content_keys import NONE, SIZE, Keys, as_keys, id_keys, image_key, text_key
+from clipshelf.catalogue.disk.journal import Journal, Known
 from clipshelf.errors import InputError
-from clipshelf.session import available_cpus
+from clipshelf.model.engine import Engine, Failure
+from clipshelf.runtime.session import available_cpus
 from clipshelf.types import FloatArray, Product
+from clipshelf.workers import Workers
 
 Progress = Callable[[int, int], object]
 

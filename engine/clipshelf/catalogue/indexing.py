@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from clipshelf.catalogue import Catalogue
+from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.disk.journal import Journal
+from clipshelf.catalogue.disk.manifest import read_manifest
+from clipshelf.catalogue.disk.save import current
 from clipshelf.catalogue.embedding import Memory, Progress
-from clipshelf.catalogue.journal import Journal
-from clipshelf.catalogue.manifest import read_manifest
 from clipshelf.catalogue.products import read_products
-from clipshelf.catalogue.publish import current
-from clipshelf.catalogue.sources import Fields
-from clipshelf.engine import Engine
+from clipshelf.catalogue.readers import Fields
 from clipshelf.files import locked
+from clipshelf.model.engine import Engine
 from clipshelf.types import PathLike, Product
 
 

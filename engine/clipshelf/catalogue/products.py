@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.sources import Fields, read_source, some
+from clipshelf.catalogue.readers import Fields, read_source, some
 from clipshelf.errors import InputError
 from clipshelf.types import PathLike, Product
 

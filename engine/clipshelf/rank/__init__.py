@@ -1,5 +1,1 @@
 """Exact top-k by inner product, in float32 or by int8 with a proof; usable on its own."""
-
-from clipshelf.rank.ranker import Ranker
-
-__all__ = ["Ranker"]

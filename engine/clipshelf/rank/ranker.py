@@ -1,6 +1,6 @@
 """Exact top-k by inner product. Rows are taken as they are, never normalised.
 
-`clipshelf.rank.certify` says what a score is, and proves that the rows found are the best.
+`clipshelf.rank.exact` says what a score is, and proves that the rows found are the best.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TypeAlias
 import numpy as np
 
 from clipshelf.errors import InputError
-from clipshelf.rank.certify import Estimates, best_rows, scores_of, top
-from clipshelf.rank.estimate import row_norms
+from clipshelf.rank.bounds import row_norms
+from clipshelf.rank.exact import Estimates, best_rows, scores_of, top
+from clipshelf.rank.rows import Store
 from clipshelf.rank.scan import Scanner, float_parts, int8_parts, parts_to_redo
-from clipshelf.rank.store import Store
-from clipshelf.session import available_cpus
+from clipshelf.runtime.session import available_cpus
 from clipshelf.types import FloatArray, Mask, Rows
 
 _Out: TypeAlias = tuple[FloatArray, Rows]

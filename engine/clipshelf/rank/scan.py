@@ -8,8 +8,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from clipshelf.rank.certify import Estimates
-from clipshelf.rank.estimate import LANES, FloatRows, Int8Rows, Part, encode, row_norms
+from clipshelf.rank.bounds import LANES, FloatRows, Int8Rows, Part, encode, row_norms
+from clipshelf.rank.exact import Estimates
 from clipshelf.types import FloatArray, Mask
 
 _PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller ones leave holes

@@ -1,0 +1,1 @@
+"""A catalogue's folder: checksummed files, generations that are switched in one step, the journal, the full check."""

@@ -1,0 +1,156 @@
+"""Recommendations as one HTML page that stands alone: pictures are inside it, nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from PIL import Image
+
+from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.errors import ImageError
+from clipshelf.files import durable
+from clipshelf.model.image import read_rgb
+from clipshelf.recommend.answers import Recommendation, Recommendations
+from clipshelf.recommend.profile import Interaction
+from clipshelf.recommend.query import Query, Weights
+from clipshelf.types import ImageSource, PathLike, Product
+
+_THUMBNAIL = (480, 480)
+
+_USUAL = Weights()
+_REASONS = 6  # contributions that a card shows: the largest
+
+
+@dataclass(frozen=True)
+class Section:
+    """One query with its answer, and the catalogue that gave it."""
+
+    title: str
+    query: Query
+    answer: Recommendations
+    catalogue: Catalogue
+
+
+def write_page(path: PathLike, title: str, subtitle: str, sections: Iterable[Section]) -> None:
+    """Write queries and their recommendations to one HTML file, whole or not at all. Raises OSError."""
+    template = Template(resources.files("clipshelf.cli").joinpath("page.html").read_text(encoding="utf-8"))
+    page = template.substitute(
+        title=escape(title), subtitle=escape(subtitle), sections="\n".join(map(_section, sections))
+    )
+    with durable(Path(path)) as file:
+        file.write(page.encode())
+
+
+def _section(section: Section) -> str:
+    query, answer = section.query, section.answer
+    photos = "".join(_picture(image, "a photo of the query") for image in query.images)
+    words = "".join(f"<blockquote>“{escape(text.strip())}”</blockquote>" for text in query.texts)
+    took = f"{answer.took_ms['total']:.1f} ms among {len(section.catalogue):,} products"
+    best = max((abs(item.score) for item in answer), default=0.0)
+    largest = max((abs(part.value) for item in answer for part in item.contributions), default=0.0)
+    cards = "\n".join(_card(item, section.catalogue, best, largest) for item in answer)
+    shelf = f'<ol class="shelf">\n{cards}\n</ol>' if cards else "<p>No product is left to answer with.</p>"
+    return (
+        f'<section>\n<h2>{escape(section.title)}</h2>\n<div class="query">{photos}<div>{words}{_named(section)}'
+        f'{_filters(query)}<p class="soft">{took}</p></div></div>\n{shelf}\n</section>'
+    )
+
+
+def _named(section: Section) -> str:
+    """The products that the query names, with what they are to the person."""
+    taste = section.query.taste
+    roles = [("liked", id_, strength) for id_, strength in taste.liked.items()]
+    roles += [("disliked", id_, strength) for id_, strength in taste.disliked.items()]
+    roles += dict.fromkeys((_role(event), event.id, 1.0) for event in taste.history)
+    items = []
+    for role, id_, strength in roles:
+        product = section.catalogue.products[section.catalogue.row(id_)]
+        times = f" &times; {strength:g}" if strength != 1 else ""
+        items.append(f"<li>{_shown(product, section.catalogue)}<span><b>{role}</b> {escape(id_)}{times}</span></li>")
+    return f'<ul class="named">{"".join(items)}</ul>' if items else ""
+
+
+def _role(event: Interaction) -> str:
+    """What an event was, in words, and the stars of a rating."""
+    role = event.kind.replace("_", " ")
+    return role if event.stars is None else f"{role} {event.stars:g} of 5"
+
+
+def _filters(query: Query) -> str:
+    """What limits or steers the answer, but for the signals."""
+    where = query.where if isinstance(query.where, str) else json.dumps(query.where, ensure_ascii=False, default=str)
+    weights = query.weights or {}
+    if isinstance(weights, Weights):
+        weights = {name: value for name, value in asdict(weights).items() if value != getattr(_USUAL, name)}
+    used = [f"where {where}"] if query.where is not None else []
+    used += [f"without {id_}" for id_ in sorted(query.exclude)]
+    used += ["without what was bought"] if query.exclude_bought else []
+    used += [f"diversity {query.diversity:g}"] if query.diversity else []
+    used += [f"weight of {name} {value:g}" for name, value in weights.items()]
+    return f'<p class="filters">{"".join(f"<code>{escape(one)}</code>" for one in used)}</p>' if used else ""
+
+
+def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: float) -> str:
+    product = item.product
+    text = str(product.get("text", item.id))
+    price = product.get("price")
+    cost = f"{price:,.2f}" if isinstance(price, (int, float)) else str(price or "")
+    score = f"<b>score {_rounded(item.score)}</b><span>fits {item.relevance:.0%}</span>"
+    return (
+        f'<li class="product">{_shown(product, catalogue)}<p class="text" title="{escape(text)}">{escape(text)}</p>'
+        f'<p class="facts"><span class="kind">{escape(str(product.get("category", "")))}</span>'
+        f'<span class="price">{escape(cost)}</span></p>'
+        f'<div class="score">{score}{_bar(item.score, best)}</div>{_reasons(item, largest)}</li>'
+    )
+
+
+def _reasons(item: Recommendation, largest: float) -> str:
+    """The largest contributions to a score as small bars, and the sum of the others, so that all add up to it."""
+    parts = sorted(item.contributions, key=lambda part: -abs(part.value))
+    told = [(str(part), part.value) for part in parts[:_REASONS]]
+    if others := parts[_REASONS:]:
+        told.append((f"{len(others)} smaller", sum(part.value for part in others)))
+    rows = [
+        f"<dt>{escape(name)}</dt><dd>{_rounded(value, '+')}</dd><dd>{_bar(value, largest)}</dd>" for name, value in told
+    ]
+    return f'<dl class="why">{"".join(rows)}</dl>'
+
+
+def _rounded(value: float, sign: str = "") -> str:
+    """With two digits, a minus as wide as a plus, and none before 0.00."""
+    return f"{round(value, 2) + 0.0:{sign}.2f}".replace("-", "&minus;")
+
+
+def _bar(value: float, full: float) -> str:
+    """A bar of the share that `value` has of `full`, in another colour below 0."""
+    share = min(100.0, 100 * abs(value) / full) if full > 0 else 0.0
+    sign = ' class="minus"' if value < 0 else ""
+    return f'<span class="bar"><i{sign} style="width:{share:.0f}%"></i></span>'
+
+
+def _shown(product: Product, catalogue: Catalogue) -> str:
+    """A product's picture, a blank where it has none."""
+    path = catalogue.picture(product)
+    alt = str(product.get("text", product["id"]))
+    return _picture(path, alt) if path is not None else '<div class="blank"></div>'
+
+
+def _picture(source: ImageSource, alt: str) -> str:
+    """A picture as an <img> that carries its own data, an empty square where it can't be read any more."""
+    try:
+        image = read_rgb(source)
+    except ImageError:
+        return '<div class="blank"></div>'
+    image.thumbnail(_THUMBNAIL, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(alt)}">'

@@ -1,0 +1,1 @@
+"""The engine inside a C or C++ program: what the library calls, and how it is built."""

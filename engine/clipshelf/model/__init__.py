@@ -1,0 +1,1 @@
+"""One artifact: pictures and sentences to unit-norm embeddings."""

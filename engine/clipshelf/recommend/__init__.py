@@ -1,0 +1,1 @@
+"""Queries to recommendations: `Query -> ResolvedQuery -> Signals -> QueryVector -> Hits -> Recommendations`."""

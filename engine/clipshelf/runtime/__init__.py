@@ -1,0 +1,1 @@
+"""The only importer of onnxruntime: providers, sessions, and the products that ranking runs on."""
