@@ -18,18 +18,19 @@ from clipshelf.bundled import model_path
 from clipshelf.errors import ClipshelfError
 from clipshelf.runtime.session import available_cpus
 
-from clipshelf_bench import compare, machine, report
-from clipshelf_bench.checkpoint import artifact_subject, make_subject
-from clipshelf_bench.child import UNSET
+from clipshelf_bench import compare, report
 from clipshelf_bench.contenders import ALL
 from clipshelf_bench.contenders.base import Contender
-from clipshelf_bench.harness import Plan
-from clipshelf_bench.packages import PackageError
+from clipshelf_bench.datasets.cache import cache_folder
+from clipshelf_bench.datasets.debian import PackageError
+from clipshelf_bench.machine import machine
 from clipshelf_bench.parts import answers, cold, fidelity, people, process, quality, ranking, scaling, soak, timing
-from clipshelf_bench.places import cache_folder
+from clipshelf_bench.race.harness import Plan
+from clipshelf_bench.race.process import UNSET
 from clipshelf_bench.result import Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.checkpoint import artifact_subject, make_subject
+from clipshelf_bench.subjects.subject import Subject
 
 PARTS: dict[str, Callable[[Setup], list[Table]]] = {
     "latency": timing.latency,

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from clipshelf_bench import inputs
 from clipshelf_bench.arrays import TokenIds
-from clipshelf_bench.checkpoint import vocabulary
-from clipshelf_bench.child import prepare
 from clipshelf_bench.contenders.base import Contender
-from clipshelf_bench.harness import Heat, Lane, Plan, missing_reason
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.datasets import inputs
+from clipshelf_bench.race.harness import Heat, Lane, Plan, missing_reason
+from clipshelf_bench.race.process import prepare
+from clipshelf_bench.subjects.checkpoint import vocabulary
+from clipshelf_bench.subjects.subject import Subject
 
 PHOTO_EDGE = 1000
 _SEED = 11

@@ -16,15 +16,18 @@ from clipshelf.runtime.session import available_cpus
 from clipshelf.types import FloatArray, PathLike, Precision
 from tqdm import tqdm
 
-from clipshelf_export import data, fidelity, loaders, output, run, transformer
-from clipshelf_export.data import Samples
-from clipshelf_export.fidelity import Fidelity
-from clipshelf_export.graph import OPSET
-from clipshelf_export.judge import Judge, Target
-from clipshelf_export.ladder import Ladder
-from clipshelf_export.plan import Plan
-from clipshelf_export.rounding import Rounding
-from clipshelf_export.towers import Checkpoint, ConvNet, Reference, Transformer
+from clipshelf_export import artifact_folder
+from clipshelf_export.checkpoints import load
+from clipshelf_export.checkpoints.towers import Checkpoint, ConvNet, Reference, Transformer
+from clipshelf_export.graphs import build, transformer
+from clipshelf_export.graphs.builder import OPSET
+from clipshelf_export.graphs.plan import Plan
+from clipshelf_export.int8.conv_weights import Rounding
+from clipshelf_export.int8.ladder import Ladder
+from clipshelf_export.measure import fidelity
+from clipshelf_export.measure.fidelity import Fidelity
+from clipshelf_export.measure.judge import Judge, Target
+from clipshelf_export.measure.samples import Samples, image_samples, pad, text_samples
 
 # What fp32 may differ from torch, in any component of a unit-norm embedding; or, where torch's own fp32 is further from
 # fp64 than that, as it is with very sharp attention, so many times its distance.
@@ -67,9 +70,9 @@ def export(
         threads or available_cpus(),
     )
     folder = Path(out)
-    output.check(folder, overwrite=overwrite)
-    checkpoint = loaders.load(str(source))
-    with output.draft(folder, overwrite=overwrite) as (made, work):
+    artifact_folder.check(folder, overwrite=overwrite)
+    checkpoint = load.load(str(source))
+    with artifact_folder.draft(folder, overwrite=overwrite) as (made, work):
         manifest = _make(checkpoint, options, made, work)
         (made / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return Artifact.open(folder)
@@ -90,8 +93,8 @@ def _make(checkpoint: Checkpoint, options: Options, made: Path, work: Path) -> M
     tokenizer = json.dumps(json.loads(checkpoint.tokenizer_json), ensure_ascii=False, separators=(",", ":"))
     (made / TOKENIZER).write_text(tokenizer, encoding="utf-8")
     samples: dict[Tower, Samples] = {
-        "vision": data.image_samples(checkpoint.image, options.calibration_images),
-        "text": data.text_samples(checkpoint, options.calibration_texts),
+        "vision": image_samples(checkpoint.image, options.calibration_images),
+        "text": text_samples(checkpoint, options.calibration_texts),
     }
     parity: dict[str, Any] = {}
     for tower, part in samples.items():
@@ -153,7 +156,7 @@ class _Tower:
             if self.name == "vision":
                 rows.append(reference.images(np.stack(batch)))
             else:
-                rows.append(reference.texts(*data.pad(batch, self.pad_id)))
+                rows.append(reference.texts(*pad(batch, self.pad_id)))
         return np.concatenate(rows)
 
     def _write(self, precision: Precision) -> dict[str, Any]:
@@ -169,9 +172,9 @@ class _Tower:
                 )
         first = precision == self.options.precisions[0]
         path = self.made / (f"{self.name}.onnx" if first else f"{self.name}.{precision}.onnx")
-        graph = run.write(self.tower, plan, path)
+        graph = build.write(self.tower, plan, path)
         if isinstance(self.tower, Transformer):
-            run.check_fused(path, self.work, graph, transformer.fused(self.tower, plan), precision=precision)
+            build.check_fused(path, self.work, graph, transformer.fused(self.tower, plan), precision=precision)
         record: dict[str, Any] = found.as_record()
         return record | {"rungs": self.judge.rungs} if precision == "int8" else record
 
@@ -179,7 +182,7 @@ class _Tower:
         if isinstance(self.tower, ConvNet):
             return Rounding(self.tower, self.judge).find()
         label = f"{self.name}: calibrating"
-        stats = run.collect(self.tower, self.samples.calibrate, self.work, self.options.threads, label)
+        stats = build.collect(self.tower, self.samples.calibrate, self.work, self.options.threads, label)
         return Ladder(self.tower, stats, self.judge).climb()
 
 

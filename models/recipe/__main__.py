@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from clipshelf_bench.packages import debian_package
-from clipshelf_bench.stamps import PACKAGE, Stamp, read_stamps, sentence_targets
+from clipshelf_bench.datasets.debian import debian_package
+from clipshelf_bench.datasets.stamps import PACKAGE, Stamp, read_stamps, sentence_targets
 
 from . import fetch
 from .checkpoint import write

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
-from clipshelf_bench.stamps import recall_at, recall_interval
+from clipshelf_bench.datasets.stamps import recall_at, recall_interval
 
 KS = (1, 5, 10)
 

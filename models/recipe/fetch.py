@@ -6,7 +6,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from clipshelf_bench.packages import PackageError, debian_package, run_tool
+from clipshelf_bench.datasets.debian import PackageError, debian_package, run_tool
 
 OPENCLIPART_PNG, OPENCLIPART_SVG, WORDNET = "openclipart-png", "openclipart-svg", "wordnet-base"
 KEYWORDS = "emojibase-data@17.0.0"

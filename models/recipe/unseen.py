@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from clipshelf_bench.stamps import read_stamps
+from clipshelf_bench.datasets.stamps import read_stamps
 from PIL import Image, ImageChops
 
 from .views import WHITE, load_file, over

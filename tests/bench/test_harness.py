@@ -6,9 +6,9 @@ from pathlib import Path
 import fakes
 import numpy as np
 import pytest
-from clipshelf_bench.child import UNSET, child_environment
-from clipshelf_bench.harness import Heat, Lane, Plan, Race, answers, missing_reason, race
 from clipshelf_bench.parts.timing import accuracy
+from clipshelf_bench.race.harness import Heat, Lane, Plan, Race, answers, missing_reason, race
+from clipshelf_bench.race.process import UNSET, child_environment
 
 PLAN = Plan(rounds=4, runs=3, seconds=0, warm=0)
 

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from clipshelf_bench import inputs
 from clipshelf_bench.contenders import ALL
 from clipshelf_bench.contenders.base import MEAN, STD, normalise
-from clipshelf_bench.reading import read
+from clipshelf_bench.datasets import inputs
+from clipshelf_bench.datasets.reading import read
 
 
 def test_inputs_come_from_the_seed_alone() -> None:
@@ -48,6 +48,6 @@ def test_contenders_are_named_once_and_do_something() -> None:
 
 
 def test_a_contenders_process_does_not_load_clipshelf() -> None:
-    code = "import sys, clipshelf_bench.worker, clipshelf_bench.contenders; print(*sys.modules)"
+    code = "import sys, clipshelf_bench.race.worker, clipshelf_bench.contenders; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"clipshelf", "onnxruntime", "torch", "PIL", "transformers"} & set(loaded)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from clipshelf_bench.limits import Work, macs_of, weights_of
+from clipshelf_bench.machine.roofline import Work, macs_of, weights_of
 
 
 def test_products_count_packed_weights_by_the_output() -> None:

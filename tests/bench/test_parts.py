@@ -9,14 +9,14 @@ from typing import Any
 import fakes
 import numpy as np
 import pytest
-from clipshelf_bench import inputs
-from clipshelf_bench.child import ContenderError
 from clipshelf_bench.contenders.base import Contender
-from clipshelf_bench.harness import Heat, Plan, Race
+from clipshelf_bench.datasets import inputs
+from clipshelf_bench.datasets.reading import read, read_products
 from clipshelf_bench.parts import cold, feeding, limit, process, ranking, scaling, soak
-from clipshelf_bench.reading import read, read_products
+from clipshelf_bench.race.harness import Heat, Plan, Race
+from clipshelf_bench.race.process import ContenderError
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.subject import Subject
 
 PEAKS = {"int8_gmacs": 100.0, "fp32_gmacs": 50.0, "read_gbs": 20.0}
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clipshelf_bench.stats import exponent, fidelity, ratio, recall, summarise
+from clipshelf_bench.race.stats import exponent, fidelity, ratio, recall, summarise
 
 
 def test_summary_is_over_all_runs() -> None:

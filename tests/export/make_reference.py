@@ -10,7 +10,8 @@ import checkpoints
 import numpy as np
 from clipshelf.model.artifact import Artifact
 from clipshelf.model.tokenizer import Tokenizer
-from clipshelf_export import clip, export, loaders
+from clipshelf_export import export
+from clipshelf_export.checkpoints import clip, load
 from PIL import Image
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -38,7 +39,7 @@ def make(folder: Path) -> None:
             min_overlap=0.9,
             threads=1,
         )
-        checkpoint = loaders.load(str(work / "tiny-clip"))
+        checkpoint = load.load(str(work / "tiny-clip"))
     assert isinstance(checkpoint.reference, clip.ClipReference)
     pixels = checkpoints.pictures(6, seed=8)
     tokenizer = Tokenizer(artifact.file("tokenizer.json"), checkpoint.text_spec)

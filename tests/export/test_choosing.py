@@ -13,12 +13,13 @@ pytest.importorskip("onnx", reason="export needs clipshelf[export]")
 pytest.importorskip("torch", reason="export needs clipshelf[export]")
 
 from clipshelf.model.artifact import ImageSpec
-from clipshelf_export import data, fidelity
-from clipshelf_export.fidelity import Fidelity
-from clipshelf_export.judge import MARGIN, Judge, Target
-from clipshelf_export.ladder import Ladder
-from clipshelf_export.plan import Int8, Plan
-from clipshelf_export.quantise import Choice
+from clipshelf_export.graphs.plan import Int8, Plan
+from clipshelf_export.int8.ladder import Ladder
+from clipshelf_export.int8.ranges import Choice
+from clipshelf_export.measure import fidelity
+from clipshelf_export.measure.fidelity import Fidelity
+from clipshelf_export.measure.judge import MARGIN, Judge, Target
+from clipshelf_export.measure.samples import image_samples
 
 GOOD, BAD = (Fidelity(9, 1.0, 1.0, centred, 1.0, overlap, 0.0) for centred, overlap in ((1.0, 1.0), (0.9, 0.5)))
 SITES = [f"layers.{index}.out" for index in range(20)]
@@ -115,7 +116,7 @@ def test_a_margin_is_asked_of_the_choosing_samples_only() -> None:
 
 
 def test_the_three_parts_are_disjoint_and_alike() -> None:
-    samples = data.image_samples(ImageSpec(16, "squash", 16, "bicubic"), None)
+    samples = image_samples(ImageSpec(16, "squash", 16, "bicubic"), None)
     parts = (samples.calibrate, samples.choose, samples.measure)
     assert [len(part) for part in parts] == [96, 96, 96]
     assert len({item.tobytes() for part in parts for item in part}) == 288

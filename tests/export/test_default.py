@@ -17,8 +17,10 @@ import checkpoints
 import torch
 import transformers
 from clipshelf.errors import ExportError
-from clipshelf_export import default, export, loaders
-from clipshelf_export.towers import Checkpoint
+from clipshelf_export import export
+from clipshelf_export.checkpoints import bundled_default
+from clipshelf_export.checkpoints.load import load
+from clipshelf_export.checkpoints.towers import Checkpoint
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -71,7 +73,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file({name: value.contiguous() for name, value in parts.items()}, folder / "model.safetensors")
     special = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos")}
     config: dict[str, Any] = {
-        "family": default.FAMILY,
+        "family": bundled_default.FAMILY,
         "embedding_dim": DIM,
         "image": {"size": SIZE, "resize": "squash", "resample": "bilinear", "mean": MEAN, "std": STD},
         "text": {**TEXT, "layer_norm_eps": 1e-12, "max_tokens": TOKENS, "pad_id": special["eos"]}
@@ -100,24 +102,24 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(folder: Path) -> Checkpoint:
-    return loaders.load(str(folder))
+def load_checkpoint(folder: Path) -> Checkpoint:
+    return load(str(folder))
 
 
 def test_a_checkpoint_is_read_as_torch_computes_it(source: Path, tmp_path: Path) -> None:
-    from clipshelf_export import run
-    from clipshelf_export.plan import Plan
+    from clipshelf_export.graphs import build
+    from clipshelf_export.graphs.plan import Plan
 
-    checkpoint = load(source)
-    assert (checkpoint.family, checkpoint.vision.dim, checkpoint.text.dim) == (default.FAMILY, DIM, DIM)
+    checkpoint = load_checkpoint(source)
+    assert (checkpoint.family, checkpoint.vision.dim, checkpoint.text.dim) == (bundled_default.FAMILY, DIM, DIM)
     assert checkpoint.text_spec.attention_mask and checkpoint.image.resize == "squash"
     with np.load(source / "reference.npz") as saved:
-        run.write(checkpoint.vision, Plan(), tmp_path / "vision.onnx")
-        images = run.open_session(tmp_path / "vision.onnx", 1).run(None, {"pixels": saved["pixels"]})[0]
+        build.write(checkpoint.vision, Plan(), tmp_path / "vision.onnx")
+        images = build.open_session(tmp_path / "vision.onnx", 1).run(None, {"pixels": saved["pixels"]})[0]
         assert np.abs(images - saved["image_embeds"]).max() <= 1e-5
-        run.write(checkpoint.text, Plan(), tmp_path / "text.onnx")
+        build.write(checkpoint.text, Plan(), tmp_path / "text.onnx")
         feeds = {name: saved[name] for name in ("input_ids", "attention_mask")}
-        texts = run.open_session(tmp_path / "text.onnx", 1).run(None, feeds)[0]
+        texts = build.open_session(tmp_path / "text.onnx", 1).run(None, feeds)[0]
         assert np.abs(texts - saved["text_embeds"]).max() <= 1e-5
 
 
@@ -133,7 +135,7 @@ def test_a_missing_file_is_named(name: str, source: Path, tmp_path: Path) -> Non
     shutil.copytree(source, tmp_path / "copy")
     (tmp_path / "copy" / name).unlink()
     with pytest.raises(ExportError, match=f"found no {name}"):
-        load(tmp_path / "copy")
+        load_checkpoint(tmp_path / "copy")
 
 
 def test_outputs_unlike_the_original_are_refused(source: Path, tmp_path: Path) -> None:
@@ -142,4 +144,4 @@ def test_outputs_unlike_the_original_are_refused(source: Path, tmp_path: Path) -
         changed = dict(saved) | {"text_embeds": saved["text_embeds"] + np.float32(1e-3)}
     np.savez(tmp_path / "copy/reference.npz", **changed)
     with pytest.raises(ExportError, match="text_embeds: expected agreement to 1e-5, found a difference of"):
-        load(tmp_path / "copy")
+        load_checkpoint(tmp_path / "copy")

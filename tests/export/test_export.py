@@ -18,7 +18,10 @@ import onnxruntime as ort
 from clipshelf import Engine
 from clipshelf.errors import ExportError
 from clipshelf.model.artifact import Artifact
-from clipshelf_export import clip, data, export, fidelity, pipeline, transformer
+from clipshelf_export import export, pipeline
+from clipshelf_export.checkpoints import clip
+from clipshelf_export.graphs import transformer
+from clipshelf_export.measure import fidelity, samples
 from PIL import Image
 from transformers import CLIPModel
 
@@ -161,7 +164,7 @@ def test_int8_embeddings_do_not_depend_on_batch_mates_or_padding(unruly_artifact
         assert np.array_equal(vision.run(None, {"pixels": pixels[:size]})[0], together[:size])
     text, spec = ort.InferenceSession(str(unruly_artifact.path / "text.onnx")), unruly_artifact.manifest.text
     rows = [np.array([spec.bos_id, *range(3, 3 + n), spec.eos_id]) for n in (1, 4, 9, 20)]
-    ids, _ = data.pad(rows, spec.pad_id)
+    ids, _ = samples.pad(rows, spec.pad_id)
     padded = text.run(None, {"input_ids": ids})[0]
     alone = np.concatenate([text.run(None, {"input_ids": row[None]})[0] for row in rows])
     assert np.array_equal(alone, padded)
@@ -195,7 +198,7 @@ def test_a_lost_fusion_is_an_error_that_names_it(
 def test_weights_past_the_limit_of_a_protobuf_lie_beside_the_graph(
     unruly: Path, inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clipshelf_export.graph.EXTERNAL_ABOVE", 10_000)
+    monkeypatch.setattr("clipshelf_export.graphs.builder.EXTERNAL_ABOVE", 10_000)
     artifact = export(unruly, tmp_path / "out", precisions=("fp32",), **inputs)
     assert {"vision.onnx.data", "text.onnx.data"} <= artifact.manifest.files.keys()
     assert artifact.manifest.parity["vision"]["fp32"]["difference"] <= 1e-5
@@ -285,7 +288,7 @@ def test_a_full_disk_leaves_nothing(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clipshelf_export.output._flush", fail)
+    monkeypatch.setattr("clipshelf_export.artifact_folder._flush", fail)
     with pytest.raises(ExportError, match="disk full"):
         export(unruly, tmp_path / "new" / "out", precisions=("fp32",), **inputs)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="export needs clipshelf[export]")
 
-from clipshelf_export.plan import quantise_weight
+from clipshelf_export.graphs.plan import quantise_weight
 from hypothesis import given
 from hypothesis import strategies as st
 

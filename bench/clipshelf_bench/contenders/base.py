@@ -8,7 +8,7 @@ Tasks, and what the opened function takes and gives (S picture edge, D embedding
     photos     encoded pictures, list[bytes] -> unit-norm float32 (n, D)
     sentences  list[str]                     -> unit-norm float32 (n, D)
     answer     [sentence, photo bytes]       -> rows int64 (1, k) of the catalogue
-    shelf      the same                      -> rows int64 (1, k) of a folder of products, see `clipshelf_bench.reading`
+    shelf      the same                      -> rows int64 (1, k) of a folder of products, see `datasets.reading`
     rank       queries float32 (Q, D)        -> rows int64 (Q, k)
     profiles   liked rows int64 (Q, L)       -> rows int64 (Q, k) of the catalogue
 
@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipshelf_bench.arrays import Array, FloatArray, Pixels
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.subject import Subject
 
 Call: TypeAlias = Callable[[Any], Array]
 Opened = TypeVar("Opened")

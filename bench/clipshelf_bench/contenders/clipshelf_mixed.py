@@ -31,7 +31,7 @@ class ClipshelfMixed(Clipshelf):
         from clipshelf import Catalogue, Recommender
         from clipshelf.catalogue.contents import bare
 
-        from clipshelf_bench.inputs import sentences
+        from clipshelf_bench.datasets.inputs import sentences
 
         engine = self.once(job, self._engine)
         recommender = Recommender(engine, Catalogue(bare(job.rows()), engine.fingerprint, Path()))

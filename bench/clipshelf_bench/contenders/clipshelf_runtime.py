@@ -12,7 +12,7 @@ import numpy as np
 
 from clipshelf_bench.arrays import Array, Pixels, TokenIds
 from clipshelf_bench.contenders.base import Call, Contender, Job, K
-from clipshelf_bench.subject import Subject, whole
+from clipshelf_bench.subjects.subject import Subject, whole
 
 
 def _exporter() -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from clipshelf_bench.arrays import Array
 from clipshelf_bench.contenders.base import Call, Contender, Job, unit
 from clipshelf_bench.contenders.plain_export import REQUIRES, plain_export
-from clipshelf_bench.subject import Subject, whole
+from clipshelf_bench.subjects.subject import Subject, whole
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 

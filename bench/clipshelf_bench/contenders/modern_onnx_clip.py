@@ -14,7 +14,7 @@ import numpy as np
 from clipshelf_bench.arrays import Array
 from clipshelf_bench.contenders.base import Call, Contender, Job
 from clipshelf_bench.contenders.plain_export import REQUIRES, plain_export
-from clipshelf_bench.subject import Subject, whole
+from clipshelf_bench.subjects.subject import Subject, whole
 
 
 class ModernOnnxClip(Contender):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from clipshelf_bench.arrays import Array, Pixels, TokenIds
 from clipshelf_bench.contenders.base import MEAN, STD, Call, Contender, Job, normalise, unit
 from clipshelf_bench.contenders.plain_export import REQUIRES, plain_export
-from clipshelf_bench.subject import Subject, whole
+from clipshelf_bench.subjects.subject import Subject, whole
 
 _INPUTS = {"vision": "pixel_values", "text": "input_ids"}
 _OUTPUTS = {"vision": "image_embeds", "text": "text_embeds"}
@@ -106,9 +106,9 @@ class OpenVinoInt8(OpenVinoFloat):
         """nncf.quantize with the transformer preset."""
         import nncf
 
-        from clipshelf_bench.checkpoint import vocabulary
-        from clipshelf_bench.inputs import pixels as make_pixels
-        from clipshelf_bench.inputs import token_ids
+        from clipshelf_bench.datasets.inputs import pixels as make_pixels
+        from clipshelf_bench.datasets.inputs import token_ids
+        from clipshelf_bench.subjects.checkpoint import vocabulary
 
         if tower == "vision":
             pictures = make_pixels(_CALIBRATION, subject.size, _CALIBRATION_SEED)

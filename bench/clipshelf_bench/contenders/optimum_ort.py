@@ -9,7 +9,7 @@ from typing import Any
 from clipshelf_bench.arrays import Array, Pixels, TokenIds
 from clipshelf_bench.contenders.base import Call, Contender, Job, normalise, unit
 from clipshelf_bench.contenders.plain_export import REQUIRES, plain_export
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.subject import Subject
 
 
 class OptimumOrt(Contender):

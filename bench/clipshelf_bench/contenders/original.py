@@ -11,8 +11,8 @@ import numpy as np
 
 from clipshelf_bench.arrays import Array
 from clipshelf_bench.contenders.base import Call, Contender, Job, K
-from clipshelf_bench.reading import read_products
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.datasets.reading import read_products
+from clipshelf_bench.subjects.subject import Subject
 
 
 class Original(Contender):

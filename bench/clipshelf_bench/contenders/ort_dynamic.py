@@ -10,7 +10,7 @@ import numpy as np
 from clipshelf_bench.arrays import Array, Pixels, TokenIds
 from clipshelf_bench.contenders.base import Call, Contender, Job, normalise, unit
 from clipshelf_bench.contenders.plain_export import REQUIRES, plain_export
-from clipshelf_bench.subject import Subject, whole
+from clipshelf_bench.subjects.subject import Subject, whole
 
 
 class OrtDynamic(Contender):

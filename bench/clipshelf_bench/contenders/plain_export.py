@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
-from clipshelf_bench.subject import Subject, whole
+from clipshelf_bench.subjects.subject import Subject, whole
 
 REQUIRES = ("torch", "transformers", "optimum.exporters.onnx", "onnx")
 OPSET = 17

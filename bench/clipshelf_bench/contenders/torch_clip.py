@@ -11,7 +11,7 @@ import numpy as np
 
 from clipshelf_bench.arrays import Array, Pixels, TokenIds
 from clipshelf_bench.contenders.base import MEAN, STD, Call, Contender, Job
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.subject import Subject
 
 
 class TorchClip(Contender):

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf_bench import inputs
-from clipshelf_bench.checkpoint import dimension
-from clipshelf_bench.child import child_environment, prepare
 from clipshelf_bench.contenders.clipshelf_runtime import Clipshelf
-from clipshelf_bench.harness import Heat, race
+from clipshelf_bench.datasets import inputs
 from clipshelf_bench.parts.timing import OURS
+from clipshelf_bench.race.harness import Heat, race
+from clipshelf_bench.race.process import child_environment, prepare
+from clipshelf_bench.race.stats import columns, recall
 from clipshelf_bench.result import Plot, Row, Table
 from clipshelf_bench.setup import PHOTO_EDGE, Setup
-from clipshelf_bench.stats import columns, recall
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.checkpoint import dimension
+from clipshelf_bench.subjects.subject import Subject
 
 COLUMNS = ("case", "contender", "p50_ms", "p95_ms", "p99_ms", "ratio", "recall")
 STAGES = ("stage", "p50_ms", "p95_ms", "p99_ms")

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf_bench import inputs
-from clipshelf_bench.child import ContenderError, Process
 from clipshelf_bench.contenders.base import Contender
+from clipshelf_bench.datasets import inputs
 from clipshelf_bench.parts.process import answer_once, both_tasks
 from clipshelf_bench.parts.timing import OURS
+from clipshelf_bench.race.process import ContenderError, Process
+from clipshelf_bench.race.stats import columns
 from clipshelf_bench.result import Plot, Row, Table
 from clipshelf_bench.setup import PHOTO_EDGE, Setup
-from clipshelf_bench.stats import columns
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.subject import Subject
 
 FIRST, EMBEDDINGS = "first recommendation", "first embeddings"
 PRODUCTS = 10

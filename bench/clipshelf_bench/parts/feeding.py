@@ -9,14 +9,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from clipshelf_bench import inputs
-from clipshelf_bench.child import ContenderError, Process, prepare
 from clipshelf_bench.contenders.clipshelf_runtime import Clipshelf
-from clipshelf_bench.harness import Heat
+from clipshelf_bench.datasets import inputs
+from clipshelf_bench.race.harness import Heat
+from clipshelf_bench.race.process import ContenderError, Process, prepare
+from clipshelf_bench.race.stats import ratio, summarise
 from clipshelf_bench.result import Row, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.stats import ratio, summarise
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.subject import Subject
 
 COLUMNS = ("photos", "threads", "graph_ms", "p50_ms", "share", "low", "high")
 BATCH = 8

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf_bench.harness import Heat, answers
 from clipshelf_bench.parts.timing import accuracy, batch_heats
+from clipshelf_bench.race.harness import Heat, answers
 from clipshelf_bench.result import Row, Table
 from clipshelf_bench.setup import Setup
 

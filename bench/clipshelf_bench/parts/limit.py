@@ -9,13 +9,13 @@ import numpy as np
 from clipshelf import Artifact
 
 from clipshelf_bench.contenders.clipshelf_runtime import Clipshelf, ClipshelfRank, ClipshelfRankFloat
-from clipshelf_bench.harness import Heat
-from clipshelf_bench.limits import Work, count_work
-from clipshelf_bench.machine import peaks
+from clipshelf_bench.machine.machine import peaks
+from clipshelf_bench.machine.roofline import Work, count_work
 from clipshelf_bench.parts.ranking import DIM
+from clipshelf_bench.race.harness import Heat
 from clipshelf_bench.result import Row, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.subject import Subject
 
 COLUMNS = ("case", "p50_ms", "gmacs", "weights_mb", "compute_ms", "memory_ms", "share", "operators")
 # Points of the curves that are held against the limit.

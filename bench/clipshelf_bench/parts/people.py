@@ -8,10 +8,10 @@ import numpy as np
 from clipshelf import Artifact
 from clipshelf.bundled import model_path
 
-from clipshelf_bench.harness import Heat, race
+from clipshelf_bench.race.harness import Heat, race
+from clipshelf_bench.race.stats import columns, ratio, recall
 from clipshelf_bench.result import Row, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.stats import columns, ratio, recall
 
 COLUMNS = ("contender", "p50_ms", "per second", "ratio", "same answers")
 _ONE_BY_ONE = "clipshelf, one by one"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from clipshelf_bench.child import ContenderError, Process
 from clipshelf_bench.contenders.base import Contender
-from clipshelf_bench.harness import Heat, Lane
+from clipshelf_bench.race.harness import Heat, Lane
+from clipshelf_bench.race.process import ContenderError, Process
 from clipshelf_bench.result import Plot, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.subject import Subject, size_on_disk
+from clipshelf_bench.subjects.subject import Subject, size_on_disk
 
 _CALLS, _CALLS_QUICK = 20, 1
 

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from clipshelf import Engine
 
-from clipshelf_bench import stamps as held_out
 from clipshelf_bench.arrays import FloatArray
-from clipshelf_bench.packages import debian_package
+from clipshelf_bench.datasets import stamps as held_out
+from clipshelf_bench.datasets.cache import cache_folder
+from clipshelf_bench.datasets.debian import debian_package
 from clipshelf_bench.parts.tastes import markets, taste_tables
-from clipshelf_bench.places import cache_folder
 from clipshelf_bench.result import Table
 from clipshelf_bench.setup import Setup
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf_bench import inputs
 from clipshelf_bench.arrays import FloatArray, Rows
 from clipshelf_bench.contenders.base import K
-from clipshelf_bench.harness import Heat, Plan, Race, race
+from clipshelf_bench.datasets import inputs
+from clipshelf_bench.race.harness import Heat, Plan, Race, race
+from clipshelf_bench.race.stats import columns, recall
 from clipshelf_bench.result import Plot, Row, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.stats import columns, recall
 
 DIM = 512
 OURS = ("clipshelf-rank", "clipshelf-rank-fp32")

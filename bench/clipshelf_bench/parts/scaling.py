@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from clipshelf_bench.harness import Heat, Plan, race
 from clipshelf_bench.parts import ranking
 from clipshelf_bench.parts.limit import limit_table
+from clipshelf_bench.race.harness import Heat, Plan, race
+from clipshelf_bench.race.stats import columns, exponent
 from clipshelf_bench.result import Plot, Row, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.stats import columns, exponent
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.subject import Subject
 
 _SHOWN = ("clipshelf", "openvino-int8", "ort-dynamic-int8")
 _RANKERS = (*ranking.OURS, "numpy", "faiss-flat")

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf_bench import inputs
-from clipshelf_bench.checkpoint import dimension
-from clipshelf_bench.child import ContenderError, Process, prepare
 from clipshelf_bench.contenders.clipshelf_mixed import MOST_PHOTOS, MOST_TEXTS, ClipshelfMixed
+from clipshelf_bench.datasets import inputs
+from clipshelf_bench.race.process import ContenderError, Process, prepare
 from clipshelf_bench.result import Plot, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.checkpoint import dimension
+from clipshelf_bench.subjects.subject import Subject
 
 CALLS, CALLS_AMONG_OTHERS, CALLS_QUICK = 20_000, 1_000, 40
 COLUMNS = ("calls", "rss_mb", "growth_percent", "highest_mb")

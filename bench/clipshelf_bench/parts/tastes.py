@@ -20,8 +20,8 @@ from clipshelf.bundled import shelf_path
 from clipshelf.types import Product
 
 from clipshelf_bench.arrays import FloatArray
+from clipshelf_bench.datasets.stamps import STAMPS, read_stamps
 from clipshelf_bench.result import Row, Table
-from clipshelf_bench.stamps import STAMPS, read_stamps
 
 K = 10
 _LEAST = 6  # products that make a taste

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf_bench.harness import Heat, Plan, Race, race
 from clipshelf_bench.parts.feeding import feeding_table
+from clipshelf_bench.race.harness import Heat, Plan, Race, race
+from clipshelf_bench.race.stats import columns, fidelity
 from clipshelf_bench.result import Plot, Row, Table
 from clipshelf_bench.setup import Setup
-from clipshelf_bench.stats import columns, fidelity
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.subjects.subject import Subject
 
 OURS = "clipshelf"
 # Whose answers the others' are held against: the original in fp32, and for pixels, Pillow's plain way.

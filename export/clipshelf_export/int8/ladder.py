@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from tqdm import tqdm
 
-from clipshelf_export.fidelity import Fidelity
-from clipshelf_export.judge import Judge, last
-from clipshelf_export.plan import Int8, Plan
-from clipshelf_export.quantise import Choice, choose
-from clipshelf_export.run import Stats
-from clipshelf_export.sites import Site, fixed, sites
-from clipshelf_export.towers import Transformer
+from clipshelf_export.checkpoints.towers import Transformer
+from clipshelf_export.graphs.build import Stats
+from clipshelf_export.graphs.plan import Int8, Plan
+from clipshelf_export.int8.ranges import Choice, choose
+from clipshelf_export.int8.sites import Site, fixed, sites
+from clipshelf_export.measure.fidelity import Fidelity
+from clipshelf_export.measure.judge import Judge, last
 
 # a rung's extra nodes must take this share of a site's error away to be worth their time
 WORTH = 0.3

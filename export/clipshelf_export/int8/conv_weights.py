@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from clipshelf_export.convnet import weights
-from clipshelf_export.fidelity import Fidelity
-from clipshelf_export.judge import Judge, last
-from clipshelf_export.plan import Plan
-from clipshelf_export.towers import ConvNet
+from clipshelf_export.checkpoints.towers import ConvNet
+from clipshelf_export.graphs.convnet import weights
+from clipshelf_export.graphs.plan import Plan
+from clipshelf_export.measure.fidelity import Fidelity
+from clipshelf_export.measure.judge import Judge, last
 
 # of the centred loss that int8 may have, these weights may have a third: they save size only, not time
 _SHARE = 1 / 3

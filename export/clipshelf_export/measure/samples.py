@@ -21,8 +21,8 @@ from clipshelf.model.image import ImageReader
 from clipshelf.model.tokenizer import Tokenizer
 from clipshelf.types import ImageSource, Pixels, TokenIds
 
-from clipshelf_export import synthetic
-from clipshelf_export.towers import Checkpoint
+from clipshelf_export.checkpoints.towers import Checkpoint
+from clipshelf_export.measure import synthetic
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 # a third of it is the fewest in which a top-10 means something: half of the others

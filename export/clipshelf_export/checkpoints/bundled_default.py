@@ -20,7 +20,7 @@ from clipshelf.types import FloatArray, Pixels, TokenIds
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from clipshelf_export.towers import (
+from clipshelf_export.checkpoints.towers import (
     Block,
     Checkpoint,
     Conv,

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto
 
-from clipshelf_export.embedding import embed_patches, embed_tokens
-from clipshelf_export.graph import Graph
-from clipshelf_export.plan import Plan, int8_operands, linear, stored_weight
-from clipshelf_export.towers import Layer, Linear, Norm, PatchEmbedding, Transformer
+from clipshelf_export.checkpoints.towers import Layer, Linear, Norm, PatchEmbedding, Transformer
+from clipshelf_export.graphs.builder import Graph
+from clipshelf_export.graphs.inputs import embed_patches, embed_tokens
+from clipshelf_export.graphs.plan import Plan, int8_operands, linear, stored_weight
 
 # QuickGelu with alpha 1 is silu, for which onnxruntime has a kernel three times as fast as for another alpha
 ACTIVATIONS = {"silu": "QuickGelu", "gelu": "Gelu"}

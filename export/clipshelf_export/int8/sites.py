@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from clipshelf_export.embedding import PATCHES, TOKENS
-from clipshelf_export.plan import Int8
-from clipshelf_export.towers import Linear, PatchEmbedding, Transformer
+from clipshelf_export.checkpoints.towers import Linear, PatchEmbedding, Transformer
+from clipshelf_export.graphs.inputs import PATCHES, TOKENS
+from clipshelf_export.graphs.plan import Int8
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 from clipshelf.model.artifact import Artifact
 
-from clipshelf_bench.inputs import sentences
-from clipshelf_bench.subject import Subject, whole
+from clipshelf_bench.datasets.inputs import sentences
+from clipshelf_bench.subjects.subject import Subject, whole
 
 SEED = 0
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")

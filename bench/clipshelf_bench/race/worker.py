@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from clipshelf_bench.contenders.base import Call, Contender, Job
-from clipshelf_bench.reading import read
-from clipshelf_bench.subject import Subject
+from clipshelf_bench.datasets.reading import read
+from clipshelf_bench.subjects.subject import Subject
 
 _MOST_RUNS = 2000
 _PATHS = ("subject", "matrix", "shelf")

@@ -8,9 +8,9 @@ import numpy as np
 from clipshelf.types import FloatArray
 from onnx import TensorProto
 
-from clipshelf_export.graph import Graph, float32
-from clipshelf_export.plan import Plan, quantise_weight
-from clipshelf_export.towers import PatchEmbedding, TokenEmbedding
+from clipshelf_export.checkpoints.towers import PatchEmbedding, TokenEmbedding
+from clipshelf_export.graphs.builder import Graph, float32
+from clipshelf_export.graphs.plan import Plan, quantise_weight
 
 PATCHES, TOKENS = "patches", "tokens"
 

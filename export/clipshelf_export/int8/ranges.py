@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from clipshelf.types import FloatArray
 
-from clipshelf_export.graph import float32
-from clipshelf_export.plan import Int8, quantise_weight
-from clipshelf_export.run import Stats
-from clipshelf_export.towers import Linear
+from clipshelf_export.checkpoints.towers import Linear
+from clipshelf_export.graphs.build import Stats
+from clipshelf_export.graphs.builder import float32
+from clipshelf_export.graphs.plan import Int8, quantise_weight
 
 # strengths of SmoothQuant; None leaves the channels alone
 ALPHAS = (None, 0.3, 0.45, 0.6, 0.75, 0.9)

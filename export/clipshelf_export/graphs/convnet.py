@@ -11,9 +11,9 @@ import numpy as np
 from clipshelf.types import FloatArray
 from onnx import TensorProto
 
-from clipshelf_export.graph import Graph
-from clipshelf_export.plan import Plan, linear, stored_weight
-from clipshelf_export.towers import Block, Conv, ConvNet
+from clipshelf_export.checkpoints.towers import Block, Conv, ConvNet
+from clipshelf_export.graphs.builder import Graph
+from clipshelf_export.graphs.plan import Plan, linear, stored_weight
 
 
 def build(tower: ConvNet, plan: Plan) -> tuple[Graph, str]:

@@ -29,7 +29,7 @@ class Process:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed with the process
         spec = f"{contender.__module__}:{contender.__qualname__}"
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "clipshelf_bench.worker", spec],
+            [sys.executable, "-m", "clipshelf_bench.race.worker", spec],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

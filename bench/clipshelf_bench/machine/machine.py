@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from clipshelf.runtime.session import available_cpus
 
-from clipshelf_bench import cpu
-from clipshelf_bench.child import child_environment
+from clipshelf_bench.machine import cpu
+from clipshelf_bench.race.process import child_environment
 
 _PACKAGES = (
     *("clipshelf", "numpy", "onnxruntime", "pillow", "tokenizers", "torch", "transformers", "optimum-onnx"),

@@ -15,8 +15,14 @@ from clipshelf.files import FileRecord
 from clipshelf.types import FloatArray, Pixels, TokenIds
 from transformers import CLIPConfig, CLIPModel
 
-from clipshelf_export.preparation import LEGACY_EOS, brief, image_spec, read_processor, read_tokenizer
-from clipshelf_export.towers import (
+from clipshelf_export.checkpoints.clip_preprocessing import (
+    LEGACY_EOS,
+    brief,
+    image_spec,
+    read_processor,
+    read_tokenizer,
+)
+from clipshelf_export.checkpoints.towers import (
     Activation,
     Checkpoint,
     Layer,

@@ -20,8 +20,8 @@ import numpy as np
 from clipshelf.types import FloatArray, Precision
 from onnx import TensorProto
 
-from clipshelf_export.graph import Graph, float32
-from clipshelf_export.towers import Linear, Norm
+from clipshelf_export.checkpoints.towers import Linear, Norm
+from clipshelf_export.graphs.builder import Graph, float32
 
 
 @dataclass(frozen=True)

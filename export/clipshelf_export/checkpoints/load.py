@@ -11,8 +11,8 @@ from typing import Any
 
 from clipshelf.errors import ExportError
 
-from clipshelf_export import clip, default
-from clipshelf_export.towers import Checkpoint
+from clipshelf_export.checkpoints import bundled_default, clip
+from clipshelf_export.checkpoints.towers import Checkpoint
 
 FILES = ["*.json", "*.txt", "*.safetensors"]
 
@@ -27,8 +27,8 @@ def load(source: str) -> Checkpoint:
         folder, name = _fetch(source), {"name": source}
         name["revision"] = folder.name
     config = _read_config(folder)
-    if config.get("family") == default.FAMILY:
-        return default.load(folder, config, name)
+    if config.get("family") == bundled_default.FAMILY:
+        return bundled_default.load(folder, config, name)
     if config.get("model_type") == "clip":
         return clip.load(folder, config, name)
     found = config.get("model_type") or config.get("family") or "no model_type"

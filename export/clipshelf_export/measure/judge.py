@@ -15,10 +15,11 @@ from typing import Any
 from clipshelf.errors import ExportError
 from clipshelf.types import FloatArray
 
-from clipshelf_export import fidelity, run
-from clipshelf_export.fidelity import Fidelity
-from clipshelf_export.plan import Plan
-from clipshelf_export.towers import Tower
+from clipshelf_export.checkpoints.towers import Tower
+from clipshelf_export.graphs import build
+from clipshelf_export.graphs.plan import Plan
+from clipshelf_export.measure import fidelity
+from clipshelf_export.measure.fidelity import Fidelity
 
 # share of the allowed loss that a plan must leave in hand on the choosing samples, since other samples of the same kind
 # may find a little more; where it is too small, the final samples say no
@@ -119,5 +120,5 @@ class Judge:
         )
 
     def _embed(self, plan: Plan, items: Sequence[Any]) -> FloatArray:
-        run.write(self.tower, plan, self.work)
-        return run.embed(run.open_session(self.work, self.threads), items, f"{self.name}: measuring")
+        build.write(self.tower, plan, self.work)
+        return build.embed(build.open_session(self.work, self.threads), items, f"{self.name}: measuring")

@@ -17,10 +17,10 @@ from clipshelf.errors import ExportError
 from clipshelf.types import FloatArray, Precision
 from tqdm import tqdm
 
-from clipshelf_export import convnet, transformer
-from clipshelf_export.graph import Graph
-from clipshelf_export.plan import Plan
-from clipshelf_export.towers import ConvNet, Tower
+from clipshelf_export.checkpoints.towers import ConvNet, Tower
+from clipshelf_export.graphs import convnet, transformer
+from clipshelf_export.graphs.builder import Graph
+from clipshelf_export.graphs.plan import Plan
 
 # rows of a site's input that are kept to measure its rounding on
 ROWS = 512

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf_bench import cpu
-from clipshelf_bench.child import ContenderError, Process
 from clipshelf_bench.contenders.base import Contender
+from clipshelf_bench.machine import cpu
+from clipshelf_bench.race.process import ContenderError, Process
 
 _PAUSE = 0.05
 # Opening is mostly importing, in one thread. Product matrices are large, and what is built of them is too.

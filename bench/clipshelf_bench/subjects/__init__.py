@@ -1,0 +1,1 @@
+"""What contenders run: a checkpoint on disk, and the files that each made from it."""

@@ -1,0 +1,1 @@
+"""How the linears and convolutions of a tower become int8."""

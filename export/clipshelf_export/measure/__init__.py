@@ -1,0 +1,1 @@
+"""What fidelity is measured on, how, and who decides."""
