@@ -8,6 +8,7 @@ Shapes stand in docstrings, as in ``(B, D)``; the aliases below only fix the dty
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
@@ -25,3 +26,6 @@ PathLike: TypeAlias = str | os.PathLike[str]
 ImageSource: TypeAlias = PathLike | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 Product: TypeAlias = dict[str, Any]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+
+# Called with the number of items done and of all items, None where that is not known.
+Progress: TypeAlias = Callable[[int, int | None], object]
