@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,20 +29,6 @@ def shelf(engine: Engine, matrix: FloatArray) -> Catalogue:
     return Catalogue(bare(matrix), engine.fingerprint, Path())
 
 
-@dataclass(frozen=True)
-class _Told:
-    """Details of one item, made up."""
-
-    record: Product
-    parts: tuple[Contribution, ...]
-
-    def product(self, place: int) -> Product:
-        return self.record
-
-    def contributions(self, place: int) -> tuple[Contribution, ...]:
-        return self.parts
-
-
 def made_up(product: Product, score: float, relevance: float, *parts: Contribution) -> Recommendation:
     """An item of an answer, made up."""
-    return Recommendation(product["id"], score, relevance, 0, _Told(product, parts))
+    return Recommendation(product["id"], score, relevance, product, parts)

@@ -25,12 +25,6 @@ def test_stages_add_up_to_the_whole_query(engine: Engine) -> None:
     assert max(took["decode"] + took["preprocess"], took["tokenise"] + took["text"]) < took["ready"]
 
 
-def test_the_engine_is_left_as_it_was(engine: Engine) -> None:
-    measure(engine, products=20, runs=1)
-    assert "run" not in vars(engine.towers.session("text"))
-    assert "open" not in vars(engine._reader)
-
-
 def test_table_fits_a_screen(engine: Engine) -> None:
     lines = str(measure(engine, products=50, runs=2)).splitlines()
     assert len(lines) == 4 + len(STAGES)

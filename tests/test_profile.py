@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def test_only_known_products_stay() -> None:
 @pytest.mark.parametrize("time", [NOW, "2027-01-15T08:00:00Z", "2027-01-15T09:00:00+01:00", "2027-01-15T08:00:00"])
 def test_times_are_read(time: Any) -> None:
     assert Interaction.of(("a", "viewed", time)).time == NOW
-    assert Interaction.of(("a", "viewed", datetime.fromtimestamp(NOW, timezone.utc))).time == NOW
+    assert Interaction.of(("a", "viewed", datetime.fromtimestamp(NOW, UTC))).time == NOW
 
 
 def test_an_interaction_says_less_as_time_goes_by() -> None:

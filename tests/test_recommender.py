@@ -13,8 +13,8 @@ import tiny
 from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendations, Recommender, Weights
 from clipshelf.catalogue.statistics import Statistics, spread_rows
 from clipshelf.errors import FingerprintMismatch, ImageError, InputError, UnknownIdError
-from clipshelf.recommend.calibration import Background
-from clipshelf.recommend.signals import Fused
+from clipshelf.recommend.calibration import Calibration
+from clipshelf.recommend.fusion import QueryVector
 from shelves import KINDS, clustered, made_up, shelf
 
 DIM, COUNT = 16, 120
@@ -306,13 +306,13 @@ def test_one_bad_query_does_not_lose_the_others(many: Recommender) -> None:
         {"image": b"no picture"},
         {"text": "blue"},
     ]
-    answers = many.recommend_batch(queries, on_error="skip", failures=failures)
+    answers = many.recommend_batch(queries, on_error=failures.append)
     assert [len(answer) for answer in answers] == [10, 0, 0, 10]
     assert [failure.index for failure in failures] == [1, 2] and "'nothing'" in failures[0].reason
     with pytest.raises(UnknownIdError, match="nothing"):
         many.recommend_batch(queries)
     odd: list[Any] = [{"txt": "red"}, 5, "red", {"text": "red", "weights": {"text": 0}}]
-    assert [len(answer) for answer in many.recommend_batch(odd, on_error="skip", failures=failures)] == [0, 0, 0, 0]
+    assert [len(answer) for answer in many.recommend_batch(odd, on_error=failures.append)] == [0, 0, 0, 0]
     assert [failure.reason.split(", found ")[1] for failure in failures[2:5]] == ["['txt']", "int", "str"]
     assert failures[5].reason.startswith("query: expected a signal that counts")
 
@@ -322,7 +322,7 @@ def test_bad_queries_are_told_by_their_number_wherever_they_stand(many: Recommen
     for i in (7, 140, 299):
         queries[i]["weights"] = {"liked": 0}
     failures: list[Failure] = []
-    answers = many.recommend_batch(queries, on_error="skip", failures=failures)
+    answers = many.recommend_batch(queries, on_error=failures.append)
     assert [failure.index for failure in failures] == [7, 140, 299]
     assert [len(answer) for answer in answers] == [0 if i in (7, 140, 299) else 1 + i % 3 for i in range(300)]
     assert all(set(answer.took_ms) == {"embed_text", "embed_image", "rank", "total"} for answer in answers)
@@ -334,13 +334,13 @@ def test_bad_queries_are_told_by_their_number_wherever_they_stand(many: Recommen
 def test_usual_scores_are_the_median_and_the_upper_quantile_of_a_sample(wide: Engine, count: int) -> None:
     dim, rng = 512, np.random.default_rng(2)
     catalogue = shelf(wide, clustered(count, dim))
-    background = Background(catalogue, Statistics.none(dim))
+    calibration = Calibration(catalogue, Statistics.none(dim))
     rows = rng.standard_normal((70, 2, dim))
-    usual = background.usual([Fused(row, np.ones(2)) for row in rows])
+    levels = calibration.levels([QueryVector(row, np.ones(2)) for row in rows])
     sample = catalogue.embeddings[spread_rows(count, 1024)].astype(np.float64)
     middles, uppers = np.percentile(rows.reshape(70, -1) @ sample.T, [50, 84.134], axis=1)
-    np.testing.assert_allclose(usual.middles, middles, atol=1e-5)
-    np.testing.assert_allclose(usual.spreads, uppers - middles, atol=1e-5)
+    np.testing.assert_allclose(levels.medians, middles, atol=1e-5)
+    np.testing.assert_allclose(levels.spreads, uppers - middles, atol=1e-5)
 
 
 def test_a_long_list_to_leave_out(wide: Engine) -> None:

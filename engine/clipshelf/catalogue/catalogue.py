@@ -106,6 +106,10 @@ class Catalogue:
         keys = self._content.keys
         return Memory((Known(keys[:, 1], self.image_embeds), Known(keys[:, 2], self.text_embeds)))
 
+    def records(self, rows: Rows) -> list[Product]:
+        """The records of n rows (n,)."""
+        return [self.products[row] for row in rows.tolist()]
+
     def picture(self, product: Product) -> Path | None:
         """Path of a product's picture, None where it has none on disk."""
         image = product.get("image")

@@ -13,7 +13,8 @@ import numpy as np
 from clipshelf.catalogue.content_keys import NONE, SIZE, Keys, as_keys, id_keys, image_key, text_key
 from clipshelf.catalogue.disk.journal import Journal, Known
 from clipshelf.errors import InputError
-from clipshelf.model.engine import Engine, Failure
+from clipshelf.failures import Failure
+from clipshelf.model.engine import Engine
 from clipshelf.runtime.session import available_cpus
 from clipshelf.types import FloatArray, Product
 from clipshelf.workers import Workers
@@ -106,7 +107,7 @@ class _Side:
         ]
         new = [i for i, row in enumerate(rows) if firsts[i] == row and not known[i]]
         failures: list[Failure] = []
-        embeds[new] = self._embed([sources[i] for i in new], on_error="skip", failures=failures)
+        embeds[new] = self._embed([sources[i] for i in new], on_error=failures.append)
         self._bad.update({rows[new[failure.index]]: failure.reason for failure in failures})
         self._rows[rows], self._keys[rows] = embeds, keys
         for row, first in zip(rows, firsts, strict=True):

@@ -1,13 +1,14 @@
-"""How fast this device answers: every stage of one query, with the runtime alone.
+"""`clipshelf bench`: how fast this device answers, stage by stage, with the runtime alone.
 
-The query is a sentence and a 1000x1000 JPEG, the products random unit rows. Stages are noted inside whole queries.
-`decode` and `preprocess` run in a thread beside `tokenise` and `text`, so these overlap; all else adds up:
+The query is a sentence and a 1000x1000 JPEG; the products are random unit rows. The stages are those that the
+recommender records of each answer. Decoding runs in a thread beside the text tower, so that these stages overlap; the
+others add up:
 
-    ready     from the start until pixels and the text's embedding are there; the four above lie in it
+    ready     from the start until pixels and the text's embedding are there; decode, preprocess, tokenise, text lie in it
     vision    the picture's embedding
-    fuse      both to one row
+    fuse      both embeddings to one query vector
     rank      candidates, exact scores, relevance
-    answer    the objects that are returned
+    answer    records and explanations
     total     the sum of these five
 """
 
@@ -15,12 +16,10 @@ from __future__ import annotations
 
 import io
 import platform
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -31,20 +30,19 @@ from clipshelf.catalogue.contents import bare
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.recommender import Recommender
 from clipshelf.runtime.session import available_cpus
+from clipshelf.timeline import Span
 from clipshelf.types import FloatArray
 
 SENTENCE = "I love running shoes, especially those with great support and comfort."
 OVERLAPPING = ("decode", "preprocess", "tokenise", "text")
-_EDGE = 1000
+_EDGE = 1000  # pixels
 _K = 10
-_WARM = 5
-
-Span: TypeAlias = tuple[float, float]
+_WARM_UP = 5  # queries that do not count
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Milliseconds of one stage."""
+    """Percentiles of the duration of one stage, in milliseconds."""
 
     name: str
     p50: float
@@ -53,19 +51,19 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Report:
-    """Stages in the order of a query, and what they were measured on."""
+class DeviceReport:
+    """Stages in the order of a query, and the device that they were measured on."""
 
     device: dict[str, Any]
     stages: tuple[Stage, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The object that `clipshelf bench --json` prints: stages by name, in milliseconds, and which overlap."""
+        """The JSON object of `clipshelf bench --json`: stages by name, in milliseconds, and which of them overlap."""
         times = {stage.name: {k: v for k, v in asdict(stage).items() if k != "name"} for stage in self.stages}
         return {"device": self.device, "unit": "ms", "stages": times, "overlapping": list(OVERLAPPING)}
 
     def __str__(self) -> str:
-        """A table for people."""
+        """A table for a terminal."""
         device = self.device
         head = [
             f"{device['machine']}, {device['threads']} of {device['cpus']} CPUs, {device['provider']}, "
@@ -79,14 +77,14 @@ class Report:
         return "\n".join(head + [f"{name:12}{s.p50:9.2f}{s.p95:9.2f}{s.p99:9.2f}" for name, s in stages])
 
 
-def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> Report:
-    """Note every stage of `runs` queries, after a few that do not count, ranking among `products` random ones."""
+def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> DeviceReport:
+    """Answer `runs` queries among `products` random products, and report how long each stage took."""
     sides = _unit_rows(2 * products, engine.dim).reshape(products, 2 * engine.dim)
     recommender = Recommender(engine, Catalogue(bare(sides), engine.fingerprint, Path()))
     photo = _photo()
-    with _noted(_methods(recommender)) as spans:
-        queries = [_query(recommender, photo, spans) for _ in range(_WARM + runs)][_WARM:]
-    stages = tuple(_stage(name, [query[name] for query in queries]) for name in queries[0])
+    answers = [recommender.recommend(SENTENCE, photo, k=_K) for _ in range(_WARM_UP + runs)][_WARM_UP:]
+    durations = [_durations(answer.stages, answer.took_ms["total"]) for answer in answers]
+    stages = tuple(_stage(name, [query[name] for query in durations]) for name in durations[0])
     device = {
         "machine": f"{platform.machine()} {platform.system()}",
         "cpus": available_cpus(),
@@ -100,65 +98,25 @@ def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> Repor
         "products": products,
         "runs": runs,
     }
-    return Report(device, stages)
+    return DeviceReport(device, stages)
 
 
-def _methods(recommender: Recommender) -> dict[str, tuple[object, str]]:
-    """For each stage that is one call, the object and its method."""
-    engine, towers = recommender.engine, recommender.engine.towers
-    return {
-        "decode": (engine._reader, "open"),
-        "preprocess": (engine._reader, "square"),
-        "tokenise": (towers.tokenizer(), "encode_parts"),
-        "text": (towers.session("text"), "run"),
-        "vision": (towers.session("vision"), "run"),
-        "rank": (recommender._searcher, "search"),
-    }
-
-
-@contextmanager
-def _noted(methods: Mapping[str, tuple[object, str]]) -> Iterator[dict[str, Span]]:
-    """Start and end of the first call of each method since it was cleared; they are replaced while the block runs."""
-    spans: dict[str, Span] = {}
-    try:
-        for stage, (owner, name) in methods.items():
-            setattr(owner, name, _noting(stage, getattr(owner, name), spans))
-        yield spans
-    finally:
-        for owner, name in methods.values():
-            vars(owner).pop(name, None)
-
-
-def _noting(stage: str, call: Callable[..., Any], spans: dict[str, Span]) -> Callable[..., Any]:
-    def noting(*args: Any) -> Any:
-        start = time.perf_counter()
-        result = call(*args)
-        spans.setdefault(stage, (start, time.perf_counter()))  # the square of pixels is taken for a picture once more
-        return result
-
-    return noting
-
-
-def _query(recommender: Recommender, photo: bytes, spans: dict[str, Span]) -> dict[str, float]:
-    """Milliseconds of every stage of one query."""
-    spans.clear()
-    start = time.perf_counter()
-    recommender.recommend(SENTENCE, photo, k=_K)
-    end = time.perf_counter()
-    vision, rank = spans["vision"], spans["rank"]
+def _durations(spans: Mapping[str, Span], total: float) -> dict[str, float]:
+    """Milliseconds of every stage of one query, of which all but the overlapping ones add up to the total."""
+    vision, search = spans["vision"], spans["search"]
     stages = {name: spans[name] for name in OVERLAPPING} | {
-        "ready": (start, vision[0]),
+        "ready": (0.0, vision[0]),
         "vision": vision,
-        "fuse": (vision[1], rank[0]),
-        "rank": rank,
-        "answer": (rank[1], end),
-        "total": (start, end),
+        "fuse": (vision[1], search[0]),
+        "rank": search,
+        "answer": (search[1], total),
+        "total": (0.0, total),
     }
-    return {name: 1e3 * (last - first) for name, (first, last) in stages.items()}
+    return {name: end - start for name, (start, end) in stages.items()}
 
 
-def _stage(name: str, times: list[float]) -> Stage:
-    return Stage(name, *(round(float(value), 4) for value in np.percentile(times, [50, 95, 99])))
+def _stage(name: str, milliseconds: list[float]) -> Stage:
+    return Stage(name, *(round(float(value), 4) for value in np.percentile(milliseconds, [50, 95, 99])))
 
 
 def _photo() -> bytes:

@@ -20,7 +20,8 @@ from clipshelf.files import durable
 from clipshelf.model.image import read_rgb
 from clipshelf.recommend.answers import Recommendation, Recommendations
 from clipshelf.recommend.profile import Interaction
-from clipshelf.recommend.query import Query, Weights
+from clipshelf.recommend.query import Query
+from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource, PathLike, Product
 
 _THUMBNAIL = (480, 480)

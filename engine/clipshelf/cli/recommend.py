@@ -91,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
 def _query(args: argparse.Namespace) -> Query:
     """The query that the options say; raises InputError on what no catalogue could answer."""
     from clipshelf.recommend.profile import Profile
-    from clipshelf.recommend.query import Query, Weights
+    from clipshelf.recommend.query import Query
+    from clipshelf.recommend.weights import Weights
 
     if not all(map(str.strip, args.where)):
         raise InputError("--where: expected a condition, found a blank string")

@@ -24,7 +24,8 @@ from clipshelf.errors import (
     ProviderUnavailable,
     UnknownIdError,
 )
-from clipshelf.model.engine import Engine, Failure
+from clipshelf.failures import Failure
+from clipshelf.model.engine import Engine
 from clipshelf.model.image import Decode
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.recommender import Recommender
@@ -100,7 +101,7 @@ def embed_images(engine: Engine, pictures: list[Picture], out: memoryview) -> No
     """Write n rows of D float32 to `out`; ImageError says which picture cannot be read."""
     failures = list[Failure]()
     images = (_image(*picture) for picture in pictures)
-    rows = engine.embed_images(images, on_error="skip", failures=failures)
+    rows = engine.embed_images(images, on_error=failures.append)
     if failures:
         raise ImageError(f"images[{failures[0].index}]: {failures[0].reason}")
     _rows(engine, out)[:] = rows

@@ -2,64 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
 from clipshelf import bundled
-from clipshelf.errors import ImageError, InputError
+from clipshelf.errors import ArtifactError, ImageError, InputError
+from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.artifact import Artifact
 from clipshelf.model.image import Decode, ImageReader, describe
 from clipshelf.model.towers import Towers
 from clipshelf.runtime.session import available_cpus, resolve_precision, resolve_provider
-from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels
+from clipshelf.timeline import Timeline
+from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels, Progress, TokenIds
 from clipshelf.workers import Workers, batches
 
-OnError = Literal["raise", "skip"]
-Progress = Callable[[int], object]
-Report = Callable[[int, str, InputError], None]
+Value = TypeVar("Value")
 
-# Larger batches bring no more rate on a CPU, and these keep a batch of activations in its cache. Above 224 px half as
-# many pictures run at the same rate, with some 100 MB less for the activations of 260 px.
+# Larger batches run at no higher rate on a CPU, and these keep the activations of a batch in its cache. Above 224 px,
+# half as many pictures run at the same rate and need some 100 MB less memory.
 _IMAGE_BATCH, _LARGE_IMAGE_BATCH = 8, 4
+_LARGE_IMAGE = 224
 _TEXT_BATCH = 32
-# Pictures decoded ahead of the batch that is being embedded, and texts tokenised at a time.
 _PICTURES_AHEAD = 2 * _IMAGE_BATCH
-_TEXTS_AT_A_TIME = 1024
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An item that was skipped: its position, a short name of it, and why."""
-
-    index: int
-    source: str
-    reason: str
+_TOKENISER_BATCH = 1024
 
 
 class Engine:
-    """Embeds texts and images with one artifact.
+    """Embeds texts and pictures with one artifact.
 
-    `towers` holds its sessions and tokenizer, opened on first use. Any number of threads may share an engine, and so
-    may a forked child, which opens its own sessions.
+    Sessions and tokenizer are opened on first use. Any number of threads may share an engine. A forked child opens
+    sessions of its own; a pickled or copied engine reopens the artifact from its path, with the same options.
+
+    - `artifact`: the opened artifact.
+    - `provider`, `precision`: the execution provider that runs the graphs, and the precision of the graphs it runs.
+    - `threads`: threads of one inference.
+    - `towers`: the sessions and the tokenizer.
     """
 
     def __init__(
         self, artifact: Artifact, *, provider: str = "cpu", threads: int | None = None, decode: Decode = "fast"
     ) -> None:
+        """See `load`, which takes a path instead of an opened artifact."""
         if threads is not None and threads < 1:
             raise InputError(f"threads: expected 1 or more, found {threads}")
         self.artifact = artifact
         self.provider = resolve_provider(provider)
         self.precision = resolve_precision(artifact.manifest.precisions, self.provider)
         self.threads = threads or available_cpus()
-        self._reader = ImageReader(artifact.manifest.image, decode)
-        self._image_batch = _IMAGE_BATCH if artifact.manifest.image.size <= 224 else _LARGE_IMAGE_BATCH
-        self._decoders = Workers(available_cpus())
         self.towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
+        self._options = provider, threads, decode
+        self._reader = ImageReader(artifact.manifest.image, decode)
+        self._image_batch = _IMAGE_BATCH if artifact.manifest.image.size <= _LARGE_IMAGE else _LARGE_IMAGE_BATCH
+        self._decoders = Workers(available_cpus())
 
     @classmethod
     def load(
@@ -69,14 +67,21 @@ class Engine:
         threads: int | None = None,
         decode: Decode = "fast",
     ) -> Engine:
-        """Open the artifact at `path` (None: the embedded default).
+        """Open an artifact.
 
-        `provider` is "cpu", "cuda", "auto" or a name of onnxruntime's; `threads` is for one inference (None: all CPUs
-        that this process may use); `decode` is "fast" or "exact", as `clipshelf.model.image` explains.
+        - `path`: its folder; None for the embedded default.
+        - `provider`: "cpu", "cuda", "auto" (CUDA where it is available), or a name of onnxruntime's.
+        - `threads`: of one inference; None for all CPUs that this process may use.
+        - `decode`: "fast" or "exact", as docs/pictures.md explains.
+
         Raises ArtifactError, ProviderUnavailable or InputError.
         """
         artifact = Artifact.open(bundled.model_path() if path is None else path)
         return cls(artifact, provider=provider, threads=threads, decode=decode)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path = None if self.is_default else str(self.artifact.path.resolve())
+        return _reopen, (type(self), self.fingerprint, path, *self._options)
 
     @property
     def dim(self) -> int:
@@ -90,149 +95,202 @@ class Engine:
 
     @property
     def is_default(self) -> bool:
-        """Whether this is the embedded default."""
+        """Whether the artifact is the embedded default."""
         return bundled.is_model(self.artifact.path)
 
     def warm(self) -> Engine:
-        """Open both towers now, at the same time, instead of on first use."""
+        """Open both towers now, in parallel, instead of on first use. Returns the engine."""
         with ThreadPoolExecutor(1) as pool:
             pictures = pool.submit(self.embed_images, [np.zeros((1, 1, 3), np.uint8)])
             self.embed_texts(["warm"])
             pictures.result()
         return self
 
-    def read_image(self, source: ImageSource) -> Pixels:
-        """Decode one picture to the (S, S, 3) uint8 square that the vision tower takes; raises ImageError."""
-        return self._reader.read(source)
-
     def embed_texts(
         self,
         texts: Iterable[str],
         *,
         on_error: OnError = "raise",
-        failures: list[Failure] | None = None,
         progress: Progress | None = None,
+        timeline: Timeline | None = None,
     ) -> FloatArray:
-        """Embed n sentences to (n, D) float32 of unit norm, in order.
+        """Embed n sentences.
 
-        Only sentences of the same length share a batch, so that none is padded; one longer than the model's context
-        is embedded in parts. An item that is no Unicode text raises InputError, or with `on_error="skip"` gets a row
-        of zeros and is added to `failures`. `progress(done)` is called with the number of items done.
+        Only sentences of the same length share a batch, so none is padded.
+
+        - `texts`: n strings. One that is longer than the model's context is embedded in parts, whose embeddings are
+          pooled: their mean, weighted by their numbers of tokens.
+        - `on_error`: the error policy (`clipshelf.failures`).
+        - `progress`: called with the number of texts done and of all, or None where `texts` has no length.
+        - `timeline`: records the stages "tokenise" and "text".
+
+        Returns (n, D) float32 rows of unit norm, in order; a failed item has a row of zeros.
+        Raises InputError for an item that is no Unicode text.
         """
-        report = reporter("texts", texts, on_error, failures)
-        parts = [np.empty((0, self.dim), np.float32)]
-        done = 0
-        for batch in batches(texts, _TEXTS_AT_A_TIME):
-            embeds = np.zeros((len(batch), self.dim), np.float32)
-            faults = [_fault(text) for text in batch]
-            for i, fault in enumerate(faults):
-                if fault:
-                    report(done + i, ascii(batch[i]), InputError(f"texts[{done + i}]: {fault}"))
-            good = [i for i, fault in enumerate(faults) if not fault]
-            if good:
-                embeds[good] = self._embed_sentences([batch[i] for i in good])
-            parts.append(embeds)
-            done += len(batch)
-            if progress is not None:
-                progress(done)
-        return np.concatenate(parts)
+        _check_items("texts", texts)
+        items = ((text, _checked_text(index, text)) for index, text in enumerate(texts))
+        encode = partial(self._embed_sentences, timeline=timeline or Timeline())
+        return self._embed(items, _TOKENISER_BATCH, encode, on_error, _counter(progress, texts), describe_item=ascii)
 
     def embed_images(
         self,
         images: Iterable[ImageSource],
         *,
         on_error: OnError = "raise",
-        failures: list[Failure] | None = None,
         progress: Progress | None = None,
+        timeline: Timeline | None = None,
     ) -> FloatArray:
-        """Embed n pictures (path, bytes, binary file, PIL image or uint8 array) to (n, D) float32 of unit norm.
+        """Embed n pictures.
 
-        Pictures are decoded in threads ahead of the model, in order, a bounded number at a time. One that cannot be
-        read raises ImageError, or with `on_error="skip"` gets a row of zeros and is added to `failures`.
-        `progress(done)` is called with the number of pictures done.
+        Threads decode pictures ahead of the model, in order, a bounded number at a time.
+
+        - `images`: n paths, bytes, binary files, PIL images or uint8 arrays of shape (H, W), (H, W, 3) or (H, W, 4).
+        - `on_error`: the error policy (`clipshelf.failures`).
+        - `progress`: called with the number of pictures done and of all, or None where `images` has no length.
+        - `timeline`: records the stages "decode", "preprocess" and "vision".
+
+        Returns (n, D) float32 rows of unit norm, in order; a failed item has a row of zeros.
+        Raises ImageError for a picture that cannot be read.
         """
-        report = reporter("images", images, on_error, failures)
+        _check_items("images", images)
+        timeline = timeline or Timeline()
+        items = self._decoders.map_ahead(partial(self._try_read, timeline), images, depth=_PICTURES_AHEAD)
+
+        def encode(squares: Sequence[Pixels]) -> FloatArray:
+            return self.embed_pixels(np.stack(squares), timeline=timeline)
+
+        return self._embed(
+            items, self._image_batch, encode, on_error, _counter(progress, images), describe_item=describe
+        )
+
+    def read_image(self, source: ImageSource, *, timeline: Timeline | None = None) -> Pixels:
+        """Decode one picture to the (S, S, 3) uint8 RGB square that the vision tower takes.
+
+        `timeline` records the stages "decode" and "preprocess". Raises ImageError.
+        """
+        timeline = timeline or Timeline()
+        with timeline.stage("decode"):
+            picture = self._reader.open(source)
+        with timeline.stage("preprocess"):
+            return self._reader.square(picture)
+
+    def embed_pixels(self, pixels: Pixels, *, timeline: Timeline | None = None) -> FloatArray:
+        """Embed squares that `read_image` made, (B, S, S, 3) uint8, in one batch: (B, D) float32 of unit norm.
+
+        `timeline` records the stage "vision".
+        """
+        session = self.towers.session("vision")
+        with (timeline or Timeline()).stage("vision"):
+            return session.run({"pixels": pixels})
+
+    def _embed(
+        self,
+        items: Iterable[tuple[Any, Value | InputError]],
+        batch_size: int,
+        encode: Callable[[Sequence[Value]], FloatArray],
+        on_error: OnError,
+        report: Callable[[int], object],
+        *,
+        describe_item: Callable[[Any], str],
+    ) -> FloatArray:
+        """Encode items in batches; each is the original and what was made of it, an error where that failed."""
+        check_on_error(on_error)
         parts = [np.empty((0, self.dim), np.float32)]
         done = 0
-        decoded = self._decoders.map_ahead(self._try_read, images, depth=_PICTURES_AHEAD)
-        for batch in batches(decoded, self._image_batch):
+        for batch in batches(items, batch_size):
             embeds = np.zeros((len(batch), self.dim), np.float32)
-            squares = []
-            for i, (source, result) in enumerate(batch):
-                if isinstance(result, ImageError):
-                    report(done + i, describe(source), result)
+            good: dict[int, Value] = {}
+            for position, (item, value) in enumerate(batch):
+                if isinstance(value, InputError):
+                    handle(on_error, done + position, describe_item(item), value)
                 else:
-                    squares.append((i, result))
-            if squares:
-                pixels = np.stack([square for _, square in squares])
-                embeds[[i for i, _ in squares]] = self.towers.session("vision").run({"pixels": pixels})
+                    good[position] = value
+            if good:
+                embeds[[*good]] = encode([*good.values()])
             parts.append(embeds)
             done += len(batch)
-            if progress is not None:
-                progress(done)
+            report(done)
         return np.concatenate(parts)
 
-    def _try_read(self, source: ImageSource) -> tuple[ImageSource, Pixels | ImageError]:
+    def _try_read(self, timeline: Timeline, source: ImageSource) -> tuple[ImageSource, Pixels | ImageError]:
         try:
-            return source, self.read_image(source)
+            return source, self.read_image(source, timeline=timeline)
         except ImageError as error:
             return source, error
 
-    def _embed_sentences(self, sentences: Sequence[str]) -> FloatArray:
+    def _embed_sentences(self, sentences: Sequence[str], *, timeline: Timeline) -> FloatArray:
         """(n, D) unit rows: parts of one length share a batch; the parts of a long text are pooled."""
-        session, masked = self.towers.session("text"), self.artifact.manifest.text.attention_mask
-        parts_of = self.towers.tokenizer().encode_parts(sentences)
-        parts = [ids for own in parts_of for ids in own]
-        lengths = [len(ids) for ids in parts]
-        # np.unique and np.stack would take longer than all else that a single text does under the GIL
-        same: dict[int, list[int]] = {}
-        for row, length in enumerate(lengths):
-            same.setdefault(length, []).append(row)
+        tokenizer, session = self.towers.tokenizer(), self.towers.session("text")
+        with timeline.stage("tokenise"):
+            parts_by_text = tokenizer.encode_parts(sentences)
+        parts = [part for parts in parts_by_text for part in parts]
         embeds: FloatArray = np.empty((len(parts), self.dim), np.float32)
-        for rows in (some for group in same.values() for some in batches(group, _TEXT_BATCH)):
-            ids = np.array([parts[row] for row in rows])
-            feeds = {"input_ids": ids} | ({"attention_mask": np.ones_like(ids)} if masked else {})
-            embeds[rows] = session.run(feeds)
-        return embeds if len(parts) == len(sentences) else _pool(embeds, lengths, [len(own) for own in parts_of])
+        with timeline.stage("text"):
+            for positions in _same_length(parts):
+                ids = np.array([parts[position] for position in positions])
+                mask = {"attention_mask": np.ones_like(ids)} if self.artifact.manifest.text.attention_mask else {}
+                embeds[positions] = session.run({"input_ids": ids} | mask)
+        if len(parts) == len(sentences):
+            return embeds
+        return _pool(embeds, [len(part) for part in parts], [len(parts) for parts in parts_by_text])
 
 
-def _fault(text: object) -> str:
-    """What is wrong with a text, "" for nothing."""
+def _counter(progress: Progress | None, items: object) -> Callable[[int], object]:
+    """What to call with the number of items done."""
+    if progress is None:
+        return lambda _: None
+    total = len(items) if isinstance(items, Sized) else None
+    return lambda done: progress(done, total)
+
+
+def _reopen(kind: type[Engine], fingerprint: str, *options: Any) -> Engine:
+    """A pickled engine: the artifact at its path, if it is still the same."""
+    engine = kind.load(*options)
+    if engine.fingerprint != fingerprint:
+        raise ArtifactError(
+            f"{engine.artifact.path}: expected the artifact that was pickled, fingerprint {fingerprint}, "
+            f"found one with {engine.fingerprint}"
+        )
+    return engine
+
+
+def _check_items(name: str, items: object) -> None:
+    if isinstance(items, (str, bytes)):
+        raise InputError(f"{name}: expected a sequence, found one {type(items).__name__}")
+
+
+def _checked_text(index: int, text: object) -> str | InputError:
+    """The text itself, or what is wrong with it."""
     if not isinstance(text, str):
-        return f"expected str, found {type(text).__name__}"
+        return InputError(f"texts[{index}]: expected str, found {type(text).__name__}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return f"expected Unicode text, found a lone surrogate at {error.start}"
-    return ""
+        return InputError(f"texts[{index}]: expected Unicode text, found a lone surrogate at {error.start}")
+    return text
+
+
+def _same_length(parts: Sequence[TokenIds]) -> Iterator[list[int]]:
+    """Positions of parts that have the same length, at most a batch of them at a time."""
+    # NumPy's unique would take longer than everything else that a single text does under the interpreter's lock.
+    positions: dict[int, list[int]] = {}
+    for position, part in enumerate(parts):
+        positions.setdefault(len(part), []).append(position)
+    for group in positions.values():
+        yield from batches(group, _TEXT_BATCH)
 
 
 def _pool(embeds: FloatArray, lengths: Sequence[int], counts: Sequence[int]) -> FloatArray:
     """Mean of each text's parts, weighted by their tokens, of unit norm; a single part stays as it is.
 
-    `embeds` (P, D) and `lengths` (P,) hold the parts of all texts in turn, `counts` how many each text has.
+    `embeds` (P, D) and `lengths` (P,) hold the parts of all texts in turn, `counts` (n,) how many each text has.
     """
     pooled = np.empty((len(counts), embeds.shape[1]), np.float32)
     for row, (count, end) in enumerate(zip(counts, np.cumsum(counts), strict=True)):
-        own = slice(end - count, end)
-        pooled[row] = embeds[end - 1] if count == 1 else np.array(lengths[own], np.float32) @ embeds[own]
-        if count > 1:
-            pooled[row] /= np.linalg.norm(pooled[row])
+        if count == 1:
+            pooled[row] = embeds[end - 1]
+            continue
+        parts = slice(end - count, end)
+        pooled[row] = np.array(lengths[parts], np.float32) @ embeds[parts]
+        pooled[row] /= np.linalg.norm(pooled[row])
     return pooled
-
-
-def reporter(name: str, items: object, on_error: str, failures: list[Failure] | None) -> Report:
-    """What to do with an item that cannot be used: raise its error, or keep it in `failures`."""
-    if isinstance(items, (str, bytes)):
-        raise InputError(f"{name}: expected a sequence, found one {type(items).__name__}")
-    if on_error not in get_args(OnError):
-        raise InputError(f"on_error: expected one of {', '.join(get_args(OnError))}, found {on_error!r}")
-    if on_error == "skip" and failures is None:
-        raise InputError("failures: expected a list for what on_error='skip' leaves out, found None")
-
-    def report(index: int, source: str, error: InputError) -> None:
-        if on_error == "raise" or failures is None:
-            raise error
-        failures.append(Failure(index, source, str(error)))
-
-    return report

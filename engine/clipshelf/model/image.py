@@ -196,7 +196,8 @@ def _decode(data: bytes, needed: Callable[[int, int], Size] | None) -> Decoded:
         scaled = None
         if needed is not None:
             step = -1 if orientation in _TURNED else 1
-            scaled = image.draft(None, needed(*stored[::step])[::step])
+            width, height = needed(*stored[::step])[::step]
+            scaled = image.draft(None, (width, height))
         try:
             image.load()
         except OSError as error:

@@ -1,24 +1,28 @@
-"""What a recommender answers: products, scores, and why."""
+"""Answers as plain values: products with scores and the reasons for them. They hold no catalogue and can be pickled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, overload
 
-from clipshelf.types import Product
+from clipshelf.catalogue.statistics import SIDES
+from clipshelf.timeline import Span
+from clipshelf.types import DoubleArray, Product
 
-# characters of a column in a table for people
+# Columns of the table, in characters.
 _ID_WIDTH, _TEXT_WIDTH = 32, 100
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one signal adds to a score, through one side of the product.
+    """What one signal adds to a score through one side of the product.
 
-    `signal` is "text", "image" (numbered when there are several), "liked", "disliked", the kind of an interaction, or
-    "diversity"; `id` is the product that was liked, disliked or interacted with; `side` is "image" or "text".
+    - `signal`: "text" or "image" (numbered where there are several), "liked", "disliked", the kind of an interaction,
+      or "diversity".
+    - `id`: the product that was liked, disliked or interacted with, else None.
+    - `side`: "image" or "text", None for diversity.
+    - `value`: negative where it lowers the score.
     """
 
     signal: str
@@ -31,56 +35,92 @@ class Contribution:
         return " / ".join(filter(None, (" ".join(filter(None, (self.signal, self.id))), self.side)))
 
 
-class Source(Protocol):
-    """Where the items of one answer have their details from, by their place in it."""
+class Contributions(Sequence[Contribution]):
+    """The contributions to one score, which are kept as numbers and become objects when they are read.
 
-    def product(self, place: int) -> Product:
-        """A product's record."""
+    - `names`: S signals, each its kind and the id of its product or None.
+    - `values`: (S, 2) by side of the product, image then text.
+    - `sides`: numbers of the sides that the product has.
+    - `penalty`: what diversity takes from the score; 0 for nothing.
+    """
 
-    def contributions(self, place: int) -> tuple[Contribution, ...]:
-        """What makes up a score."""
+    def __init__(
+        self,
+        names: Sequence[tuple[str, str | None]],
+        values: DoubleArray,
+        sides: Sequence[int],
+        penalty: float = 0.0,
+    ) -> None:
+        self._names = names
+        self._values = values
+        self._sides = sides
+        self._penalty = penalty
+
+    def __len__(self) -> int:
+        return len(self._names) * len(self._sides) + bool(self._penalty)
+
+    def __iter__(self) -> Iterator[Contribution]:
+        for (signal, id_), values in zip(self._names, self._values.tolist(), strict=True):
+            for side in self._sides:
+                yield Contribution(signal, id_, SIDES[side], values[side])
+        if self._penalty:
+            yield Contribution("diversity", None, None, -self._penalty)
+
+    @overload
+    def __getitem__(self, index: int) -> Contribution: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Contribution, ...]: ...
+    def __getitem__(self, index: int | slice) -> Contribution | tuple[Contribution, ...]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
 
 
 @dataclass(frozen=True)
 class Recommendation:
     """One product, its score, and why.
 
-    `score` is the weighted mean of cosines on the catalogue's scale (`clipshelf.recommend.signals`), less the MMR
-    penalty: 0 is a product like any other, higher is better. `relevance`, 0 to 1, says how sure it is
-    that the product fits at all (`clipshelf.recommend.calibration`). `contributions` sum to the score; they are made
-    when they are first asked for.
+    - `id`, `product`: the product's id and its record.
+    - `score`: the weighted mean of cosines on the catalogue's scale, less the penalty of diversity (docs/scores.md).
+      0 is the score of an average product; higher is better. Scores of different queries do not compare.
+    - `relevance`: 0 to 1, how sure it is that the product fits at all. Does compare between queries.
+    - `contributions`: what each signal adds to the score, by side of the product. They sum to the score.
     """
 
     id: str
     score: float
     relevance: float
-    place: int = field(repr=False, compare=False)
-    source: Source = field(repr=False, compare=False)
-
-    @cached_property
-    def product(self) -> Product:
-        """The product's record."""
-        return self.source.product(self.place)
-
-    @cached_property
-    def contributions(self) -> tuple[Contribution, ...]:
-        """What each signal adds to the score, by side of the product."""
-        return self.source.contributions(self.place)
+    product: Product
+    contributions: Sequence[Contribution] = field(repr=False)
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
-        """An item of the JSON that `clipshelf recommend` prints."""
+        """The item as a JSON object (docs/json.md), with its contributions if `explain`."""
         item = {"id": self.id, "score": self.score, "relevance": self.relevance, "product": self.product}
         if explain:
-            item["contributions"] = [vars(contribution) for contribution in self.contributions]
+            item["contributions"] = [asdict(contribution) for contribution in self.contributions]
         return item
 
 
 @dataclass(frozen=True)
 class Recommendations:
-    """Products that fit a query, best first, and how long each stage took in milliseconds."""
+    """The answer to one query.
+
+    - `items`: the products, best first.
+    - `took_ms`: milliseconds of "embed_text", "embed_image", "rank" and "total", of the whole call in a batch.
+    - `stages`: start and end of finer stages in milliseconds since the call began: "tokenise", "text", "decode",
+      "preprocess", "vision", "fuse", "search"; those of different threads overlap.
+    """
 
     items: tuple[Recommendation, ...]
     took_ms: dict[str, float]
+    stages: Mapping[str, Span] = field(default_factory=dict, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Recommendation]:
         return iter(self.items)
@@ -95,22 +135,19 @@ class Recommendations:
         return self.table()
 
     def table(self, *, explain: bool = False) -> str:
-        """A table for people: rank, score, relevance, id and text; below each, what makes up its score if asked.
-
-        A long text is cut.
-        """
+        """A table for a terminal: rank, score, relevance, id and text, which is cut; contributions if `explain`."""
         width = min(_ID_WIDTH, max((len(item.id) for item in self.items), default=0))
         lines = []
         for rank, item in enumerate(self.items, 1):
             text = shorten(item.product.get("text", ""), _TEXT_WIDTH)
-            score = round(item.score, 3) + 0.0  # no minus before zero
+            score = round(item.score, 3) + 0.0  # turns -0.0 into 0.0
             lines.append(f"{rank:3}  {score:6.3f}  {item.relevance:4.0%}  {item.id:{width}}  {text}".rstrip())
             if explain:
                 lines += [f"     {part.value:+6.3f}  {part}" for part in item.contributions]
         return "\n".join([*lines, f"     {self.took_ms['total']:.1f} ms"])
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
-        """The object that `clipshelf recommend --json` prints, which docs/json.md describes."""
+        """The answer as a JSON object (docs/json.md), with contributions if `explain`."""
         return {"recommendations": [item.to_dict(explain=explain) for item in self.items], "took_ms": self.took_ms}
 
 

@@ -1,10 +1,10 @@
-"""Maximal marginal relevance: of products that fit alike, those that are not alike.
+"""Maximal marginal relevance: products that fit, and that are unlike each other (Carbonell and Goldstein, 1998).
 
-Carbonell and Goldstein, 1998: products are chosen one by one, each time the one with the highest
+Products are chosen one by one, each time the one with the highest
 
-    fit - diversity * max(0, highest likeness to those chosen before)
+    fit - diversity * max(0, highest likeness to the products chosen before)
 
-Likeness is on the same scale as the fit: the score that the one product has when the other is liked.
+Likeness is on the scale of the fit: the score of a product when the other one is liked.
 """
 
 from __future__ import annotations
@@ -16,19 +16,27 @@ import numpy as np
 
 from clipshelf.types import DoubleArray, Rows
 
-Likeness: TypeAlias = Callable[[int], DoubleArray]  # of all n products to the one at a place, (n,)
+# (n,) likeness of n products to the one at a position among them.
+Likeness: TypeAlias = Callable[[int], DoubleArray]
 
 
 def choose(fits: DoubleArray, likeness: Likeness, k: int, diversity: float) -> tuple[Rows, DoubleArray]:
-    """Choose k of n products by their fits (n,), best first; places (k,) and what likeness took from each."""
+    """Choose k of n products.
+
+    - `fits`: (n,).
+    - `likeness`: of all products to one of them.
+    - `diversity`: 0 to 1.
+
+    Returns the positions (k,) of the chosen products, best first, and what likeness took from the fit of each, (k,).
+    """
     count = min(k, len(fits))
-    places, penalties = np.empty(count, np.int64), np.empty(count)
+    positions, penalties = np.empty(count, np.int64), np.empty(count)
     highest = np.zeros(len(fits))
-    left = fits.copy()
+    remaining = fits.copy()
     for i in range(count):
-        marginal = left - diversity * highest
-        places[i] = best = int(np.argmax(marginal))
+        marginal = remaining - diversity * highest
+        positions[i] = best = int(np.argmax(marginal))
         penalties[i] = diversity * highest[best]
         np.maximum(highest, likeness(best), out=highest)
-        left[best] = -np.inf
-    return places, penalties
+        remaining[best] = -np.inf
+    return positions, penalties

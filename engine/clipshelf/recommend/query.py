@@ -1,74 +1,51 @@
-"""What is asked: signals, how much each counts, and what may be answered."""
+"""A query: signals, how much each counts, and which products may answer."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from clipshelf.catalogue.filters import Where
 from clipshelf.errors import InputError
-from clipshelf.recommend.profile import Likes, Profile, Time, checked_text, is_number, object_of, seconds, several
-from clipshelf.types import DoubleArray, ImageSource
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weight of each kind of signal, and of each of the four cosines, named query side then product side.
-
-    A cosine counts by the product of the two. By default a side counts half across the gap between words and
-    pictures; a liked product counts half for each of its sides, so that it weighs as much as a text; and a dislike,
-    which says less about what is wanted, a fifth of a like. `docs/quality.md` has what was measured.
-    Raises InputError on a weight that is negative or not finite.
-    """
-
-    text: float = 1.0
-    image: float = 1.0
-    liked: float = 0.5
-    disliked: float = 0.1
-    history: float = 0.5
-    text_text: float = 1.0
-    text_image: float = 0.5
-    image_text: float = 0.5
-    image_image: float = 1.0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not is_number(value) or not 0 <= value < math.inf:
-                raise InputError(f"weights: {field.name}: expected a number from 0 on, found {value!r}")
-
-    @classmethod
-    def of(cls, changes: Weights | Mapping[str, float] | None, default: Weights) -> Weights:
-        """`default` with some weights changed by name; raises InputError naming one that there isn't."""
-        if changes is None or isinstance(changes, cls):
-            return changes or default
-        names = [field.name for field in fields(cls)]
-        if not isinstance(changes, Mapping):
-            raise InputError(f"weights: expected a dict of {', '.join(names)}, found {type(changes).__name__}")
-        unknown = set(changes) - set(names)
-        if unknown:
-            raise InputError(f"weights: expected {', '.join(names)}, found {', '.join(sorted(map(repr, unknown)))}")
-        return replace(default, **changes)
-
-    @cached_property
-    def cosines(self) -> DoubleArray:
-        """(2, 2): query side by product side, each image then text."""
-        return np.array([[self.image_image, self.image_text], [self.text_image, self.text_text]], np.float64)
-
-
-Texts: TypeAlias = str | Sequence[str]
-Images: TypeAlias = ImageSource | Sequence[ImageSource]
+from clipshelf.recommend.arguments import (
+    Images,
+    Likes,
+    Texts,
+    Time,
+    check_iterable,
+    check_number,
+    check_object,
+    check_product_id,
+    check_text,
+    seconds,
+)
+from clipshelf.recommend.profile import Profile
+from clipshelf.recommend.weights import Weights
+from clipshelf.types import ImageSource
 
 
 @dataclass(frozen=True)
 class Query:
-    """The arguments of `Recommender.recommend`, which explains them, as one value."""
+    """What `Recommender.recommend` takes, as one value, checked when it is made.
+
+    - `text`: one text or several, such as a review or a wish.
+    - `image`: one picture or several: paths, bytes, binary files, PIL images or uint8 arrays.
+    - `liked`, `disliked`: product ids, or (id, strength) with strengths above 0; these products are never answered.
+    - `history`: events (id, kind, time) or (id, "rated", time, stars), as `Interaction` describes them.
+    - `k`: number of products to answer with.
+    - `where`: a filter in words or as a dict, as docs/filters.md describes it.
+    - `exclude`: product ids that are not answered.
+    - `weights`: the weights that change, by name (`Weights`). What has no weight is never embedded.
+    - `diversity`: 0 to 1, how much fit may be given up for products that are unlike each other (docs/scores.md).
+    - `profile`: a person's signals, which are added to those above.
+    - `exclude_bought`: whether products that the history says were bought are left out.
+    - `now`: the time that the history is seen from; None for the present.
+
+    `texts`, `images` and `taste` hold the signals of query and profile together. Raises InputError.
+    """
 
     text: Texts | None = None
     image: Images | None = None
@@ -80,78 +57,75 @@ class Query:
     exclude: Iterable[str] = ()
     weights: Weights | Mapping[str, float] | None = None
     diversity: float = 0.0
+    _: KW_ONLY
     profile: Profile | None = None
     exclude_bought: bool = False
     now: Time | None = None
+    texts: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    images: tuple[ImageSource, ...] = field(init=False, repr=False, compare=False)
+    taste: Profile = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or not isinstance(self.k, (int, np.integer)) or self.k < 1:
             raise InputError(f"k: expected 1 or more, found {self.k!r}")
-        if not is_number(self.diversity) or not 0 <= self.diversity <= 1:
-            raise InputError(f"diversity: expected a number from 0 to 1, found {self.diversity!r}")
         if not isinstance(self.profile, (Profile, type(None))):
             raise InputError(f"profile: expected a Profile, found {type(self.profile).__name__}")
-        # read once, as it may be an iterator
-        object.__setattr__(self, "exclude", tuple(several("exclude", self.exclude)))
-        for id_ in self.exclude:
-            if not isinstance(id_, str):
-                raise InputError(f"exclude: expected a product id, found {type(id_).__name__} {id_!r}")
+        Weights.of(self.weights, Weights())  # raises; the recommender's own defaults fill it in later
+        taste = Profile(liked=self.liked, disliked=self.disliked, history=self.history)
+        normalised: dict[str, Any] = {
+            "liked": dict(taste.liked),
+            "disliked": dict(taste.disliked),
+            "history": taste.history,
+            "k": int(self.k),
+            "exclude": tuple(check_product_id("exclude", id_) for id_ in check_iterable("exclude", self.exclude)),
+            "diversity": check_number("diversity", self.diversity, 0, 1),
+            "now": None if self.now is None else seconds(self.now),
+            "texts": tuple(map(check_text, _as_list(self.text))),
+            "images": tuple(_as_list(self.image)),
+            "taste": taste,
+        }
+        if self.profile is not None:
+            normalised["texts"] += self.profile.texts
+            normalised["images"] += self.profile.images
+            normalised["taste"] = self.profile.merge(taste) if taste.ids else self.profile
+        for name, value in normalised.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, query: Query | Profile | Mapping[str, Any], k: int) -> Query:
-        """A query, a profile or a mapping of arguments as a query whose ids were read; raises InputError."""
+        """A query as it is; a profile, or a mapping of arguments, as a query.
+
+        - `k`: for a profile, and for a mapping without one.
+
+        Raises InputError.
+        """
+        if isinstance(query, Query):
+            return query
         if isinstance(query, Profile):
-            query = cls(profile=query, k=k)
-        elif not isinstance(query, Query):
-            query = cls(**{"k": k, **object_of("query", cls, query)})
-        query.named  # noqa: B018
-        return query
+            return cls(profile=query, k=k)
+        return cls(**{"k": k, **check_object("query", cls, query)})
 
     @classmethod
     def from_dict(cls, data: Any) -> Query:
-        """From a JSON object with the arguments' names; `profile` is an object too. Raises InputError on others."""
-        data = object_of("query", cls, data)
+        """From a JSON object, as docs/json.md describes it. Raises InputError."""
+        data = check_object("query", cls, data)
         profile = data.get("profile")
         return cls(**{**data, "profile": None if profile is None else Profile.from_dict(profile)})
 
-    @cached_property
-    def texts(self) -> list[str]:
-        """All texts, those of the profile last; raises InputError on what is none, or blank."""
-        return [*map(checked_text, _listed(self.text)), *(self.profile.texts if self.profile else ())]
-
-    @cached_property
-    def images(self) -> list[ImageSource]:
-        """All pictures, those of the profile last."""
-        return [*_listed(self.image), *(self.profile.images if self.profile else ())]
-
-    @cached_property
-    def taste(self) -> Profile:
-        """Likes, dislikes and history, those of the profile included."""
-        if self.profile is not None and not (self.liked or self.disliked or self.history):
-            return self.profile
-        own = Profile(liked=self.liked, disliked=self.disliked, history=self.history)
-        return own if self.profile is None else self.profile.merge(own)
-
-    @cached_property
-    def named(self) -> set[str]:
-        """All products that it names, even those without a weight."""
+    @property
+    def named_ids(self) -> set[str]:
+        """Ids of all products that the query names, also of those without weight."""
         return {*self.taste.ids, *self.exclude}
 
-    @cached_property
-    def left_out(self) -> set[str]:
-        """Products not to be answered: `exclude`, what is liked or disliked, and what was bought if so asked."""
-        taste = self.taste
-        bought = {event.id for event in taste.history if event.kind == "bought"} if self.exclude_bought else set()
-        return {*self.exclude, *taste.liked, *taste.disliked, *bought}
-
-    @cached_property
-    def seen_from(self) -> float:
-        """The time that history is seen from, in seconds since 1970."""
-        return time.time() if self.now is None else seconds(self.now)
+    @property
+    def excluded_ids(self) -> set[str]:
+        """Ids that are not answered: excluded, liked or disliked ones, and bought ones where these are excluded."""
+        bought = {event.id for event in self.taste.history if event.kind == "bought"} if self.exclude_bought else set()
+        return {*self.exclude, *self.taste.liked, *self.taste.disliked, *bought}
 
 
-def _listed(value: Any) -> list[Any]:
-    """A list of what may be nothing, one thing or several."""
+def _as_list(value: Any) -> list[Any]:
+    """Nothing, one value or several, as a list."""
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]

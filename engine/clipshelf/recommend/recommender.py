@@ -4,37 +4,75 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from inspect import Signature, signature
+from typing import Any, Concatenate, ParamSpec
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.filters import Where
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import InputError
-from clipshelf.model.engine import Engine, Failure, OnError, Report, reporter
+from clipshelf.failures import Failure, OnError, check_on_error, handle
+from clipshelf.model.engine import Engine
 from clipshelf.recommend.answers import Recommendation, Recommendations
-from clipshelf.recommend.details import Details
-from clipshelf.recommend.profile import Likes, Profile, Time, is_number
-from clipshelf.recommend.query import Images, Query, Texts, Weights
-from clipshelf.recommend.resolve import Asked, check_all, try_
-from clipshelf.recommend.search import Found, Request, Searcher
-from clipshelf.recommend.signals import Fused, Signals, collect, fuse
+from clipshelf.recommend.arguments import is_number
+from clipshelf.recommend.explanations import explain
+from clipshelf.recommend.fusion import QueryVector, fuse
+from clipshelf.recommend.profile import Profile
+from clipshelf.recommend.query import Query
+from clipshelf.recommend.resolve import ResolvedQuery, resolve
+from clipshelf.recommend.search import Hits, Searcher
+from clipshelf.recommend.signals import Signals, collect_signals
+from clipshelf.recommend.weights import Weights
+from clipshelf.timeline import Timeline
 from clipshelf.types import FloatArray, ImageSource, Pixels
 from clipshelf.workers import Workers, batches
 
-_DAY = 86_400.0
-_AT_A_TIME = 128  # queries at most that are fused, searched for and answered together
-_SEARCHES = 2  # searches at the same time, so that one has the cores while the other settles what it found
+_DAY = 86_400.0  # seconds
+_PART = 128  # queries at most that are fused, searched for and answered together
+# Searches at the same time: while one of them settles its candidates, another one scans.
+_SEARCHES = 2
+
+_NO_WEIGHT = "query: expected a signal that counts, found only such as have a weight of 0, three stars, or long faded"
+
+Arguments = ParamSpec("Arguments")
+
+
+def _with_arguments_of(
+    make: Callable[Arguments, Query],
+) -> Callable[
+    [Callable[[Recommender, Query], Recommendations]], Callable[Concatenate[Recommender, Arguments], Recommendations]
+]:
+    """Give a method that takes a query the arguments of `make`, so that they are written once.
+
+    Type checkers and `help` see the full signature.
+    """
+
+    def decorate(
+        method: Callable[[Recommender, Query], Recommendations],
+    ) -> Callable[Concatenate[Recommender, Arguments], Recommendations]:
+        @wraps(method)
+        def call(self: Recommender, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Recommendations:
+            return method(self, make(*args, **kwargs))
+
+        itself = next(iter(signature(method).parameters.values()))
+        call.__signature__ = Signature([itself, *signature(make).parameters.values()])  # type: ignore[attr-defined]
+        return call
+
+    return decorate
 
 
 class Recommender:
     """Answers queries from one catalogue with the engine that embedded it. Any number of threads may share it.
 
-    `weights` are those of queries without their own; `half_life` is in days, after which an interaction counts half.
-    Without `gap_correction` scores are weighted means of plain cosines.
+    A pickled or copied recommender reopens its engine and its catalogue.
+
+    - `engine`, `catalogue`: of the same model, else FingerprintMismatch is raised.
+    - `weights`: for queries that do not say theirs, all or some by name.
+    - `half_life`: days after which an interaction counts half.
+    - `gap_correction`: False makes scores weighted means of plain cosines (docs/scores.md).
     """
 
     def __init__(
@@ -53,60 +91,29 @@ class Recommender:
         self.catalogue = catalogue
         self.weights = Weights.of(weights, Weights())
         self.half_life = half_life
+        self.gap_correction = gap_correction
         self._statistics = catalogue.statistics if gap_correction else Statistics.none(catalogue.dim)
-        self._decoders = Workers()  # apart from the engine's, behind whose many pictures a query would wait
-        self._searches = Workers(_SEARCHES)
         self._searcher = Searcher(catalogue, self._statistics, engine.threads)
+        # The engine's own decoders may be busy with many pictures, behind which the one of a query would wait.
+        self._decoders = Workers()
+        self._searches = Workers(_SEARCHES)
 
-    def recommend(  # noqa: PLR0917
-        self,
-        text: Texts | None = None,
-        image: Images | None = None,
-        liked: Likes = (),
-        disliked: Likes = (),
-        history: Iterable[Any] = (),
-        k: int = 10,
-        where: Where | str | None = None,
-        exclude: Iterable[str] = (),
-        weights: Weights | Mapping[str, float] | None = None,
-        diversity: float = 0.0,
-        *,
-        profile: Profile | None = None,
-        exclude_bought: bool = False,
-        now: Time | None = None,
-    ) -> Recommendations:
-        """The k products that fit best, best first, of those that `where` lets through.
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(type(self), weights=self.weights, half_life=self.half_life, gap_correction=self.gap_correction)
+        return make, (self.engine, self.catalogue)
 
-        `text` and `image` are one or a list of several. `liked` and `disliked` are product ids or (id, strength > 0);
-        they are never answered. `history` has (id, kind, time) or (id, "rated", time, stars), as `Interaction`
-        explains; `now` is the time it is seen from. `profile` adds its own signals to all of these. `where` is a filter
-        as `clipshelf.catalogue.filters` or, in words, `clipshelf.catalogue.filter_parser` explains; `exclude` has ids.
-        `weights` changes some weights by name; what has no weight is never embedded. `diversity`, 0 to 1, trades fit
-        for variety, as `clipshelf.recommend.diversity` explains. `clipshelf.recommend.signals` says what a score is.
+    @_with_arguments_of(Query)
+    def recommend(self, query: Query) -> Recommendations:
+        """Answer one query, whose arguments are those of `Query`.
 
-        Raises InputError on arguments that don't fit or without any signal, UnknownIdError naming ids that the
-        catalogue doesn't have, ImageError on a picture that cannot be read.
+        Returns the k products that fit best, best first. Raises InputError on arguments that do not fit or without any
+        signal, UnknownIdError for ids that the catalogue does not have, and ImageError for a picture that cannot be
+        read.
         """
-        return self.answer(
-            Query(
-                text=text,
-                image=image,
-                liked=liked,
-                disliked=disliked,
-                history=history,
-                k=k,
-                where=where,
-                exclude=exclude,
-                weights=weights,
-                diversity=diversity,
-                profile=profile,
-                exclude_bought=exclude_bought,
-                now=now,
-            )
-        )
+        return self.answer(query)
 
     def answer(self, query: Query) -> Recommendations:
-        """`recommend` with its arguments as one value."""
+        """`recommend`, for arguments that are a query already."""
         return self.recommend_batch([query])[0]
 
     def recommend_batch(
@@ -115,134 +122,149 @@ class Recommender:
         k: int = 10,
         *,
         on_error: OnError = "raise",
-        failures: list[Failure] | None = None,
     ) -> list[Recommendations]:
-        """Answer many queries at once: texts and pictures are embedded in batches, and ranking is one matrix product.
+        """Answer many queries: texts and pictures are embedded in batches, and ranking is one matrix product.
 
-        A query is a Query, a mapping of `recommend`'s arguments, or a Profile; k is for those that don't say it.
-        `took_ms` is that of the whole batch. A query that cannot be answered raises as in `recommend`, or with
-        `on_error="skip"` gets no products and is added to `failures`.
+        - `queries`: queries, profiles, or mappings with the arguments of `recommend`.
+        - `k`: for profiles, and for mappings without one.
+        - `on_error`: the error policy (`clipshelf.failures`); a failed query has an answer without products.
+
+        Returns one answer for each query, in order. Raises as `recommend` does.
         """
-        clock = [time.perf_counter()]
-        report = reporter("queries", queries, on_error, failures)
-        asked: dict[int, Asked] = {}
-        count = 0
-        checked = check_all(queries, k, self.catalogue, self.weights, self.half_life * _DAY)
-        for count, one in enumerate(checked, 1):
-            if isinstance(one, InputError):
-                report(count - 1, "query", one)
+        check_on_error(on_error)
+        timeline = Timeline()
+        resolved = resolve(
+            queries, self.catalogue, k=k, weights=self.weights, half_life=self.half_life * _DAY, now=time.time()
+        )
+        good: dict[int, ResolvedQuery] = {}
+        for index, query in enumerate(resolved):
+            if isinstance(query, InputError):
+                handle(on_error, index, "query", query)
             else:
-                asked[count - 1] = one
-        signals = self._embed(asked, on_error, report, clock)
-        took_ms: dict[str, float] = {}
-        answers = [Recommendations((), took_ms)] * count
-        for i, request, found in self._rank(asked, signals, report):
-            answers[i] = self._answer(request, signals[i], found, took_ms)
-        clock.append(time.perf_counter())
-        stages = zip(("embed_text", "embed_image", "rank"), clock, clock[1:], strict=False)
-        took_ms |= {name: round(1e3 * (end - start), 3) for name, start, end in stages}
-        took_ms["total"] = round(1e3 * (clock[-1] - clock[0]), 3)
-        return answers
+                good[index] = query
+        signals = self._embed(good, on_error, timeline)
+        items = dict(self._rank(good, signals, on_error, timeline))
+        timeline.lap("rank")
+        took_ms = {name: timeline.milliseconds(name) for name in ("embed_text", "embed_image", "rank")}
+        took_ms["total"] = timeline.total()
+        stages = timeline.spans()
+        return [Recommendations(items.get(index, ()), took_ms.copy(), stages.copy()) for index in range(len(resolved))]
 
-    def _embed(
-        self, asked: Mapping[int, Asked], on_error: OnError, report: Report, clock: list[float]
-    ) -> dict[int, Signals]:
-        """The signals of queries by number, without those of which something cannot be embedded."""
-        texts = [(i, text) for i, one in asked.items() for text in one.texts]
-        images = [(i, image) for i, one in asked.items() for image in one.images]
+    def _embed(self, queries: Mapping[int, ResolvedQuery], on_error: OnError, timeline: Timeline) -> dict[int, Signals]:
+        """Signals of queries by index, without the queries of which an item cannot be embedded."""
+        texts = [(index, text) for index, query in queries.items() for text in query.texts]
+        images = [(index, image) for index, query in queries.items() for image in query.images]
         bad_texts, bad_images = list[Failure](), list[Failure]()
-        sources = [image for _, image in images]
-        with _decoding(self.engine, sources if texts else [], self._decoders) as decoded:
-            words = self.engine.embed_texts([text for _, text in texts], on_error=on_error, failures=bad_texts)
-            clock.append(time.perf_counter())
-            if decoded is not None and decoded.exception() is None:
-                sources = [decoded.result()]
-        pictures = self.engine.embed_images(sources, on_error=on_error, failures=bad_images)
-        clock.append(time.perf_counter())
-        broken = {}
-        for owners, bad in ((texts, bad_texts), (images, bad_images)):
-            for failure in bad:
-                broken[owners[failure.index][0]] = failure
-        for i, failure in broken.items():
-            report(i, failure.source, InputError(failure.reason))
-        return {i: own for i, own in zip(asked, _collected(asked, words, pictures), strict=True) if i not in broken}
+        with self._decoding([image for _, image in images] if texts else [], timeline) as decoded:
+            words = self.engine.embed_texts(
+                [text for _, text in texts],
+                on_error="raise" if on_error == "raise" else bad_texts.append,
+                timeline=timeline,
+            )
+            timeline.lap("embed_text")
+        if decoded is not None and decoded.exception() is None:
+            pictures = self.engine.embed_pixels(decoded.result()[None], timeline=timeline)
+        else:
+            pictures = self.engine.embed_images(
+                [image for _, image in images],
+                on_error="raise" if on_error == "raise" else bad_images.append,
+                timeline=timeline,
+            )
+        timeline.lap("embed_image")
+        failed: dict[int, Failure] = {}
+        for items, failures in ((texts, bad_texts), (images, bad_images)):
+            failed |= {items[failure.index][0]: failure for failure in failures}
+        for index, failure in failed.items():
+            handle(on_error, index, failure.source, InputError(failure.reason))
+        signals = zip(queries, _signals(queries.values(), words, pictures), strict=True)
+        return {index: each for index, each in signals if index not in failed}
 
     def _rank(
-        self, asked: Mapping[int, Asked], signals: Mapping[int, Signals], report: Report
-    ) -> Iterator[tuple[int, Request, Found]]:
-        """Number, request and what was found of each query.
+        self,
+        queries: Mapping[int, ResolvedQuery],
+        signals: Mapping[int, Signals],
+        on_error: OnError,
+        timeline: Timeline,
+    ) -> Iterator[tuple[int, tuple[Recommendation, ...]]]:
+        """Index and items of each query.
 
-        Some are searched for in other threads while those before them are answered and those after them fused.
+        Threads search for a part of the queries while the part before it is answered and the one behind it is fused.
         """
-        # in parts of one size, so that no thread waits for the last of them
-        size = math.ceil(len(signals) / math.ceil(len(signals) / _AT_A_TIME)) if signals else 1
-        parts = (self._requests(some, asked, signals, report) for some in batches(signals, size))
-        for requests, found in self._searches.map_ahead(self._search, parts, depth=_SEARCHES):
-            yield from zip(requests, requests.values(), found, strict=True)
+        # Parts of equal size, so that no thread waits for the last of them.
+        size = math.ceil(len(signals) / math.ceil(len(signals) / _PART)) if signals else 1
+        parts = (self._fuse(indices, queries, signals, on_error, timeline) for indices in batches(signals, size))
+        for vectors, all_hits in self._searches.map_ahead(
+            partial(self._search, queries, timeline), parts, depth=_SEARCHES
+        ):
+            for (index, vector), hits in zip(vectors.items(), all_hits, strict=True):
+                yield index, self._items(queries[index], signals[index], vector, hits)
 
-    def _requests(
-        self, some: Sequence[int], asked: Mapping[int, Asked], signals: Mapping[int, Signals], report: Report
-    ) -> dict[int, Request]:
-        """Some queries, fused, without those that have no weight."""
-        weights = [asked[i].weights for i in some]
-        fused = fuse([signals[i] for i in some], weights, self.catalogue, self._statistics)
-        requests: dict[int, Request] = {}
-        for i, one in zip(some, fused, strict=True):
-            request = try_(partial(_request, asked[i], one, len(self.catalogue)))
-            if isinstance(request, InputError):
-                report(i, "query", request)
+    def _fuse(
+        self,
+        indices: Sequence[int],
+        queries: Mapping[int, ResolvedQuery],
+        signals: Mapping[int, Signals],
+        on_error: OnError,
+        timeline: Timeline,
+    ) -> dict[int, QueryVector]:
+        """Vectors of queries by index, without the queries whose signals have no weight."""
+        with timeline.stage("fuse"):
+            weights = [queries[index].weights for index in indices]
+            vectors = fuse([signals[index] for index in indices], weights, self.catalogue, self._statistics)
+        weighty: dict[int, QueryVector] = {}
+        for index, vector in zip(indices, vectors, strict=True):
+            if vector.mass.sum():
+                weighty[index] = vector
             else:
-                requests[i] = request
-        return requests
+                handle(on_error, index, "query", InputError(_NO_WEIGHT))
+        return weighty
 
-    def _search(self, requests: dict[int, Request]) -> tuple[dict[int, Request], list[Found]]:
-        return requests, self._searcher.search([*requests.values()])
+    def _search(
+        self, queries: Mapping[int, ResolvedQuery], timeline: Timeline, vectors: dict[int, QueryVector]
+    ) -> tuple[dict[int, QueryVector], list[Hits]]:
+        with timeline.stage("search"):
+            return vectors, self._searcher.search([queries[index] for index in vectors], [*vectors.values()])
 
-    def _answer(self, request: Request, signals: Signals, found: Found, took_ms: dict[str, float]) -> Recommendations:
-        ids, source = self.catalogue.ids, Details(self.catalogue, self._statistics, request, signals, found)
-        scores = found.fits - found.penalties
-        parts = zip(found.rows.tolist(), scores.tolist(), found.relevance.tolist(), strict=True)
-        items = [
-            Recommendation(ids[row], score, relevance, place, source)
-            for place, (row, score, relevance) in enumerate(parts)
-        ]
-        return Recommendations(tuple(items), took_ms)
-
-
-def _collected(asked: Mapping[int, Asked], words: FloatArray, pictures: FloatArray) -> Iterator[Signals]:
-    """The signals of each query, from embeddings (T, D) and (P, D) of their texts and pictures in turn."""
-    text = image = 0
-    for one in asked.values():
-        texts, images = (words[text : text + len(one.texts)], pictures[image : image + len(one.images)])
-        text, image = text + len(one.texts), image + len(one.images)
-        yield collect(texts, images, one.products, one.rows, one.weights)
-
-
-def _request(asked: Asked, fused: Fused, products: int) -> Request:
-    if not fused.mass.sum():
-        raise InputError(
-            "query: expected a signal that counts, found only such as have a weight of 0, three stars, or long faded"
+    def _items(
+        self, query: ResolvedQuery, signals: Signals, vector: QueryVector, hits: Hits
+    ) -> tuple[Recommendation, ...]:
+        """The items of one answer."""
+        scores = (hits.fits - hits.penalties).tolist()
+        products = self.catalogue.records(hits.rows)
+        contributions = explain(
+            signals, query.weights, vector, hits, catalogue=self.catalogue, statistics=self._statistics
         )
-    query, k = asked.query, min(int(asked.query.k), products or 1)
-    return Request(fused, asked.weights, k, asked.mask, asked.left_out, float(query.diversity))
+        parts = zip(products, scores, hits.relevance.tolist(), contributions, strict=True)
+        return tuple(
+            Recommendation(product["id"], score, relevance, product, reasons)
+            for product, score, relevance, reasons in parts
+        )
+
+    @contextmanager
+    def _decoding(self, images: Sequence[ImageSource], timeline: Timeline) -> Iterator[Future[Pixels] | None]:
+        """Open the vision tower and decode a single picture in another thread while the block runs.
+
+        Of several pictures, the engine itself decodes the next ones while it embeds the first.
+        """
+        if len(images) != 1:
+            yield None
+            return
+        decoded = self._decoders.submit(partial(_open_and_read, self.engine, timeline), images[0])
+        try:
+            yield decoded
+        finally:
+            wait([decoded])
 
 
-@contextmanager
-def _decoding(engine: Engine, images: Sequence[ImageSource], workers: Workers) -> Iterator[Future[Pixels] | None]:
-    """Open the vision tower and decode a picture in another thread while the block runs.
-
-    The engine itself decodes ahead where there are several.
-    """
-    if len(images) != 1:
-        yield None
-        return
-    decoded = workers.submit(partial(_open_and_read, engine), images[0])
-    try:
-        yield decoded
-    finally:
-        wait([decoded])
-
-
-def _open_and_read(engine: Engine, image: ImageSource) -> Pixels:
+def _open_and_read(engine: Engine, timeline: Timeline, image: ImageSource) -> Pixels:
     engine.towers.session("vision")
-    return engine.read_image(image)
+    return engine.read_image(image, timeline=timeline)
+
+
+def _signals(queries: Iterable[ResolvedQuery], words: FloatArray, pictures: FloatArray) -> Iterator[Signals]:
+    """Signals of each query, from embeddings (t, D) and (i, D) of their texts and pictures in turn."""
+    text = image = 0
+    for query in queries:
+        texts, images = words[text : text + len(query.texts)], pictures[image : image + len(query.images)]
+        text, image = text + len(query.texts), image + len(query.images)
+        yield collect_signals(texts, images, query.products, query.rows, query.weights)

@@ -1,99 +1,118 @@
-"""Queries that were checked against a catalogue: what is to be embedded, and which products count how much."""
+"""Queries checked against a catalogue: ids become rows, filters masks, and events weights."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.errors import InputError
-from clipshelf.recommend.profile import Profile, several
-from clipshelf.recommend.query import Query, Weights
-from clipshelf.recommend.signals import product_signals
+from clipshelf.failures import attempt
+from clipshelf.recommend.arguments import check_iterable
+from clipshelf.recommend.profile import Profile
+from clipshelf.recommend.query import Query
+from clipshelf.recommend.signals import product_weights
+from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource, Mask, Rows
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A query that was checked: what is to be embedded, and the weights of products by (kind, id), with their rows.
+class ResolvedQuery:
+    """A query in terms of one catalogue of N products.
 
-    Products of `mask` (N,), if any, may answer it, but for the rows `left_out`.
+    - `weights`: its own weights, and the recommender's for the others.
+    - `texts`, `images`: what is to be embedded; none where their weight is 0.
+    - `products`: weights of products by (kind of signal, id); their `rows` (p,) in the same order.
+    - `k`: number of products to answer with, at most N.
+    - `mask`: (N,), true for the products that may be answered; None for all.
+    - `excluded`: rows that are not answered, whatever the mask says.
+    - `diversity`: 0 to 1.
     """
 
-    query: Query
     weights: Weights
-    texts: list[str]
-    images: list[ImageSource]
+    texts: tuple[str, ...]
+    images: tuple[ImageSource, ...]
     products: dict[tuple[str, str], float]
     rows: Rows
+    k: int
     mask: Mask | None
-    left_out: set[int]
+    excluded: set[int]
+    diversity: float
 
 
-def check_all(
+def resolve(
     queries: Iterable[Query | Profile | Mapping[str, Any]],
-    k: int,
     catalogue: Catalogue,
+    *,
+    k: int,
     weights: Weights,
     half_life: float,
-) -> Iterator[Asked | InputError]:
-    """Check queries one by one, but look up all their ids at once; `half_life` is in seconds.
+    now: float,
+) -> list[ResolvedQuery | InputError]:
+    """Check queries one by one, and look up the ids of all of them at once.
 
-    `k` and `weights` are for those that don't say theirs.
+    - `k`, `weights`: for the queries that do not say theirs.
+    - `half_life`: in seconds, after which an event counts half.
+    - `now`: in seconds since 1970, for queries that do not say theirs.
+
+    Returns for each query what it resolves to, or why it cannot be answered.
     """
-    read = [try_(partial(Query.of, query, k)) for query in several("queries", queries)]
-    names = list({id_ for query in read if isinstance(query, Query) for id_ in query.named})
-    row_of = dict(zip(names, catalogue.find(names).tolist(), strict=True))
-    masks: dict[str | int, Mask] = {}
+    checked = [attempt(partial(Query.of, query, k)) for query in check_iterable("queries", queries)]
+    ids = list({id_ for query in checked if isinstance(query, Query) for id_ in query.named_ids})
+    row_of = dict(zip(ids, catalogue.find(ids).tolist(), strict=True))
+    resolver = _Resolver(catalogue, row_of, weights, half_life, now)
+    return [attempt(partial(resolver.resolve, query)) if isinstance(query, Query) else query for query in checked]
 
-    def check(query: Query) -> Asked:
-        own = Weights.of(query.weights, weights)
-        _require(query, row_of, catalogue)
-        products = product_signals(query.taste, own, query.seen_from, half_life)
-        key = _key(query.where)
-        if query.where is not None and key not in masks:
-            masks[key] = catalogue.mask(query.where)
-        return Asked(
-            query,
-            own,
-            query.texts if own.text and (own.text_image or own.text_text) else [],
-            query.images if own.image and (own.image_image or own.image_text) else [],
-            products,
-            np.array([row_of[id_] for _, id_ in products], np.int64),
-            masks.get(key),
-            {row_of[id_] for id_ in query.left_out},
+
+@dataclass
+class _Resolver:
+    """Resolves the queries of one call; queries that share a filter share its mask."""
+
+    catalogue: Catalogue
+    row_of: Mapping[str, int]
+    weights: Weights
+    half_life: float
+    now: float
+    masks: dict[str | int, Mask] = field(default_factory=dict)
+
+    def resolve(self, query: Query) -> ResolvedQuery:
+        """Raise InputError on a query without signal, UnknownIdError on ids that the catalogue does not have."""
+        if not (query.texts or query.images or query.taste.ids):
+            raise InputError("query: expected a text, an image, likes, dislikes or a history, found none of them")
+        if min(map(self.row_of.__getitem__, query.named_ids), default=0) < 0:
+            self.catalogue.rows(sorted(query.named_ids))  # raises an error that names the unknown ids
+        weights = Weights.of(query.weights, self.weights)
+        now = self.now if query.now is None else float(query.now)  # type: ignore[arg-type]
+        products = product_weights(query.taste, weights, now, self.half_life)
+        return ResolvedQuery(
+            weights=weights,
+            texts=query.texts if weights.reads_texts else (),
+            images=query.images if weights.reads_images else (),
+            products=products,
+            rows=np.array([self.row_of[id_] for _, id_ in products], np.int64),
+            k=min(query.k, len(self.catalogue) or 1),
+            mask=self._mask(query.where),
+            excluded={self.row_of[id_] for id_ in query.excluded_ids},
+            diversity=query.diversity,
         )
 
-    for query in read:
-        yield try_(partial(check, query)) if isinstance(query, Query) else query
+    def _mask(self, where: Any) -> Mask | None:
+        if where is None:
+            return None
+        key = _filter_key(where)
+        if key not in self.masks:
+            self.masks[key] = self.catalogue.mask(where)
+        return self.masks[key]
 
 
-def _key(where: Any) -> str | int:
-    """The same for filters that are the same: their JSON or, where they have none, which object they are."""
+def _filter_key(where: Any) -> str | int:
+    """Equal for equal filters: their JSON or, where they have none, their identity."""
     try:
         return json.dumps(where)
     except (TypeError, ValueError, RecursionError):
         return id(where)
-
-
-def _require(query: Query, row_of: Mapping[str, int], catalogue: Catalogue) -> None:
-    """Raise InputError on a query without any signal, and UnknownIdError on products that the catalogue lacks."""
-    if not (query.texts or query.images or query.taste.ids):
-        raise InputError("query: expected a text, an image, likes, dislikes or a history, found none of them")
-    if min(map(row_of.__getitem__, query.named), default=0) < 0:
-        catalogue.rows(sorted(query.named))  # raises, naming those that aren't there
-
-
-def try_(call: Callable[[], _Result]) -> _Result | InputError:
-    """What a call gives, or the InputError that it raises."""
-    try:
-        return call()
-    except InputError as error:
-        return error

@@ -11,131 +11,147 @@ import numpy as np
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.rank.ranker import Ranker
-from clipshelf.recommend.calibration import Background, patterns_of
+from clipshelf.recommend.calibration import Calibration, side_patterns
 from clipshelf.recommend.diversity import Likeness, choose
-from clipshelf.recommend.query import Weights
-from clipshelf.recommend.signals import Fused, centred
+from clipshelf.recommend.fusion import QueryVector, centred_products
+from clipshelf.recommend.resolve import ResolvedQuery
+from clipshelf.recommend.weights import Weights
 from clipshelf.types import DoubleArray, Mask, Rows
 
-# Diversity chooses among so many products, and so many times k.
-_POOL, _POOL_TIMES = 200, 20
-_MANY = 1000  # products to leave out, from which masking them is cheaper than finding more and dropping them
+# Candidates among which diversity chooses: at least so many, and at least so many times k.
+_POOL_AT_LEAST, _POOL_TIMES_K = 200, 20
+# Excluded products from which on masking them costs less than finding as many candidates more.
+_MASK_EXCLUDED_FROM = 1000
 
 
 @dataclass(frozen=True)
-class Request:
-    """A fused query, and which products may answer it: those of `mask` (N,), if any, but for the rows `left_out`."""
+class Hits:
+    """The k products chosen for a query, best first.
 
-    fused: Fused
-    weights: Weights
-    k: int
-    mask: Mask | None
-    left_out: set[int]
-    diversity: float
-
-    @property
-    def pool(self) -> int:
-        """How many candidates are looked at."""
-        return max(_POOL, _POOL_TIMES * self.k) if self.diversity else self.k
-
-
-@dataclass(frozen=True)
-class Found:
-    """Chosen rows (k,), best first: the factors of their sides, fits, what diversity took, and relevance, all (k,)."""
+    - `rows`: (k,) rows of the catalogue.
+    - `fits`: (k,) scores before diversity; `penalties` (k,), what diversity takes from them.
+    - `side_factors`: (k,) factors of products that lack a side, 1 for the others.
+    - `relevance`: (k,) 0 to 1.
+    """
 
     rows: Rows
-    gains: DoubleArray
     fits: DoubleArray
     penalties: DoubleArray
+    side_factors: DoubleArray
     relevance: DoubleArray
 
-    def at(self, places: Rows | slice, penalties: DoubleArray) -> Found:
-        """Those at some places, with what diversity took from them."""
-        return Found(self.rows[places], self.gains[places], self.fits[places], penalties, self.relevance[places])
+    def take(self, positions: Rows | slice, penalties: DoubleArray) -> Hits:
+        """The hits at some positions, with penalties of their own."""
+        return Hits(
+            self.rows[positions],
+            self.fits[positions],
+            penalties,
+            self.side_factors[positions],
+            self.relevance[positions],
+        )
 
 
 class Searcher:
-    """Searches one catalogue, with so many threads."""
+    """Searches one catalogue for fused queries; `threads` is for one search."""
 
     def __init__(self, catalogue: Catalogue, statistics: Statistics, threads: int) -> None:
         self._catalogue = catalogue
         self._statistics = statistics
         self._embeddings = np.asarray(catalogue.embeddings)  # a memory map without the price of its subclass
         self._ranker = Ranker(self._embeddings, threads=threads)
-        self._background = Background(catalogue, statistics)
-        self._patterns = patterns_of(catalogue.present)
-        kinds = np.unique(self._patterns).tolist()
-        # Products with both sides, one, or the other: scores of one kind differ from the ranker's by a constant and a
-        # factor, so that its order is theirs.
-        self._kinds: list[Mask | None] = [None] if len(kinds) < 2 else [self._patterns == kind for kind in kinds]
+        self._calibration = Calibration(catalogue, statistics)
+        self._patterns = side_patterns(catalogue.present)
+        # Scores of products with the same sides differ from the ranker's by a constant and a factor for each query, so
+        # the ranker's order holds among them. Each pattern is therefore searched for by itself.
+        patterns = np.unique(self._patterns).tolist()
+        self._pattern_masks: list[Mask | None] = (
+            [None] if len(patterns) < 2 else [self._patterns == pattern for pattern in patterns]
+        )
 
-    def search(self, requests: Sequence[Request]) -> list[Found]:
-        """Answer all requests; those that share a mask share the matrix products."""
-        if not requests:
+    def search(self, queries: Sequence[ResolvedQuery], vectors: Sequence[QueryVector]) -> list[Hits]:
+        """Find the best products of each query; queries that share a mask share the matrix products."""
+        if not queries:
             return []
-        candidates = self._candidates(requests)
-        usual = self._background.usual([request.fused for request in requests])
+        candidates = self._candidates(queries, vectors)
+        levels = self._calibration.levels(vectors)
         counts = [len(rows) for rows in candidates]
-        lines, rows = np.arange(len(requests)).repeat(counts), np.concatenate(candidates)
-        gains = usual.factors[lines, self._patterns[rows]]
-        fits = gains * np.concatenate(list(map(self._fits, requests, candidates)))
-        relevance = usual.relevance(lines, fits, len(self._catalogue))
-        order = np.lexsort((rows, -fits, lines))
-        none = np.zeros(len(rows))
-        found = Found(rows, gains, fits, none, relevance).at(order, none)
-        stops = accumulate(counts)
-        owns = [slice(stop - n, stop - n + min(n, r.pool)) for r, n, stop in zip(requests, counts, stops, strict=True)]
-        return [self._choose(r, found.at(own, none[own])) for r, own in zip(requests, owns, strict=True)]
+        lines, rows = np.arange(len(queries)).repeat(counts), np.concatenate(candidates)
+        side_factors = levels.side_factors[lines, self._patterns[rows]]
+        fits = side_factors * np.concatenate(list(map(self._plain_fits, vectors, candidates)))
+        relevance = levels.relevance(lines, fits, len(self._catalogue))
+        order, none = np.lexsort((rows, -fits, lines)), np.zeros(len(rows))
+        ordered = Hits(rows, fits, none, side_factors, relevance).take(order, none)
+        hits = []
+        for query, count, stop in zip(queries, counts, accumulate(counts), strict=True):
+            start = stop - count
+            pool = slice(start, start + min(count, _pool_size(query)))
+            hits.append(self._diversify(query, ordered.take(pool, none[pool])))
+        return hits
 
-    def _candidates(self, requests: Sequence[Request]) -> list[Rows]:
-        """For each request its best rows of every kind of product, best first."""
+    def _candidates(self, queries: Sequence[ResolvedQuery], vectors: Sequence[QueryVector]) -> list[Rows]:
+        """For each query its best rows of every pattern of sides."""
         groups: dict[tuple[int, int | None], list[int]] = {}
-        for i, request in enumerate(requests):
-            groups.setdefault((id(request.mask), i if len(request.left_out) > _MANY else None), []).append(i)
-        found: list[list[int]] = [[] for _ in requests]
-        for (_, alone), members in groups.items():
-            mask = requests[members[0]].mask
-            if alone is not None:
-                mask = np.ones(len(self._catalogue), bool) if mask is None else mask.copy()
-                mask[[*requests[alone].left_out]] = False
-            extra = 0 if alone is not None else max(len(requests[i].left_out) for i in members)
-            queries = np.array([requests[i].fused.row.reshape(-1) for i in members], np.float32)
-            count = extra + max(requests[i].pool for i in members)
-            for kind in self._kinds:
-                both = mask if kind is None else kind if mask is None else mask & kind
-                _, rows = self._ranker.top_k(queries, count, both)
-                for i, own in zip(members, rows.tolist(), strict=True):
-                    found[i] += islice(filterfalse(requests[i].left_out.__contains__, own), requests[i].pool)
-        return [np.array(rows, np.int64) for rows in found]
+        for i, query in enumerate(queries):
+            masked_alone = i if len(query.excluded) > _MASK_EXCLUDED_FROM else None
+            groups.setdefault((id(query.mask), masked_alone), []).append(i)
+        rows_of: list[list[int]] = [[] for _ in queries]
+        for (_, masked_alone), members in groups.items():
+            mask = queries[members[0]].mask
+            spare = max(len(queries[i].excluded) for i in members)
+            if masked_alone is not None:
+                mask, spare = self._without(mask, queries[masked_alone].excluded), 0
+            rows = np.array([vectors[i].row.reshape(-1) for i in members], np.float32)
+            count = spare + max(_pool_size(queries[i]) for i in members)
+            for pattern_mask in self._pattern_masks:
+                _, best = self._ranker.top_k(rows, count, _both(mask, pattern_mask))
+                for i, candidates in zip(members, best.tolist(), strict=True):
+                    allowed = filterfalse(queries[i].excluded.__contains__, candidates)
+                    rows_of[i] += islice(allowed, _pool_size(queries[i]))
+        return [np.array(rows, np.int64) for rows in rows_of]
 
-    def _fits(self, request: Request, rows: Rows) -> DoubleArray:
-        """Scores (n,) of some rows, but for the factors of their sides.
+    def _without(self, mask: Mask | None, excluded: set[int]) -> Mask:
+        allowed = np.ones(len(self._catalogue), bool) if mask is None else mask.copy()
+        allowed[[*excluded]] = False
+        return allowed
 
-        The same as `centred` products by the query's row, without centring each product.
+    def _plain_fits(self, vector: QueryVector, rows: Rows) -> DoubleArray:
+        """Scores (n,) of n rows before their side factors.
+
+        They equal the product of `centred_products` and the vector, without centring each product.
         """
-        row = request.fused.row
-        fits: DoubleArray = self._embeddings[rows] @ row.reshape(-1)
-        fits -= self._catalogue.present[rows] @ (self._statistics.means * row).sum(axis=1)
+        fits: DoubleArray = self._embeddings[rows] @ vector.row.reshape(-1)
+        fits -= self._catalogue.present[rows] @ (self._statistics.means * vector.row).sum(axis=1)
         return fits
 
-    def _choose(self, request: Request, found: Found) -> Found:
-        """Of what fits best, what diversity chooses."""
-        if not request.diversity:
-            return found
-        likeness = self._likeness(found.rows, request.weights)
-        return found.at(*choose(found.fits, likeness, request.k, request.diversity))
+    def _diversify(self, query: ResolvedQuery, pool: Hits) -> Hits:
+        """The hits that diversity chooses from the pool; all of it without diversity."""
+        if not query.diversity:
+            return pool
+        likeness = self._likeness(pool.rows, query.weights)
+        return pool.take(*choose(pool.fits, likeness, query.k, query.diversity))
 
     def _likeness(self, rows: Rows, weights: Weights) -> Likeness:
-        """How alike products of some rows (n,) are to one: their scores (n,) when that is liked."""
-        present, sides = self._catalogue.present[rows], centred(rows, self._catalogue, self._statistics)
+        """Likeness among products: the scores (n,) of n rows when one of them is liked."""
+        present, sides = self._catalogue.present[rows], centred_products(rows, self._catalogue, self._statistics)
         cosines, scaled = weights.cosines, weights.cosines / self._statistics.spreads
-        # dot products of their own, for which OpenBLAS wakes no threads
+        # A stack of single dot products, for which OpenBLAS wakes no threads.
         stack = sides.reshape(len(rows), 1, 2 * self._catalogue.dim)
 
-        def to(one: int) -> DoubleArray:
-            scores: DoubleArray = np.matmul(stack, (scaled.T @ sides[one]).reshape(-1, 1))[:, 0, 0]
-            own = present @ (present[one] @ cosines)  # weights of the cosines that both have
-            likeness: DoubleArray = np.divide(scores, own, out=np.zeros(len(rows)), where=own > 0)
+        def likeness_to(position: int) -> DoubleArray:
+            scores: DoubleArray = np.matmul(stack, (scaled.T @ sides[position]).reshape(-1, 1))[:, 0, 0]
+            mass = present @ (present[position] @ cosines)  # weights of the cosines that exist between both
+            likeness: DoubleArray = np.divide(scores, mass, out=np.zeros(len(rows)), where=mass > 0)
             return likeness
 
-        return to
+        return likeness_to
+
+
+def _pool_size(query: ResolvedQuery) -> int:
+    """Number of candidates that are scored exactly for a query."""
+    return max(_POOL_AT_LEAST, _POOL_TIMES_K * query.k) if query.diversity else query.k
+
+
+def _both(mask: Mask | None, other: Mask | None) -> Mask | None:
+    if mask is None or other is None:
+        return other if mask is None else mask
+    return mask & other
