@@ -4,7 +4,7 @@ The query is a sentence and a 1000x1000 JPEG; the products are random unit rows.
 recommender records of each answer. Decoding runs in a thread beside the text tower, so that these stages overlap; the
 others add up:
 
-    ready     from the start until pixels and the text's embedding are there; decode, preprocess, tokenise, text lie in it
+    ready     from the start until pixels and the text's embedding are there; the four stages below lie in it
     vision    the picture's embedding
     fuse      both embeddings to one query vector
     rank      candidates, exact scores, relevance

@@ -2,61 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.recommend.answers import Contributions
-from clipshelf.recommend.fusion import QueryVector, centred_products
+from clipshelf.recommend.fusion import QueryVector
 from clipshelf.recommend.search import Hits
 from clipshelf.recommend.signals import Signals
 from clipshelf.recommend.weights import Weights
-from clipshelf.types import DoubleArray
+from clipshelf.types import DoubleArray, Rows
 
-# Multiply-adds of one matrix product, below which OpenBLAS stays in the calling thread. Its other threads would stay
+# Queries whose rows are fetched at a time, which bounds the memory for them.
+_QUERIES_AT_A_TIME = 32
+# Multiply-adds of one matrix product up to which OpenBLAS stays in the calling thread. Its other threads would stay
 # awake for milliseconds, on cores that the next query needs.
 _SINGLE_THREADED = 1 << 17
 
 _SIDES = {(True, True): (0, 1), (True, False): (0,), (False, True): (1,), (False, False): ()}
 
 
-def explain(
-    signals: Signals,
-    weights: Weights,
-    vector: QueryVector,
-    hits: Hits,
-    *,
-    catalogue: Catalogue,
-    statistics: Statistics,
-) -> list[Contributions]:
-    """The contributions to the score of each of k hits.
+class Explainer:
+    """Takes scores apart.
 
-    The score is linear in the signals (`clipshelf.recommend.fusion`), so it is their sum to within rounding.
+    A score is a sum over signals s, their sides a, and the sides b of the product (`clipshelf.recommend.fusion`). A
+    contribution is the part of it that belongs to one s and one b, so the contributions of a product add up to its
+    score, but for the last bits of float64.
     """
-    centred = (signals.embeds - statistics.means) * signals.present[:, :, None]
-    if len(signals.rows):
-        centred = np.concatenate((centred, centred_products(signals.rows, catalogue, statistics)))
-    scale = weights.cosines / statistics.spreads / (vector.mass.sum() or 1.0)
-    directions = np.matmul(scale.T, centred) * signals.weights[:, None, None]  # (S, 2, D) against the product's sides
-    products = centred_products(hits.rows, catalogue, statistics)
-    values = _products_by_side(products, directions) * hits.side_factors[:, None, None]
-    return [
-        Contributions(signals.names, each, _SIDES[present], penalty)
-        for each, present, penalty in zip(
-            values, map(tuple, catalogue.present[hits.rows].tolist()), hits.penalties.tolist(), strict=True
-        )
-    ]
+
+    def __init__(self, catalogue: Catalogue, statistics: Statistics) -> None:
+        self._catalogue = catalogue
+        self._statistics = statistics
+        self._embeddings = np.asarray(catalogue.embeddings)  # a memory map without the price of its subclass
+
+    def explain(
+        self,
+        signals: Sequence[Signals],
+        weights: Sequence[Weights],
+        vectors: Sequence[QueryVector],
+        hits: Sequence[Hits],
+    ) -> Iterator[list[Contributions]]:
+        """For each of Q queries, the contributions to the score of each of its hits."""
+        for start in range(0, len(signals), _QUERIES_AT_A_TIME):
+            chunk = slice(start, start + _QUERIES_AT_A_TIME)
+            liked = self._centred([query.rows for query in signals[chunk]])
+            found = self._centred([query.rows for query in hits[chunk]])
+            yield from map(self._explain, signals[chunk], weights[chunk], vectors[chunk], hits[chunk], liked, found)
+
+    def _centred(self, rows: Sequence[Rows]) -> list[DoubleArray]:
+        """Sides (n, 2, D) of the products of each query, less the mean of each side, fetched for all at once."""
+        embeddings = self._embeddings.take(np.concatenate(rows), axis=0).astype(np.float64)
+        sides = embeddings.reshape(-1, 2, self._catalogue.dim)
+        sides -= self._statistics.means  # in place: NumPy casts and subtracts in one step at a third of the rate
+        return np.split(sides, np.cumsum([len(each) for each in rows[:-1]]))
+
+    def _explain(  # noqa: PLR0917
+        self,
+        signals: Signals,
+        weights: Weights,
+        vector: QueryVector,
+        hits: Hits,
+        sides: DoubleArray,
+        products: DoubleArray,
+    ) -> list[Contributions]:
+        """The contributions of one query, from the centred sides of its products and of its hits."""
+        present = self._catalogue.present[signals.rows]
+        if len(signals.embeds):
+            sides = np.concatenate((signals.embeds - self._statistics.means, sides))
+            present = np.concatenate((signals.present, present))
+        scale = weights.cosines / self._statistics.spreads / (vector.mass.sum() or 1.0)
+        values = _dot_products(sides, products)  # (S, 2, k, 2)
+        values *= (signals.weights[:, None] * present)[:, :, None, None] * scale[:, None, :]
+        by_side = values[:, 0] + values[:, 1]
+        by_side *= hits.side_factors[:, None]
+        product_sides = map(tuple, self._catalogue.present[hits.rows].tolist())
+        return [
+            Contributions(signals.names, by_side[:, i], _SIDES[each], penalty)
+            for i, (each, penalty) in enumerate(zip(product_sides, hits.penalties.tolist(), strict=True))
+        ]
 
 
-def _products_by_side(products: DoubleArray, directions: DoubleArray) -> DoubleArray:
-    """Dot products (k, S, 2) of products (k, 2, D) with directions (S, 2, D), side by side."""
-    count, signals, dim = len(products), len(directions), products.shape[2]
-    values = np.empty((count, signals, 2))
-    rows = max(1, min(count, 16))
-    columns = max(1, _SINGLE_THREADED // (rows * dim))
-    for start in range(0, count, rows):
-        for first in range(0, signals, columns):
-            block = slice(start, start + rows), slice(first, first + columns)
-            for side in range(2):
-                values[(*block, side)] = products[block[0], side] @ directions[block[1], side].T
-    return values
+def _dot_products(sides: DoubleArray, products: DoubleArray) -> DoubleArray:
+    """Dot products (S, 2, k, 2) of the sides of signals (S, 2, D) with those of products (k, 2, D)."""
+    dim = sides.shape[2]
+    rows, columns = sides.reshape(-1, dim), products.reshape(-1, dim).T
+    width = min(columns.shape[1], 32)
+    height = max(1, _SINGLE_THREADED // (max(1, width) * dim))
+    dots = np.empty((rows.shape[0], columns.shape[1]))
+    for first in range(0, columns.shape[1], 32):
+        for start in range(0, rows.shape[0], height):
+            block = slice(start, start + height), slice(first, first + width)
+            np.matmul(rows[block[0]], columns[:, block[1]], out=dots[block])
+    return dots.reshape(len(sides), 2, len(products), 2)

@@ -16,9 +16,9 @@ from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import InputError
 from clipshelf.failures import Failure, OnError, check_on_error, handle
 from clipshelf.model.engine import Engine
-from clipshelf.recommend.answers import Recommendation, Recommendations
+from clipshelf.recommend.answers import Contributions, Recommendation, Recommendations
 from clipshelf.recommend.arguments import is_number
-from clipshelf.recommend.explanations import explain
+from clipshelf.recommend.explanations import Explainer
 from clipshelf.recommend.fusion import QueryVector, fuse
 from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.query import Query
@@ -94,6 +94,7 @@ class Recommender:
         self.gap_correction = gap_correction
         self._statistics = catalogue.statistics if gap_correction else Statistics.none(catalogue.dim)
         self._searcher = Searcher(catalogue, self._statistics, engine.threads)
+        self._explainer = Explainer(catalogue, self._statistics)
         # The engine's own decoders may be busy with many pictures, behind which the one of a query would wait.
         self._decoders = Workers()
         self._searches = Workers(_SEARCHES)
@@ -193,11 +194,9 @@ class Recommender:
         # Parts of equal size, so that no thread waits for the last of them.
         size = math.ceil(len(signals) / math.ceil(len(signals) / _PART)) if signals else 1
         parts = (self._fuse(indices, queries, signals, on_error, timeline) for indices in batches(signals, size))
-        for vectors, all_hits in self._searches.map_ahead(
-            partial(self._search, queries, timeline), parts, depth=_SEARCHES
-        ):
-            for (index, vector), hits in zip(vectors.items(), all_hits, strict=True):
-                yield index, self._items(queries[index], signals[index], vector, hits)
+        answer = partial(self._answer, queries, signals, timeline)
+        for answers in self._searches.map_ahead(answer, parts, depth=_SEARCHES):
+            yield from answers
 
     def _fuse(
         self,
@@ -219,26 +218,28 @@ class Recommender:
                 handle(on_error, index, "query", InputError(_NO_WEIGHT))
         return weighty
 
-    def _search(
-        self, queries: Mapping[int, ResolvedQuery], timeline: Timeline, vectors: dict[int, QueryVector]
-    ) -> tuple[dict[int, QueryVector], list[Hits]]:
+    def _answer(
+        self,
+        queries: Mapping[int, ResolvedQuery],
+        signals: Mapping[int, Signals],
+        timeline: Timeline,
+        vectors: Mapping[int, QueryVector],
+    ) -> list[tuple[int, tuple[Recommendation, ...]]]:
+        """Index and items of a part of the queries."""
+        resolved = [queries[index] for index in vectors]
         with timeline.stage("search"):
-            return vectors, self._searcher.search([queries[index] for index in vectors], [*vectors.values()])
+            hits = self._searcher.search(resolved, [*vectors.values()])
+        reasons = self._explainer.explain(
+            [signals[index] for index in vectors], [query.weights for query in resolved], [*vectors.values()], hits
+        )
+        return list(zip(vectors, map(self._items, hits, reasons), strict=True))
 
-    def _items(
-        self, query: ResolvedQuery, signals: Signals, vector: QueryVector, hits: Hits
-    ) -> tuple[Recommendation, ...]:
+    def _items(self, hits: Hits, reasons: Sequence[Contributions]) -> tuple[Recommendation, ...]:
         """The items of one answer."""
         scores = (hits.fits - hits.penalties).tolist()
         products = self.catalogue.records(hits.rows)
-        contributions = explain(
-            signals, query.weights, vector, hits, catalogue=self.catalogue, statistics=self._statistics
-        )
-        parts = zip(products, scores, hits.relevance.tolist(), contributions, strict=True)
-        return tuple(
-            Recommendation(product["id"], score, relevance, product, reasons)
-            for product, score, relevance, reasons in parts
-        )
+        ids = [product["id"] for product in products]
+        return tuple(map(Recommendation, ids, scores, hits.relevance.tolist(), products, reasons))
 
     @contextmanager
     def _decoding(self, images: Sequence[ImageSource], timeline: Timeline) -> Iterator[Future[Pixels] | None]:
