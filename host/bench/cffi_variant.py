@@ -26,7 +26,7 @@ from clipshelf_cffi import ffi
 @ffi.def_extern(error=12)
 def variant_open():
     global engine
-    engine, _ = shim.open_engine(None, "cpu", "fast", 1, True)
+    engine, _ = bridge.open_engine(None, "cpu", "fast", 1, True)
     return 0
 
 @ffi.def_extern(error=12)
@@ -34,7 +34,7 @@ def variant_embed(texts, count, out, capacity):
     if capacity < count * engine.dim:
         return 1
     decoded = [ffi.string(texts[i]).decode() for i in range(count)]
-    shim.embed_texts(engine, decoded, memoryview(ffi.buffer(out, 4 * count * engine.dim)))
+    bridge.embed_texts(engine, decoded, memoryview(ffi.buffer(out, 4 * count * engine.dim)))
     return 0
 """
 SIGNATURES = """

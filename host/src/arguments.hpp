@@ -39,7 +39,7 @@ py::str text(const char *data, const std::string &name);
 // Strings of an array; `lengths` may be NULL.
 py::list texts(const char *const *data, const std::size_t *lengths, std::size_t count, const char *name);
 
-// What the shim calls a Picture. A raw one is a view of the host's memory, for the time of the call.
+// What the bridge calls a Picture. A raw one is a view of the host's memory, for the time of the call.
 py::tuple picture(const clipshelf_image &image, const std::string &name);
 
 // Check that `count` rows of `dim` floats fit, and give them as a view.

@@ -8,14 +8,14 @@ namespace {
 std::shared_ptr<Catalogue> open_catalogue(const Engine &engine, const char *folder) {
     std::shared_ptr<Catalogue> catalogue;
     with_python([&] {
-        const py::tuple opened = shim("open_catalogue")(engine.python.get(), text(folder, "folder"));
+        const py::tuple opened = bridge("open_catalogue")(engine.python.get(), text(folder, "folder"));
         catalogue.reset(new Catalogue{Held(opened[0]), opened[1].cast<std::size_t>()});
     });
     return catalogue;
 }
 
 // The arguments of the recommender that the query sets.
-py::dict asked(const clipshelf_query &query) {
+py::dict query_arguments(const clipshelf_query &query) {
     py::dict arguments;
     if (query.text) arguments["text"] = text(query.text, "text");
     if (query.image) arguments["image"] = picture(*query.image, "image");
@@ -85,7 +85,7 @@ clipshelf_status clipshelf_recommend(const clipshelf_catalogue *catalogue, const
         std::shared_ptr<Result> made;
         with_python([&] {
             const py::object more = own.json ? py::object(text(own.json, "json")) : py::none();
-            made = to_result(shim("recommend")(searched->recommender.get(), asked(own), more));
+            made = to_result(bridge("recommend")(searched->recommender.get(), query_arguments(own), more));
         });
         *result = results().add(std::move(made));
     });

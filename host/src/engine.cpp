@@ -10,7 +10,7 @@ constexpr std::size_t MAX_THREADS = 1024;
 std::shared_ptr<Engine> open_engine(const clipshelf_engine_options &options) {
     std::shared_ptr<Engine> engine;
     with_python([&] {
-        const py::tuple opened = shim("open_engine")(
+        const py::tuple opened = bridge("open_engine")(
             options.artifact ? py::object(text(options.artifact, "artifact")) : py::none(),
             text(options.provider ? options.provider : "cpu", "provider"),
             text(options.decode ? options.decode : "fast", "decode"), options.threads, options.warm != 0);
@@ -57,7 +57,7 @@ clipshelf_status clipshelf_embed_texts(const clipshelf_engine *engine, const cha
         const auto own = engines().get(engine);
         with_python([&] {
             const py::memoryview view = rows(count, own->dim, out, capacity);
-            shim("embed_texts")(own->python.get(), texts(data, lengths, count, "texts"), view);
+            bridge("embed_texts")(own->python.get(), texts(data, lengths, count, "texts"), view);
         });
     });
 }
@@ -71,7 +71,7 @@ clipshelf_status clipshelf_embed_images(const clipshelf_engine *engine, const cl
             require(images || !count, "images: expected an array of pictures, found NULL");
             py::list list(count);
             for (std::size_t i = 0; i < count; ++i) list[i] = picture(images[i], numbered("images", i));
-            shim("embed_images")(own->python.get(), list, view);
+            bridge("embed_images")(own->python.get(), list, view);
         });
     });
 }
@@ -81,6 +81,6 @@ clipshelf_status clipshelf_shutdown(void) {
         results().close_all();
         catalogues().close_all();
         engines().close_all();
-        if (running()) with_python([] { shim("collect")(); });
+        if (running()) with_python([] { bridge("collect")(); });
     });
 }

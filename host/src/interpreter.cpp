@@ -23,7 +23,7 @@ const std::string PYTHON = std::to_string(PY_MAJOR_VERSION) + "." + std::to_stri
 std::mutex starting;
 fs::path own_venv;  // of the interpreter that was started here
 bool started_here = false;
-std::atomic<PyObject *> shim_module{nullptr};  // never let go of: others may call until the process ends
+std::atomic<PyObject *> bridge_module{nullptr};  // never let go of: others may call until the process ends
 std::atomic<bool> forked{false};  // a child has none of the threads, and may wait for their locks for ever
 
 Failure no_runtime(const std::string &message) { return {CLIPSHELF_NO_RUNTIME, message}; }
@@ -122,8 +122,8 @@ void start_interpreter(const fs::path &venv) {
     PyEval_SaveThread();  // from now on every call takes the GIL and gives it back
 }
 
-// The shim, from the interpreter's own packages or else from the venv's.
-py::module_ import_shim(const fs::path &venv) {
+// The bridge, from the interpreter's own packages or else from the venv's.
+py::module_ import_bridge(const fs::path &venv) {
     try {
         return py::module_::import("clipshelf.host.bridge");
     } catch (py::error_already_set &error) {
@@ -133,17 +133,17 @@ py::module_ import_shim(const fs::path &venv) {
     return py::module_::import("clipshelf.host.bridge");
 }
 
-void load_shim(const fs::path &venv) {
+void load_bridge(const fs::path &venv) {
     const py::gil_scoped_acquire gil;
     const Unwatched imports;
     try {
-        py::module_ module = import_shim(venv);
+        py::module_ module = import_bridge(venv);
         const int found = module.attr("INTERFACE").cast<int>();
         if (found != INTERFACE)
             throw no_runtime("expected a clipshelf with interface " + std::to_string(INTERFACE) + ", found " +
                              std::to_string(found) + "; build the library again with `clipshelf host build`");
         PyObject *none = nullptr;
-        if (shim_module.compare_exchange_strong(none, module.ptr())) module.release();
+        if (bridge_module.compare_exchange_strong(none, module.ptr())) module.release();
     } catch (py::error_already_set &error) {
         throw no_runtime("expected clipshelf in " + (venv.empty() ? "the running Python" : venv.u8string()) +
                          ", found: " + error.what());
@@ -184,15 +184,15 @@ void start(const char *option) {
         // nothing is waited for in here while the GIL is needed, so that a caller may hold it
         const std::lock_guard lock(starting);
         if (!Py_IsInitialized()) {
-            if (shim_module) throw no_runtime("expected a running interpreter, found one that was shut down");
+            if (bridge_module) throw no_runtime("expected a running interpreter, found one that was shut down");
             start_interpreter(venv);
         }
         std::error_code ignored;
-        if (shim_module && started_here && option && !fs::equivalent(venv, own_venv, ignored))
+        if (bridge_module && started_here && option && !fs::equivalent(venv, own_venv, ignored))
             throw Failure{CLIPSHELF_INVALID_ARGUMENT, "venv: expected " + own_venv.u8string() +
                                                           ", which this process runs, found " + venv.u8string()};
     }
-    if (!shim_module) load_shim(venv);
+    if (!bridge_module) load_bridge(venv);
 }
 
 void require_running() {
@@ -205,13 +205,13 @@ void keep_thread() {
     if (started_here) static thread_local const ThreadState state;
 }
 
-bool running() { return shim_module && !forked && Py_IsInitialized(); }
+bool running() { return bridge_module && !forked && Py_IsInitialized(); }
 
-py::object shim(const char *function) { return py::handle(shim_module.load()).attr(function); }
+py::object bridge(const char *function) { return py::handle(bridge_module.load()).attr(function); }
 
 Failure translate(py::error_already_set &error) {
     try {
-        const py::tuple told = shim("failure")(error.value());
+        const py::tuple told = bridge("failure")(error.value());
         return {static_cast<clipshelf_status>(told[0].cast<int>()), told[1].cast<std::string>()};
     } catch (py::error_already_set &) {
         return {CLIPSHELF_INTERNAL, "expected an exception with a message, found one without"};

@@ -23,8 +23,8 @@ void require_running();
 // that a call costs, and unmaps memory, for which every thread of the process is interrupted.
 void keep_thread();
 
-// A function of the shim; the GIL is held.
-py::object shim(const char *function);
+// A function of the bridge; the GIL is held.
+py::object bridge(const char *function);
 
 // What a Python exception means; the GIL is held.
 Failure translate(py::error_already_set &error);

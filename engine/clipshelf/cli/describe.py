@@ -1,59 +1,77 @@
-"""What a folder holds, in words: an artifact or a catalogue."""
+"""`clipshelf info`: what the folder of an artifact or a catalogue holds."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.disk.manifest import read_manifest
+from clipshelf.cli.options import Commands
 from clipshelf.errors import ClipshelfError
-from clipshelf.model.artifact import MANIFEST, Artifact
 
+_MANIFEST = "manifest.json"
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def manifest(folder: Path) -> dict[str, Any]:
+def add_commands(commands: Commands) -> None:
+    """Add the command to the parser."""
+    info = commands.add_parser("info", help="what an artifact or a catalogue holds")
+    info.add_argument("dir", metavar="DIR", help="folder of an artifact or a catalogue")
+    info.add_argument("--json", action="store_true", help="print the manifest")
+    info.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    facts = checked_manifest(Path(args.dir))
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if args.json else description(args.dir, facts))
+    return 0
+
+
+def checked_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an artifact or a catalogue, after the folder was checked against it. Raises ClipshelfError."""
     if _is_catalogue(folder):
+        from clipshelf.catalogue.catalogue import Catalogue
+        from clipshelf.catalogue.disk.manifest import read_manifest
+
         Catalogue.load(folder)
         text = read_manifest(folder).to_bytes().decode()
     else:
+        from clipshelf.model.artifact import Artifact
+
         artifact = Artifact.open(folder)
         artifact.verify()
         text = artifact.manifest.to_json()
-    found: dict[str, Any] = json.loads(text)
-    return found
+    facts: dict[str, Any] = json.loads(text)
+    return facts
 
 
-def describe(folder: Path) -> str:
-    """The same as text for people, one fact per line."""
-    facts = manifest(folder)
+def description(folder: str, facts: dict[str, Any]) -> str:
+    """A manifest as text for a terminal, one fact a line."""
     kind = "catalogue" if "products" in facts else "artifact"
     if kind == "catalogue":
-        facts["model"] = facts["model"] or "the embedded default"
+        facts = {**facts, "model": facts["model"] or "the embedded default"}
     size = sum(record["bytes"] for record in facts["files"].values())
     head = f"{folder}: {kind}, {len(facts['files'])} files, {size / 1e6:.1f} MB, as the manifest says"
     return "\n".join([head, *_lines(facts, "  ")])
 
 
 def _is_catalogue(folder: Path) -> bool:
-    """Whether the manifest is that of a catalogue, which alone counts products."""
+    """Whether the manifest in `folder` is that of a catalogue, which alone counts products."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ClipshelfError(
-            f"{folder}: expected the folder of an artifact or a catalogue, found no {MANIFEST}"
+            f"{folder}: expected the folder of an artifact or a catalogue, found no {_MANIFEST}"
         ) from None
     except ValueError as error:
-        raise ClipshelfError(f"{folder / MANIFEST}: expected JSON, found: {error}") from error
-    return isinstance(found, dict) and "products" in found
+        raise ClipshelfError(f"{folder / _MANIFEST}: expected JSON, found: {error}") from error
+    return isinstance(manifest, dict) and "products" in manifest
 
 
 def _lines(facts: dict[str, Any], indent: str) -> list[str]:
-    """Nested facts as aligned lines; a record without further records inside takes one line, and one per list item."""
+    """Nested facts as aligned lines: one line for a record without further records, and one for each item of a list."""
     width = max((len(name) for name in facts), default=0)
     lines = []
     for name, value in facts.items():
@@ -70,7 +88,7 @@ def _lines(facts: dict[str, Any], indent: str) -> list[str]:
 
 
 def _plain(value: object) -> str:
-    """As people read it: six digits of a number, the head of a hash, which `manifest` has whole."""
+    """A value for reading: six digits of a number, the head of a hash."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):

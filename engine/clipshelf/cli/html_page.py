@@ -1,4 +1,4 @@
-"""Recommendations as one HTML page that stands alone: pictures are inside it, nothing is loaded from elsewhere."""
+"""Recommendations as one HTML page that loads nothing: pictures and styles are inside it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from clipshelf.types import ImageSource, PathLike, Product
 
 _THUMBNAIL = (480, 480)
 
-_USUAL = Weights()
-_REASONS = 6  # contributions that a card shows: the largest
+_DEFAULT_WEIGHTS = Weights()
+_LARGEST_SHOWN = 6  # contributions on a card
 
 
 @dataclass(frozen=True)
 class Section:
-    """One query with its answer, and the catalogue that gave it."""
+    """One query, its answer, and the catalogue that the answer is from."""
 
     title: str
     query: Query
@@ -41,7 +41,14 @@ class Section:
 
 
 def write_page(path: PathLike, title: str, subtitle: str, sections: Iterable[Section]) -> None:
-    """Write queries and their recommendations to one HTML file, whole or not at all. Raises OSError."""
+    """Write queries and their answers to one HTML file, whole or not at all.
+
+    - `path`: the file.
+    - `title`, `subtitle`: plain text above the sections.
+    - `sections`: in order.
+
+    Raises OSError.
+    """
     template = Template(resources.files("clipshelf.cli").joinpath("page.html").read_text(encoding="utf-8"))
     page = template.substitute(
         title=escape(title), subtitle=escape(subtitle), sections="\n".join(map(_section, sections))
@@ -60,13 +67,14 @@ def _section(section: Section) -> str:
     cards = "\n".join(_card(item, section.catalogue, best, largest) for item in answer)
     shelf = f'<ol class="shelf">\n{cards}\n</ol>' if cards else "<p>No product is left to answer with.</p>"
     return (
-        f'<section>\n<h2>{escape(section.title)}</h2>\n<div class="query">{photos}<div>{words}{_named(section)}'
+        f"<section>\n<h2>{escape(section.title)}</h2>\n"
+        f'<div class="query">{photos}<div>{words}{_named_products(section)}'
         f'{_filters(query)}<p class="soft">{took}</p></div></div>\n{shelf}\n</section>'
     )
 
 
-def _named(section: Section) -> str:
-    """The products that the query names, with what they are to the person."""
+def _named_products(section: Section) -> str:
+    """The products that the query names, each with its role."""
     taste = section.query.taste
     roles = [("liked", id_, strength) for id_, strength in taste.liked.items()]
     roles += [("disliked", id_, strength) for id_, strength in taste.disliked.items()]
@@ -75,28 +83,34 @@ def _named(section: Section) -> str:
     for role, id_, strength in roles:
         product = section.catalogue.products[section.catalogue.row(id_)]
         times = f" &times; {strength:g}" if strength != 1 else ""
-        items.append(f"<li>{_shown(product, section.catalogue)}<span><b>{role}</b> {escape(id_)}{times}</span></li>")
+        items.append(
+            f"<li>{_product_picture(product, section.catalogue)}<span><b>{role}</b> {escape(id_)}{times}</span></li>"
+        )
     return f'<ul class="named">{"".join(items)}</ul>' if items else ""
 
 
 def _role(event: Interaction) -> str:
-    """What an event was, in words, and the stars of a rating."""
+    """The kind of an event in words, and the stars of a rating."""
     role = event.kind.replace("_", " ")
     return role if event.stars is None else f"{role} {event.stars:g} of 5"
 
 
 def _filters(query: Query) -> str:
-    """What limits or steers the answer, but for the signals."""
+    """The filter, exclusions, diversity and weights of a query."""
     where = query.where if isinstance(query.where, str) else json.dumps(query.where, ensure_ascii=False, default=str)
     weights = query.weights or {}
     if isinstance(weights, Weights):
-        weights = {name: value for name, value in asdict(weights).items() if value != getattr(_USUAL, name)}
-    used = [f"where {where}"] if query.where is not None else []
-    used += [f"without {id_}" for id_ in sorted(query.exclude)]
-    used += ["without what was bought"] if query.exclude_bought else []
-    used += [f"diversity {query.diversity:g}"] if query.diversity else []
-    used += [f"weight of {name} {value:g}" for name, value in weights.items()]
-    return f'<p class="filters">{"".join(f"<code>{escape(one)}</code>" for one in used)}</p>' if used else ""
+        weights = {name: value for name, value in asdict(weights).items() if value != getattr(_DEFAULT_WEIGHTS, name)}
+    settings = [f"where {where}"] if query.where is not None else []
+    settings += [f"without {id_}" for id_ in sorted(query.exclude)]
+    settings += ["without what was bought"] if query.exclude_bought else []
+    settings += [f"diversity {query.diversity:g}"] if query.diversity else []
+    settings += [f"weight of {name} {value:g}" for name, value in weights.items()]
+    return (
+        f'<p class="filters">{"".join(f"<code>{escape(setting)}</code>" for setting in settings)}</p>'
+        if settings
+        else ""
+    )
 
 
 def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: float) -> str:
@@ -106,7 +120,8 @@ def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: floa
     cost = f"{price:,.2f}" if isinstance(price, (int, float)) else str(price or "")
     score = f"<b>score {_rounded(item.score)}</b><span>fits {item.relevance:.0%}</span>"
     return (
-        f'<li class="product">{_shown(product, catalogue)}<p class="text" title="{escape(text)}">{escape(text)}</p>'
+        f'<li class="product">{_product_picture(product, catalogue)}'
+        f'<p class="text" title="{escape(text)}">{escape(text)}</p>'
         f'<p class="facts"><span class="kind">{escape(str(product.get("category", "")))}</span>'
         f'<span class="price">{escape(cost)}</span></p>'
         f'<div class="score">{score}{_bar(item.score, best)}</div>{_reasons(item, largest)}</li>'
@@ -114,38 +129,39 @@ def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: floa
 
 
 def _reasons(item: Recommendation, largest: float) -> str:
-    """The largest contributions to a score as small bars, and the sum of the others, so that all add up to it."""
+    """The largest contributions to a score as bars, and the sum of the others."""
     parts = sorted(item.contributions, key=lambda part: -abs(part.value))
-    told = [(str(part), part.value) for part in parts[:_REASONS]]
-    if others := parts[_REASONS:]:
-        told.append((f"{len(others)} smaller", sum(part.value for part in others)))
+    shown = [(str(part), part.value) for part in parts[:_LARGEST_SHOWN]]
+    if others := parts[_LARGEST_SHOWN:]:
+        shown.append((f"{len(others)} smaller", sum(part.value for part in others)))
     rows = [
-        f"<dt>{escape(name)}</dt><dd>{_rounded(value, '+')}</dd><dd>{_bar(value, largest)}</dd>" for name, value in told
+        f"<dt>{escape(name)}</dt><dd>{_rounded(value, '+')}</dd><dd>{_bar(value, largest)}</dd>"
+        for name, value in shown
     ]
     return f'<dl class="why">{"".join(rows)}</dl>'
 
 
 def _rounded(value: float, sign: str = "") -> str:
-    """With two digits, a minus as wide as a plus, and none before 0.00."""
+    """Two digits, with a minus as wide as a plus, and no minus before 0.00."""
     return f"{round(value, 2) + 0.0:{sign}.2f}".replace("-", "&minus;")
 
 
 def _bar(value: float, full: float) -> str:
-    """A bar of the share that `value` has of `full`, in another colour below 0."""
+    """A bar as long as the share of `value` in `full`, in another colour below 0."""
     share = min(100.0, 100 * abs(value) / full) if full > 0 else 0.0
     sign = ' class="minus"' if value < 0 else ""
     return f'<span class="bar"><i{sign} style="width:{share:.0f}%"></i></span>'
 
 
-def _shown(product: Product, catalogue: Catalogue) -> str:
-    """A product's picture, a blank where it has none."""
+def _product_picture(product: Product, catalogue: Catalogue) -> str:
+    """A product's picture, or a blank where it has none."""
     path = catalogue.picture(product)
     alt = str(product.get("text", product["id"]))
     return _picture(path, alt) if path is not None else '<div class="blank"></div>'
 
 
 def _picture(source: ImageSource, alt: str) -> str:
-    """A picture as an <img> that carries its own data, an empty square where it can't be read any more."""
+    """A picture as an <img> that carries its data, or a blank where it cannot be read any more."""
     try:
         image = read_rgb(source)
     except ImageError:

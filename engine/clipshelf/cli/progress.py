@@ -1,19 +1,21 @@
-"""A progress bar for `progress(done, total)` hooks; silent where the output is no terminal."""
+"""A progress bar that shows rate and remaining time; silent where the output is no terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from clipshelf.types import Progress
+
 
 @contextmanager
-def progress_bar(label: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar with rate and time left while the block runs, fed by the hook that it yields."""
+def progress_bar(label: str, unit: str) -> Iterator[Progress]:
+    """Show a bar while the block runs; yields the hook that moves it."""
     with tqdm(desc=label, unit=unit, disable=None, leave=False) as bar:
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 

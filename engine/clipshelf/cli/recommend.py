@@ -1,4 +1,4 @@
-"""`clipshelf recommend`: a query in options, its answer as a table, JSON or a page."""
+"""`clipshelf recommend`: a query in options, and its answer as a table, JSON or a page."""
 
 from __future__ import annotations
 
@@ -6,40 +6,23 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from clipshelf.cli.options import Commands, add_engine_options
 from clipshelf.errors import InputError
 
 if TYPE_CHECKING:
     from clipshelf.recommend.query import Query
 
-_NAMES = "text, image, liked, disliked, history, or query side then product side: text_text, text_image and so on"
+_SIGNALS = ("text", "image", "like", "dislike", "history", "profile")
+_WEIGHTS = "text, image, liked, disliked, history, or query side then product side: text_text, text_image and so on"
 _HALF_LIFE = "after which history counts half (default: %(default)s)"
 _DIVERSITY = "0 to 1: how much fit may be given up for products unlike each other (default: %(default)s)"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
+def add_commands(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("recommend", help="products that fit words, pictures and what a person liked")
     parser.add_argument("--catalogue", metavar="DIR", required=True, help="folder that `clipshelf index` wrote")
-    signals = parser.add_argument_group("signals", "each may come several times; at least one is needed")
-    signals.add_argument("--text", metavar="T", action="append", help="a review or a wish, in words")
-    signals.add_argument("--image", metavar="F", action="append", help="a picture file")
-    for name, told in (("like", "more like this product"), ("dislike", "less like this product")):
-        signals.add_argument(
-            f"--{name}",
-            metavar=("ID", "STRENGTH"),
-            nargs="+",
-            action="append",
-            default=[],
-            help=f"{told}; strength 1 if not said",
-        )
-    signals.add_argument(
-        "--history",
-        metavar=("ID KIND TIME", "STARS"),
-        nargs="+",
-        action="append",
-        default=[],
-        help="what a person did: KIND is viewed, added_to_basket, bought or rated, TIME such as 2026-10-03",
-    )
-    signals.add_argument("--profile", metavar="FILE", help="a person's signals, as Profile.save writes them")
+    _add_signals(parser.add_argument_group("signals", "each may come several times; at least one is needed"))
     limits = parser.add_argument_group("limits")
     limits.add_argument("-k", metavar="N", type=int, default=10, help="how many (default: %(default)s)")
     limits.add_argument(
@@ -52,21 +35,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--exclude", metavar="ID", action="append", default=[], help="a product not to be answered")
     limits.add_argument("--exclude-bought", action="store_true", help="nor what the profile's person bought")
     how = parser.add_argument_group("how")
-    how.add_argument("--weights", metavar="NAME=W,...", help=f"such as text=1,image=0.5; of {_NAMES}")
+    how.add_argument("--weights", metavar="NAME=W,...", help=f"such as text=1,image=0.5; of {_WEIGHTS}")
     how.add_argument("--half-life", metavar="DAYS", type=float, default=30, help=_HALF_LIFE)
     how.add_argument("--diversity", metavar="D", type=float, default=0.0, help=_DIVERSITY)
     out = parser.add_argument_group("output")
     out.add_argument("--explain", action="store_true", help="say what each signal added to each score")
     out.add_argument("--json", action="store_true", help="print one JSON object, as docs/json.md describes")
     out.add_argument("--html", metavar="FILE", help="write a page with the pictures too")
+    add_engine_options(parser, default="that of the catalogue")
+    parser.set_defaults(run=_run, misuse=parser.error)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Answer the query and return the exit code."""
-    if not (args.text or args.image or args.like or args.dislike or args.history or args.profile):
+def _add_signals(signals: argparse._ArgumentGroup) -> None:
+    signals.add_argument("--text", metavar="T", action="append", help="a review or a wish, in words")
+    signals.add_argument("--image", metavar="F", action="append", help="a picture file")
+    for name, text in (("like", "more like this product"), ("dislike", "less like this product")):
+        signals.add_argument(
+            f"--{name}",
+            metavar=("ID", "STRENGTH"),
+            nargs="+",
+            action="append",
+            default=[],
+            help=f"{text}; strength 1 if not said",
+        )
+    signals.add_argument(
+        "--history",
+        metavar=("ID KIND TIME", "STARS"),
+        nargs="+",
+        action="append",
+        default=[],
+        help="what a person did: KIND is viewed, added_to_basket, bought or rated, TIME such as 2026-10-03",
+    )
+    signals.add_argument("--profile", metavar="FILE", help="a person's signals, as Profile.save writes them")
+
+
+def _run(args: argparse.Namespace) -> int:
+    if not any(getattr(args, name) for name in _SIGNALS):
         args.misuse("expected --text, --image, --like, --dislike, --history or --profile")
     from clipshelf.catalogue.catalogue import Catalogue
-    from clipshelf.cli.html_page import Section, write_page
     from clipshelf.model.engine import Engine
     from clipshelf.recommend.recommender import Recommender
 
@@ -78,29 +84,29 @@ def run(args: argparse.Namespace) -> int:
     engine = Engine.load(args.artifact or catalogue.model, threads=args.threads)
     answer = Recommender(engine, catalogue, half_life=args.half_life).answer(query)
     if args.html:
+        from clipshelf.cli.html_page import Section, write_page
+
         section = Section("What fits", query, answer, catalogue)
         write_page(args.html, "Recommendations", f"from {args.catalogue}", [section])
-    print(
-        json.dumps(answer.to_dict(explain=args.explain), ensure_ascii=False)
-        if args.json
-        else answer.table(explain=args.explain)
-    )
+    if args.json:
+        print(json.dumps(answer.to_dict(explain=args.explain), ensure_ascii=False))
+    else:
+        print(answer.table(explain=args.explain))
     return 0
 
 
 def _query(args: argparse.Namespace) -> Query:
-    """The query that the options say; raises InputError on what no catalogue could answer."""
+    """The query that the options describe. Raises InputError on one that no catalogue could answer."""
     from clipshelf.recommend.profile import Profile
     from clipshelf.recommend.query import Query
-    from clipshelf.recommend.weights import Weights
 
     if not all(map(str.strip, args.where)):
         raise InputError("--where: expected a condition, found a blank string")
-    query = Query(
+    return Query(
         text=args.text,
         image=args.image,
-        liked=[_like("--like", words) for words in args.like],
-        disliked=[_like("--dislike", words) for words in args.dislike],
+        liked=[_id_and_strength("--like", words) for words in args.like],
+        disliked=[_id_and_strength("--dislike", words) for words in args.dislike],
         history=[_event(words) for words in args.history],
         profile=Profile.load(args.profile) if args.profile else None,
         k=args.k,
@@ -110,27 +116,24 @@ def _query(args: argparse.Namespace) -> Query:
         weights=dict(map(_weight, args.weights.split(","))) if args.weights else None,
         diversity=args.diversity,
     )
-    Weights.of(query.weights, Weights())
-    query.texts, query.taste  # noqa: B018
-    return query
 
 
-def _like(option: str, words: list[str]) -> Any:
+def _id_and_strength(option: str, words: list[str]) -> Any:
     if len(words) > 2:
         raise InputError(f"{option}: expected one id and perhaps a strength, found {' '.join(words)}")
     return (words[0], _number(option, words[1])) if len(words) == 2 else words[0]
 
 
 def _event(words: list[str]) -> tuple[Any, ...]:
-    """An interaction from the words of one --history, for the query to check."""
+    """An interaction from the words of one --history, which the query checks."""
     if len(words) not in (3, 4):
         raise InputError(f"--history: expected ID KIND TIME and perhaps STARS, found {' '.join(words)}")
     id_, kind, time, *stars = words
     return id_, kind, _time(time), *(_number("--history", text) for text in stars)
 
 
-def _time(text: str) -> Any:
-    """Seconds since 1970, or a date as it is."""
+def _time(text: str) -> float | str:
+    """Seconds since 1970 as a number; anything else, such as a date, as it is."""
     try:
         return float(text)
     except ValueError:

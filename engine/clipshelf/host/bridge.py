@@ -1,6 +1,6 @@
-"""Flat functions on buffers, for the C host: strings, numbers and memoryviews in, rows, strings and numbers out.
+"""What the C library calls: flat functions that take strings, numbers and memoryviews, and return the same.
 
-`host/` calls these with the GIL held. Engines and recommenders go back and forth without being looked into.
+The sources in `host/` call them with the interpreter's lock held. Engines and recommenders are opaque handles there.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from clipshelf.model.image import Decode
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.recommender import Recommender
 
-# Changes whenever a function here does; a library built for another number refuses to start.
+# Changes with any function of this module. A library that was built for another number refuses to start.
 INTERFACE = 1
 
 
 class Status(IntEnum):
-    """`clipshelf_status` of clipshelf.h, those that an exception can become."""
+    """The values of `clipshelf_status` in clipshelf.h that stand for exceptions."""
 
     INVALID_ARGUMENT = 1
     BAD_IMAGE = 3
@@ -49,7 +49,7 @@ class Status(IntEnum):
     INTERNAL = 12
 
 
-# the first that fits, so that a class stands before its base
+# The first match counts, so a class stands before its base.
 _STATUSES: tuple[tuple[type[BaseException], Status], ...] = (
     (ImageError, Status.BAD_IMAGE),
     (UnknownIdError, Status.UNKNOWN_ID),
@@ -63,13 +63,13 @@ _STATUSES: tuple[tuple[type[BaseException], Status], ...] = (
     (OSError, Status.SYSTEM),
 )
 
-# `clipshelf_format` of clipshelf.h: Pillow's mode, and the layouts of its "raw" decoder that fill it, one after another
+# `clipshelf_format` of clipshelf.h: Pillow's mode, and the layouts of its raw decoder that fill the mode in turn.
 _LAYOUTS = {
     1: ("RGB", ("RGB",)),
     2: ("RGB", ("BGR",)),
     3: ("RGBA", ("RGBA",)),
     4: ("RGBA", ("BGRA",)),
-    5: ("RGB", ("R", "G", "B")),  # each takes all of a gray picture for its own band
+    5: ("RGB", ("R", "G", "B")),  # a gray picture fills each band
 }
 _OPAQUE = {"RGBA": "RGBX", "BGRA": "BGRX"}
 
@@ -78,7 +78,7 @@ Answer: TypeAlias = tuple[list[bytes], list[float], list[float], list[bytes], by
 
 
 def failure(error: BaseException) -> tuple[int, bytes]:
-    """The status of an exception, and its message in UTF-8."""
+    """The status that an exception becomes, and its message in UTF-8."""
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), Status.INTERNAL)
     message = str(error)
     if status is Status.INTERNAL or not message:
@@ -87,18 +87,23 @@ def failure(error: BaseException) -> tuple[int, bytes]:
 
 
 def open_engine(artifact: str | None, provider: str, decode: Decode, threads: int, warm: bool) -> tuple[Engine, int]:
-    """An engine and D; `artifact` None is the embedded default, `threads` 0 all CPUs."""
+    """Open an engine; returns it and D.
+
+    - `artifact`: its folder, None for the embedded default.
+    - `threads`: of one inference, 0 for all CPUs.
+    - `warm`: open both towers now.
+    """
     engine = Engine.load(artifact, provider, threads or None, decode)
     return (engine.warm() if warm else engine), engine.dim
 
 
 def embed_texts(engine: Engine, texts: list[str], out: memoryview) -> None:
-    """Write n rows of D float32 to `out`, a buffer of just that size."""
+    """Write n rows of D float32 to `out`, a buffer of exactly that size."""
     _rows(engine, out)[:] = engine.embed_texts(texts)
 
 
 def embed_images(engine: Engine, pictures: list[Picture], out: memoryview) -> None:
-    """Write n rows of D float32 to `out`; ImageError says which picture cannot be read."""
+    """Write n rows of D float32 to `out`. Raises ImageError that says which picture cannot be read."""
     failures = list[Failure]()
     images = (_image(*picture) for picture in pictures)
     rows = engine.embed_images(images, on_error=failures.append)
@@ -108,24 +113,27 @@ def embed_images(engine: Engine, pictures: list[Picture], out: memoryview) -> No
 
 
 def open_catalogue(engine: Engine, folder: str) -> tuple[Recommender, int]:
-    """What answers queries from the catalogue in `folder`, and N."""
+    """Open the catalogue in `folder`; returns its recommender and N."""
     catalogue = Catalogue.load(folder)
     return Recommender(engine, catalogue), len(catalogue)
 
 
-def recommend(recommender: Recommender, asked: dict[str, Any], more: str | None) -> Answer:
-    """Ids, scores, relevances, records as JSON, and the whole answer as JSON.
+def recommend(recommender: Recommender, arguments: dict[str, Any], more: str | None) -> Answer:
+    """Answer a query.
 
-    `asked` has arguments of `Recommender.recommend`, but `image` as a Picture; `more` is a JSON object with others.
+    - `arguments`: of `Recommender.recommend`, with `image` as a `Picture`.
+    - `more`: a JSON object with further arguments, and "explain".
+
+    Returns ids, scores, relevances, records as JSON, and the whole answer as JSON. Raises InputError.
     """
     query = _object(more)
     explain = query.pop("explain", False)
-    twice = sorted(set(query) & set(asked))
-    if twice:
-        raise InputError(f"json: expected names that the query doesn't set itself, found {', '.join(twice)}")
-    if "image" in asked:
-        asked["image"] = _image(*asked["image"])
-    answer = recommender.answer(Query.from_dict({**query, **asked}))
+    duplicates = sorted(set(query) & set(arguments))
+    if duplicates:
+        raise InputError(f"json: expected names that the query doesn't set itself, found {', '.join(duplicates)}")
+    if "image" in arguments:
+        arguments["image"] = _image(*arguments["image"])
+    answer = recommender.answer(Query.from_dict({**query, **arguments}))
     return (
         [_utf8(item.id) for item in answer],
         [item.score for item in answer],
@@ -136,7 +144,7 @@ def recommend(recommender: Recommender, asked: dict[str, Any], more: str | None)
 
 
 def collect() -> None:
-    """Free what closed handles left in cycles."""
+    """Free objects in reference cycles that closed handles left behind."""
     gc.collect()
 
 
@@ -145,7 +153,7 @@ def _rows(engine: Engine, out: memoryview) -> np.ndarray[Any, Any]:
 
 
 def _image(data: Any, layout: int, width: int, height: int, stride: int) -> bytes | Image.Image:
-    """What the engine takes: the bytes of a file (layout 0) as they are, raw pixels by the one copy that is made."""
+    """A picture as the engine takes it: the bytes of a file (layout 0), or one copy of raw pixels."""
     if not layout:
         return bytes(data)
     mode, bands = _LAYOUTS[layout]
@@ -163,12 +171,12 @@ def _object(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        found = json.loads(text)
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"json: expected a JSON object, found: {error}") from error
-    if not isinstance(found, Mapping):
-        raise InputError(f"json: expected a JSON object, found {type(found).__name__}")
-    return dict(found)
+    if not isinstance(data, Mapping):
+        raise InputError(f"json: expected a JSON object, found {type(data).__name__}")
+    return dict(data)
 
 
 def _json(value: Any) -> bytes:
@@ -176,5 +184,5 @@ def _json(value: Any) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    """UTF-8; a lone surrogate becomes the escape that JSON has for it too."""
+    """UTF-8; a lone surrogate becomes its escape, as in JSON."""
     return text.encode("utf-8", "backslashreplace")

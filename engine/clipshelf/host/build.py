@@ -16,10 +16,13 @@ from clipshelf.errors import ClipshelfError, MissingExtra
 
 
 def build(prefix: Path, *, options: Sequence[str] = ()) -> Path:
-    """Build and install the library, its headers and its CMake package to the folder `prefix`; the library's path.
+    """Build and install the library, its headers and its CMake package.
 
-    `options` go to CMake as they are. What is built runs on this environment wherever a host names no other.
-    Raises MissingExtra without pybind11, ClipshelfError without CMake or when a step fails, with what it said.
+    - `prefix`: the folder to install to.
+    - `options`: arguments for CMake, such as `-DNAME=VALUE`.
+
+    Returns the path of the library. It runs on the environment of this interpreter unless a host names another one.
+    Raises MissingExtra without pybind11, and ClipshelfError without CMake or when one of its steps fails.
     """
     if importlib.util.find_spec("pybind11") is None:
         raise MissingExtra("expected the package pybind11, found none: pip install 'clipshelf[host]'")
@@ -32,15 +35,15 @@ def build(prefix: Path, *, options: Sequence[str] = ()) -> Path:
         _run([cmake, "-S", str(host_path()), "-B", folder, f"-DCMAKE_INSTALL_PREFIX={prefix}", *where, *options])
         _run([cmake, "--build", folder, "--config", "Release"])
         _run([cmake, "--install", folder, "--config", "Release"])
-    found = sorted((*prefix.glob("lib*/libclipshelf.*"), *prefix.glob("bin/clipshelf.dll")))
-    if not found:
+    libraries = sorted((*prefix.glob("lib*/libclipshelf.*"), *prefix.glob("bin/clipshelf.dll")))
+    if not libraries:
         raise ClipshelfError(f"expected a library below {prefix}, found none")
-    return found[0]
+    return libraries[0]
 
 
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        wrong = [line for line in said if "error" in line.lower()] or said
-        raise ClipshelfError(f"expected `{' '.join(command[1:3])}` of CMake to succeed, found: {'; '.join(wrong[:6])}")
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        errors = [line for line in lines if "error" in line.lower()] or lines
+        raise ClipshelfError(f"expected `{' '.join(command[1:3])}` of CMake to succeed, found: {'; '.join(errors[:6])}")
