@@ -8,8 +8,8 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy and torch read it: a worker has one CPU, and others have theirs
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import tiny
 from clipshelf import Engine
+from support import tiny
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 from clipshelf import Artifact, Engine
 from clipshelf.errors import ArtifactError
 from clipshelf.model.artifact import MANIFEST, Manifest
+from support import tiny
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 from clipshelf import Catalogue, Engine, Recommender
 from clipshelf.catalogue.content_keys import KeyIndex, as_keys, text_key
 from clipshelf.catalogue.contents import drafted
@@ -25,6 +24,7 @@ from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
 from clipshelf.types import FloatArray, Product
 from PIL import Image
+from support import tiny
 
 
 @pytest.fixture

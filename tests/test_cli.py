@@ -8,11 +8,11 @@ from pathlib import Path
 
 import clipshelf
 import pytest
-import tiny
 from clipshelf import Catalogue, Engine, Profile
 from clipshelf.bundled import model_path
 from clipshelf.cli.main import main
 from PIL import Image
+from support import tiny
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-import tiny
 from clipshelf import Engine, Failure
 from clipshelf.errors import ImageError, InputError, ProviderUnavailable
 from clipshelf.runtime import session
 from clipshelf.runtime.session import _cgroup_quota, available_cpus, resolve_precision, resolve_provider
 from clipshelf.types import ImageSource, Pixels
+from support import tiny
 
 
 def test_embeddings_are_unit_norm_float32_in_order(engine: Engine) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import tiny
 from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendations, Recommender, Weights
 from clipshelf.catalogue.statistics import Statistics, spread_rows
 from clipshelf.errors import FingerprintMismatch, ImageError, InputError, UnknownIdError
 from clipshelf.recommend.calibration import Calibration
 from clipshelf.recommend.fusion import QueryVector
-from shelves import KINDS, clustered, made_up, shelf
+from support import tiny
+from support.shelves import KINDS, clustered, made_up, shelf
 
 DIM, COUNT = 16, 120
 NOW = 1_800_000_000.0

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-import tiny
 from clipshelf import Catalogue, Contribution, Engine, Query, Recommendation, Recommendations, Recommender, Weights
 from clipshelf.cli.html_page import Section, write_page
 from clipshelf.types import Product
 from PIL import Image
-from shelves import made_up
+from support import tiny
+from support.shelves import made_up
 
 
 @pytest.fixture

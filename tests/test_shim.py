@@ -8,7 +8,7 @@ import pytest
 from clipshelf import Catalogue, Engine
 from clipshelf.errors import ImageError, InputError, UnknownIdError
 from clipshelf.host import bridge
-from tiny import picture
+from support.tiny import picture
 
 
 def test_rows_land_in_the_buffer(engine: Engine) -> None:

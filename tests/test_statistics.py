@@ -9,7 +9,7 @@ import pytest
 from clipshelf import Catalogue, Engine
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
-from shelves import clustered, shelf
+from support.shelves import clustered, shelf
 
 DIM = 12
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 from clipshelf import Engine
 from clipshelf_bench.cli import main
 from clipshelf_bench.parts.quality import measure, picture_hits
 from PIL import Image
+from support import tiny
 
 
 @pytest.fixture

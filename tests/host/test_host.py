@@ -16,7 +16,7 @@ from clipshelf.bundled import host_path, queries_path, shelf_path
 from clipshelf.errors import ClipshelfError
 from clipshelf.host.build import build
 from kept import CHECKOUT, kept, toolchain
-from tiny import picture
+from support.tiny import picture
 
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 pytestmark = pytest.mark.skipif(
