@@ -9,15 +9,12 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from clipshelf import Engine, Failure
-from clipshelf.errors import ImageError, InputError, ProviderUnavailable
-from clipshelf.runtime import session
-from clipshelf.runtime.session import _cgroup_quota, available_cpus, resolve_precision, resolve_provider
+from clipshelf.errors import ImageError, InputError
+from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import ImageSource, Pixels
 from support import tiny
 
@@ -148,15 +145,6 @@ def test_pictures_are_decoded_in_threads_that_stay(engine: Engine) -> None:
     assert 1 <= len(threads) <= available_cpus()
 
 
-def test_precision_follows_the_provider() -> None:
-    cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
-    assert resolve_precision(("int8", "fp16"), cpu) == "int8"
-    assert resolve_precision(("int8", "fp16"), cuda) == "fp16"
-    assert resolve_precision(("fp16", "fp32"), cpu) == "fp32"
-    assert resolve_precision(("fp32",), cuda) == "fp32"
-    assert resolve_precision(("int8",), cuda) == "int8"
-
-
 def test_threads_may_share_an_engine_from_its_first_use(tiny_artifact: Path) -> None:
     engine = Engine.load(tiny_artifact, threads=1)
     with ThreadPoolExecutor(8) as pool:
@@ -164,63 +152,6 @@ def test_threads_may_share_an_engine_from_its_first_use(tiny_artifact: Path) -> 
         images = [pool.submit(engine.embed_images, [tiny.picture("blue")]) for _ in range(32)]
     assert len({future.result().tobytes() for future in texts}) == 1
     assert len({future.result().tobytes() for future in images}) == 1
-
-
-def test_a_provider_runs_or_raises(tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    assert Engine.load(tiny_artifact).provider == "CPUExecutionProvider"
-    assert resolve_provider("auto") == resolve_provider("CPUExecutionProvider") == "CPUExecutionProvider"
-    for name in ("cuda", "TensorrtExecutionProvider", "gpu"):
-        with pytest.raises(ProviderUnavailable, match=f"provider '{name}': expected one of CPUExecutionProvider"):
-            Engine.load(tiny_artifact, provider=name)
-
-
-def test_a_provider_that_only_registers_is_no_silent_fallback(
-    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
-    if "CUDAExecutionProvider" in onnxruntime.capi._pybind_state.get_available_providers():
-        pytest.skip("this machine can really run CUDA")
-    engine = Engine.load(tiny_artifact, provider="auto")
-    with pytest.raises(ProviderUnavailable, match="expected CUDAExecutionProvider"):
-        engine.embed_texts(["red"])
-
-
-@pytest.mark.parametrize("bound", [False, True])
-def test_a_provider_with_its_own_device_binds_inputs_and_outputs(
-    tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch, bound: bool
-) -> None:
-    """The CPU stands for the device here, so that the binding really runs."""
-    texts, pictures = ["red shoe", "blue", "a warm shirt"], [tiny.picture(colour) for colour in tiny.COLOURS]
-    plain = Engine.load(tiny_artifact)
-    expected = plain.embed_texts(texts), plain.embed_images(pictures)
-    assert session._DEVICES == {"CUDAExecutionProvider": ("cuda", 0)}
-    monkeypatch.setattr(session, "_DEVICES", {"CPUExecutionProvider": ("cpu", 0)} if bound else {})
-    calls: list[object] = []
-    run = onnxruntime.InferenceSession.run_with_iobinding
-
-    def counted(self: Any, binding: Any) -> None:
-        calls.append(binding)
-        run(self, binding)
-
-    monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", counted)
-    engine = Engine.load(tiny_artifact)
-    np.testing.assert_array_equal(engine.embed_texts(texts), expected[0])
-    np.testing.assert_array_equal(engine.embed_images(pictures), expected[1])
-    assert len(calls) == (4 if bound else 0)  # three lengths of text, one batch of pictures
-
-
-def test_the_cgroup_quota_is_read_in_both_versions(tmp_path: Path) -> None:
-    assert _cgroup_quota(tmp_path) is None
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("150000\n")
-    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
-    assert _cgroup_quota(tmp_path) == 1.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert _cgroup_quota(tmp_path) is None
-    (tmp_path / "cpu.max").write_text("200000 100000\n")
-    assert _cgroup_quota(tmp_path) == 2
 
 
 def test_the_runtime_imports_no_export_package() -> None:

@@ -11,8 +11,7 @@ from clipshelf.errors import InputError
 from clipshelf.rank import bounds, scan
 from clipshelf.rank import exact as rank_exact
 from clipshelf.rank.bounds import FloatRows, Int8Rows, Part, encode, row_norms
-from clipshelf.runtime import onnx_graphs
-from clipshelf.runtime.session import Product, ScaledProduct
+from clipshelf.runtime.matmul import Int8MatMul
 from clipshelf.types import FloatArray, Rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -294,26 +293,8 @@ def test_integer_products_are_exact_at_the_extremes() -> None:
     """CPUs without VNNI add pairs of products in 16 bits, and saturate: our digits and levels keep below that."""
     digits = np.array([[0] * 64, [2 * bounds._ZERO] * 64], np.uint8)
     weights = np.tile(np.array([-bounds._LEVELS, bounds._LEVELS], np.int8), (64, 8))
-    values = ScaledProduct(weights, np.ones(16, np.float32), zero=bounds._ZERO, threads=1)(digits)
+    values = Int8MatMul(weights, np.ones(16, np.float32), zero=bounds._ZERO, threads=1)(digits)
     np.testing.assert_array_equal(values, (digits.astype(np.int64) - bounds._ZERO) @ weights.astype(np.int64))
-
-
-def test_the_graphs_are_valid_onnx() -> None:
-    onnx = pytest.importorskip("onnx")
-    for graph, operator, shapes in (
-        (onnx_graphs.scaled_product(512, 70000, 64), "MatMulIntegerToFloat", [[], [], [512, 70000], [70000]]),
-        (onnx_graphs.product(256, 1024), "MatMul", [[256, 1024]]),
-    ):
-        model = onnx.load_from_string(graph)
-        assert [node.op_type for node in model.graph.node] == [operator]
-        assert [list(tensor.dims) for tensor in model.graph.initializer] == shapes
-        assert len(model.SerializeToString()) == len(graph)
-
-
-def test_float_products_are_those_of_numpy() -> None:
-    rng = np.random.default_rng(0)
-    weights, inputs = rng.integers(-9, 9, (24, 40)).astype(np.float32), rng.integers(-9, 9, (5, 24)).astype(np.float32)
-    np.testing.assert_array_equal(Product(weights, threads=1)(inputs), inputs @ weights)
 
 
 @pytest.mark.parametrize(("precision", "shape"), [("fp32", (1000, 700)), ("int8", (10_000, 128))])

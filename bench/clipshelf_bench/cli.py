@@ -16,7 +16,7 @@ from typing import Any
 
 from clipshelf.bundled import model_path
 from clipshelf.errors import ClipshelfError
-from clipshelf.runtime.session import available_cpus
+from clipshelf.runtime.cpus import available_cpus
 
 from clipshelf_bench import compare, report
 from clipshelf_bench.contenders import ALL

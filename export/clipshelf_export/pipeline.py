@@ -12,7 +12,7 @@ import numpy as np
 from clipshelf.errors import ExportError
 from clipshelf.files import FileRecord
 from clipshelf.model.artifact import MANIFEST, TOKENIZER, Artifact, Manifest, Tower
-from clipshelf.runtime.session import available_cpus
+from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import FloatArray, PathLike, Precision
 from tqdm import tqdm
 

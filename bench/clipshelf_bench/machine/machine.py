@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clipshelf.runtime.session import available_cpus
+from clipshelf.runtime.cpus import available_cpus
 
 from clipshelf_bench.machine import cpu
 from clipshelf_bench.race.process import child_environment

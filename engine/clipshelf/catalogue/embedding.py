@@ -15,7 +15,7 @@ from clipshelf.catalogue.disk.journal import Journal, Known
 from clipshelf.errors import InputError
 from clipshelf.failures import Failure
 from clipshelf.model.engine import Engine
-from clipshelf.runtime.session import available_cpus
+from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import FloatArray, Product
 from clipshelf.workers import Workers
 

@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from PIL import Image
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.contents import bare
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.recommender import Recommender
-from clipshelf.runtime.session import available_cpus
+from clipshelf.runtime.cpus import available_cpus
+from clipshelf.runtime.providers import ONNXRUNTIME_VERSION
 from clipshelf.timeline import Span
 from clipshelf.types import FloatArray
 
@@ -90,7 +90,7 @@ def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> Devic
         "cpus": available_cpus(),
         "threads": engine.threads,
         "provider": engine.provider,
-        "onnxruntime": ort.__version__,
+        "onnxruntime": ONNXRUNTIME_VERSION,
         "python": platform.python_version(),
         "model": engine.fingerprint,
         "precision": engine.precision,

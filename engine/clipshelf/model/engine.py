@@ -15,7 +15,8 @@ from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.artifact import Artifact
 from clipshelf.model.image import Decode, ImageReader, describe
 from clipshelf.model.towers import Towers
-from clipshelf.runtime.session import available_cpus, resolve_precision, resolve_provider
+from clipshelf.runtime.cpus import available_cpus
+from clipshelf.runtime.providers import resolve_precision, resolve_provider
 from clipshelf.timeline import Timeline
 from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels, Progress, TokenIds
 from clipshelf.workers import Workers, batches

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipshelf.errors import InputError
-from clipshelf.runtime.session import ScaledProduct
+from clipshelf.runtime.matmul import Int8MatMul
 from clipshelf.types import DoubleArray, FloatArray
 
 Digits = npt.NDArray[np.uint8]
@@ -117,7 +117,7 @@ class Int8Rows:
 
     def __init__(self, matrix: FloatArray, norms: DoubleArray, threads: int) -> None:
         self.rows, dim = matrix.shape
-        self._product: ScaledProduct | None = None
+        self._product: Int8MatMul | None = None
         self.widths = _filled(self.rows, 2)
         self._mean = np.zeros(dim)
         if not _estimable(matrix, norms):
@@ -130,7 +130,7 @@ class Int8Rows:
         for start in range(0, self.rows, _STRIP):
             strip = slice(start, min(start + _STRIP, self.rows))
             _quantise(matrix[strip] - center, floor, weights[:, strip], steps[strip], self.widths[:, strip])
-        self._product = ScaledProduct(weights, steps, zero=_ZERO, threads=threads)
+        self._product = Int8MatMul(weights, steps, zero=_ZERO, threads=threads)
 
     def scan(self, queries: Queries) -> FloatArray:
         """See Part."""

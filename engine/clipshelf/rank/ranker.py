@@ -18,7 +18,7 @@ from clipshelf.rank.bounds import row_norms
 from clipshelf.rank.exact import Estimates, best_rows, scores_of, top
 from clipshelf.rank.rows import Store
 from clipshelf.rank.scan import Scanner, float_parts, int8_parts, parts_to_redo
-from clipshelf.runtime.session import available_cpus
+from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import FloatArray, Mask, Rows
 
 _Out: TypeAlias = tuple[FloatArray, Rows]

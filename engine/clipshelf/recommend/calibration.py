@@ -28,7 +28,7 @@ import numpy.typing as npt
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import ENOUGH, IMAGE, TEXT, Statistics, spread_rows
 from clipshelf.recommend.fusion import QueryVector
-from clipshelf.runtime.session import Product
+from clipshelf.runtime.matmul import FloatMatMul
 from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
 
 _SAMPLE = 1024  # products; the relative error of a spread is then about 4 %
@@ -80,7 +80,7 @@ class Calibration:
         self._match_spreads = statistics.corrects and np.count_nonzero(self._complete) >= ENOUGH
         sides = catalogue.embeddings[rows].reshape(len(rows), 2, catalogue.dim)
         centred = ((sides - statistics.means) * present[:, :, None]).astype(np.float32)
-        self._sides = [Product(np.ascontiguousarray(centred[:, side].T), threads=1) for side in (IMAGE, TEXT)]
+        self._sides = [FloatMatMul(np.ascontiguousarray(centred[:, side].T), threads=1) for side in (IMAGE, TEXT)]
 
     def levels(self, queries: Sequence[QueryVector]) -> ScoreLevels:
         """Score levels of Q queries; zeros for a catalogue without products."""

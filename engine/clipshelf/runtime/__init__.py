@@ -1,1 +1,1 @@
-"""The only importer of onnxruntime: providers, sessions, and the products that ranking runs on."""
+"""The only importer of onnxruntime: execution providers, sessions, and the matrix products that ranking runs on."""

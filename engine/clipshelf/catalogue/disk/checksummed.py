@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord
-from clipshelf.runtime.session import available_cpus
+from clipshelf.runtime.cpus import available_cpus
 
 BLOCK = 1 << 16
 # Blocks that one task of a thread compares: 8 MB.

@@ -15,7 +15,7 @@ from clipshelf.model.artifact import Artifact
 from clipshelf.runtime.session import Session
 from clipshelf.types import FloatArray, Precision
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parents[2] / "reference"
 REMAKE = "stale: remake tests/reference with `python tests/export/make_reference.py`"
 
 

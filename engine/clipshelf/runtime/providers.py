@@ -1,0 +1,60 @@
+"""Execution providers: their names, whether this onnxruntime build has them, and the precision that suits each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnxruntime as ort
+
+from clipshelf.errors import ProviderUnavailable
+from clipshelf.types import Precision
+
+ONNXRUNTIME_VERSION: str = ort.__version__
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+ALIASES = {"cpu": CPU, "cuda": CUDA}
+_REPAIRS = {CUDA: "uninstall onnxruntime, install onnxruntime-gpu, and have a CUDA and cuDNN that it names"}
+
+
+def resolve_provider(provider: str) -> str:
+    """Full name of an execution provider that this onnxruntime build has.
+
+    - `provider`: "cpu", "cuda", "auto" (CUDA where the build has it, else the CPU), or a name of onnxruntime's own.
+
+    Raises ProviderUnavailable, which names the missing provider and how to get it.
+    """
+    available = ort.get_available_providers()
+    if provider == "auto":
+        return CUDA if CUDA in available else CPU
+    name = ALIASES.get(provider, provider)
+    if name not in available:
+        raise ProviderUnavailable(
+            f"provider {provider!r}: expected one of {', '.join(available)} (all that this onnxruntime "
+            f"{ONNXRUNTIME_VERSION} has), found {name}; to fix it: "
+            f"{_REPAIRS.get(name, 'install the onnxruntime build that has it')}"
+        )
+    return name
+
+
+def check_started(requested: str, started: str) -> None:
+    """Raise ProviderUnavailable where onnxruntime fell back from the `requested` provider to another, `started`."""
+    if started != requested:
+        raise ProviderUnavailable(
+            f"expected {requested}, found that onnxruntime could only start {started}; to fix it: "
+            f"{_REPAIRS.get(requested, 'check the libraries that it needs')}"
+        )
+
+
+def resolve_precision(stored: Sequence[Precision], provider: str) -> Precision:
+    """The stored precision that suits a provider: fp16 never on the CPU and first on CUDA, int8 only on the CPU.
+
+    - `stored`: the precisions of the artifact, at least one, the default first.
+    - `provider`: full name of the provider.
+
+    Returns the default where no other choice is left. onnxruntime's CPU provider computes fp16 much slower than fp32
+    (docs/design-notes/runtime.md).
+    """
+    unsuitable: Precision = "fp16" if provider == CPU else "int8"
+    preferred: list[Precision] = ["fp16"] if provider == CUDA else []
+    return next((p for p in (*preferred, *stored) if p in stored and p != unsuitable), stored[0])
