@@ -1,1 +1,1 @@
-"""Exact top-k by inner product, in float32 or by int8 with a proof; usable on its own."""
+"""Exact top-k by inner product, by a float32 scan or by an int8 scan with a proof; usable on its own."""

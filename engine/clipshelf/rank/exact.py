@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,169 +17,199 @@ import numpy.typing as npt
 from clipshelf.rank.bounds import LANES
 from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
 
-Score: TypeAlias = Callable[[int, Rows], FloatArray]  # scores (n,) of rows (n,) for one query
-_Number = TypeVar("_Number", float, DoubleArray)
+Score: TypeAlias = Callable[[int, Rows], FloatArray]  # number of a query and slots (n,) -> scores (n,)
+Number = TypeVar("Number", float, DoubleArray)
 
-_STRIP = 1024  # rows that are scored at a time
-_COLUMNS = 8192  # numbers that are summed at a time: longer dot products, OpenBLAS may share between threads
-_LARGEST = float(np.finfo(np.float32).max)
-_FEW, _TIMES = 256, 8  # rows, and so many times k, of which more are worth dropping before they are scored or sorted
-_SHORT = 2**16  # values that take less time to look through than peaks and their runs
-_SPARE = 0.06  # of the bound: estimates err by a few hundredths of it, so that rows are looked for once
+ROWS_AT_A_TIME = 1024  # rows that are scored at a time
+COLUMNS_AT_A_TIME = 8192  # longer dot products, OpenBLAS may share between threads
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+# More candidates than this, and than this for each result, are reduced before they are scored or sorted.
+PRUNE_ABOVE, PRUNE_ABOVE_PER_RESULT = 256, 8
+# More estimates than this are searched by their peaks.
+SEARCH_PEAKS_ABOVE = 2**16
+# The share of the largest error by which the first level is lowered. Estimates are off by a few hundredths of their
+# bound, so that nearly every query needs one search for candidates.
+LEVEL_MARGIN = 0.06
 
 
-def scores_of(fetch: Callable[[Rows], FloatArray], query: DoubleArray, places: Rows) -> FloatArray:
-    """Scores (n,) of the rows at n places for a query (D,); `fetch` reads rows (m, D). May overflow to infinity."""
+def scores_of(fetch: Callable[[Rows], FloatArray], query: DoubleArray, slots: Rows) -> FloatArray:
+    """Scores (n,) float32 of the rows in slots (n,) for a query (D,); they may overflow to infinity.
+
+    - `fetch`: returns the rows (m, D) in slots (m,).
+    """
     column = query[:, None]
-    if len(places) <= _STRIP:
-        return _dots(fetch(places), column).astype(np.float32)
-    scores = np.empty(len(places), np.float32)
-    for start in range(0, len(places), _STRIP):
-        strip = slice(start, start + _STRIP)
-        scores[strip] = _dots(fetch(places[strip]), column)
+    if len(slots) <= ROWS_AT_A_TIME:
+        return _dot_products(fetch(slots), column).astype(np.float32)
+    scores = np.empty(len(slots), np.float32)
+    for start in range(0, len(slots), ROWS_AT_A_TIME):
+        strip = slice(start, start + ROWS_AT_A_TIME)
+        scores[strip] = _dot_products(fetch(slots[strip]), column)
     return scores
 
 
-def _dots(rows: FloatArray, column: DoubleArray) -> DoubleArray:
+def _dot_products(rows: FloatArray, column: DoubleArray) -> DoubleArray:
     """Dot products (n,) of rows (n, D) with a column (D, 1); NumPy hands a stack of (1, D) to BLAS singly."""
     stack = rows.astype(np.float64)[:, None, :]
-    sums: DoubleArray = np.matmul(stack[..., :_COLUMNS], column[:_COLUMNS])
-    for start in range(_COLUMNS, rows.shape[1], _COLUMNS):
-        part = slice(start, start + _COLUMNS)
-        sums += np.matmul(stack[..., part], column[part])
+    sums: DoubleArray = np.matmul(stack[..., :COLUMNS_AT_A_TIME], column[:COLUMNS_AT_A_TIME])
+    for start in range(COLUMNS_AT_A_TIME, rows.shape[1], COLUMNS_AT_A_TIME):
+        strip = slice(start, start + COLUMNS_AT_A_TIME)
+        sums += np.matmul(stack[..., strip], column[strip])
     return sums[:, 0, 0]
 
 
 @dataclass
-class Estimates:
-    """What the scan of one part found for Q queries: for row i of the part, in the unit of query q,
+class PartEstimates:
+    """Estimates of one part for Q queries: for the row at position i of the part, in the unit of query q,
 
-        | x · y  -  (offsets[q] + values[q, i]) |  <=  slacks[q] · widths[:, i]  <=  reaches[q]
+        | x · y  -  (offsets[q] + values[q, i]) |  <=  slacks[q] · widths[:, i]  <=  largest_errors[q]
 
-    A row that is hidden has the value -inf. Peak j is the largest value of the run of rows j, j + b, j + 2 b and so on:
-    NumPy finds the largest of many at once faster than those of many short runs.
+    A hidden row has the value -inf. Peak j is the largest of the values at the positions j, j + b, j + 2 b and so on:
+    NumPy finds maxima over a long stride faster than those of short contiguous runs.
     """
 
     values: FloatArray  # (Q, p)
     peaks: FloatArray  # (Q, b)
     offsets: list[float]  # (Q,)
     slacks: DoubleArray  # (Q, w)
-    reaches: list[float]  # (Q,)
+    largest_errors: list[float]  # (Q,)
     widths: FloatArray  # (w, p)
-    start: int  # the first row
+    start: int  # the slot of the first row
 
-    def rows_reaching(self, query: int, level: float) -> Rows:
-        """The rows (n,), ascending, whose x · y may reach the level by the bound of each."""
-        # by the bound of the widest row, which drops none that its own would keep; finite, as hidden rows have -inf
-        floor = min(max(_lowered(level - self.offsets[query] - self.reaches[query]), -_LARGEST), _LARGEST)
-        rows = self._rows_from(query, floor)
+    def slots_reaching(self, query: int, level: float) -> Rows:
+        """The slots (n,), ascending, of the rows whose x · y may reach the level by the bound of each row."""
+        # First by the largest error, which drops no row that its own bound would keep. The floor is finite, since
+        # hidden rows have -inf.
+        floor = _below(level - self.offsets[query] - self.largest_errors[query])
+        positions = self._positions_from(query, min(max(floor, -LARGEST_FLOAT32), LARGEST_FLOAT32))
         # einsum, since OpenBLAS would share long sums between threads that stay awake
-        most = np.einsum("w,wn->n", self.slacks[query], self.widths.take(rows, axis=1))
-        most += self.values[query].take(rows)
-        return self._numbered(rows[most >= _lowered(level - self.offsets[query])])
+        upper_bounds = np.einsum("w,wn->n", self.slacks[query], self.widths.take(positions, axis=1))
+        upper_bounds += self.values[query].take(positions)
+        return self._slots(positions[upper_bounds >= _below(level - self.offsets[query])])
 
-    def rows_reaching_each(self, levels: Sequence[float]) -> list[Rows]:
-        """`rows_reaching` of every query with its level."""
+    def slots_reaching_levels(self, levels: Sequence[float]) -> list[Rows]:
+        """`slots_reaching` of every query with its own level (Q,)."""
         count, width = self.values.shape
-        if count > 1 and width <= _SHORT:
+        if count > 1 and width <= SEARCH_PEAKS_ABOVE:
             margins = np.array(levels) - self.offsets
-            floors = np.clip(_lowered(margins - self.reaches), -_LARGEST, _LARGEST).astype(np.float32)
-            places = _places((self.values >= floors[:, None]).reshape(-1))
-            if len(places) <= width:  # more at once would take much memory
-                lines, rows = np.divmod(places, width)
-                most = np.einsum("nw,wn->n", self.slacks[lines], self.widths.take(rows, axis=1))
-                most += self.values.take(places)
-                kept = most >= _lowered(margins)[lines]
-                return np.split(self._numbered(rows[kept]), lines[kept].searchsorted(np.arange(1, count)))
-        return list(map(self.rows_reaching, range(count), levels))
+            floors = np.clip(_below(margins - self.largest_errors), -LARGEST_FLOAT32, LARGEST_FLOAT32)
+            reaching = _positions((self.values >= floors.astype(np.float32)[:, None]).reshape(-1))
+            if len(reaching) <= width:  # a larger number at once would take much memory
+                queries, positions = np.divmod(reaching, width)
+                upper_bounds = np.einsum("nw,wn->n", self.slacks[queries], self.widths.take(positions, axis=1))
+                upper_bounds += self.values.take(reaching)
+                may_reach = upper_bounds >= _below(margins)[queries]
+                ends = queries[may_reach].searchsorted(np.arange(1, count))
+                return np.split(self._slots(positions[may_reach]), ends)
+        return list(map(self.slots_reaching, range(count), levels))
 
-    def _rows_from(self, query: int, floor: float) -> Rows:
-        """Numbers (n,) in the part, ascending, of the rows whose values are not below the floor."""
+    def estimates_of(self, query: int, slots: Rows) -> DoubleArray:
+        """Estimates (n,) of x · y for the rows in slots (n,) of this part."""
+        estimates: DoubleArray = self.values[query, slots - self.start] + np.float64(self.offsets[query])
+        return estimates
+
+    def _positions_from(self, query: int, floor: float) -> Rows:
+        """Positions (n,) in the part, ascending, of values that are not below the floor."""
         values = self.values[query]
-        if len(values) <= _SHORT:
-            return _places(values >= floor)
-        columns = _places(self.peaks[query] >= floor)
+        if len(values) <= SEARCH_PEAKS_ABOVE:
+            return _positions(values >= floor)
+        columns = _positions(self.peaks[query] >= floor)
         lanes, nth = (values.reshape(LANES, -1)[:, columns] >= floor).nonzero()
-        rows: Rows = lanes * self.peaks.shape[1] + columns[nth]
-        return rows
+        positions: Rows = lanes * self.peaks.shape[1] + columns[nth]
+        return positions
 
-    def _numbered(self, rows: Rows) -> Rows:
-        """Numbers in the matrix of rows of the part."""
-        return rows + self.start if self.start else rows
-
-    def estimated(self, query: int, rows: Rows) -> DoubleArray:
-        """Estimates (n,) of x · y for some rows."""
-        estimated: DoubleArray = self.values[query, rows - self.start] + np.float64(self.offsets[query])
-        return estimated
+    def _slots(self, positions: Rows) -> Rows:
+        return positions + self.start if self.start else positions
 
 
-def best_rows(
-    estimates: Sequence[Estimates], units: Sequence[float], k: int, *, limit: int, score: Score
-) -> Iterator[tuple[FloatArray, Rows] | None]:
-    """Scores and rows (k,) of each query, best first and ties by lower row: exact; None if over `limit` may be of them.
+class Estimates(NamedTuple):
+    """The estimates of all parts for the same Q queries, each in its own unit."""
+
+    units: Sequence[float]  # (Q,)
+    parts: Sequence[PartEstimates]
+
+
+def best_rows(estimates: Estimates, k: int, *, limit: int, score: Score) -> Iterator[tuple[FloatArray, Rows] | None]:
+    """Find the exact best k rows of each query among all parts.
 
     Proof: let t be a number that at least k rows score. A row whose x · y is proven to be below the next float32 number
     under t rounds to a score below t: it is none of the best k, nor tied with them. All other rows are scored, and the
     best of these are the best of all. The lowest of the k best scores of any rows is such a t.
+
+    - `estimates`: of all rows for Q queries.
+    - `limit`: candidates that are scored at the most.
+    - `score`: scores rows exactly.
+
+    Yields for each query the scores and slots (k,), best first and ties by lower slot, or None where more than `limit`
+    rows may be among the best.
     """
-    reaches = map(max, zip(*(each.reaches for each in estimates), strict=True))
-    levels = [likely - _SPARE * reach for likely, reach in zip(_likely(estimates, k), reaches, strict=True)]
-    found = zip(*(each.rows_reaching_each(levels) for each in estimates), strict=True)
-    for query, (unit, level, parts) in enumerate(zip(units, levels, found, strict=True)):
-        rows = _joined(parts)
-        many = len(rows) > _FEW + _TIMES * k
-        if many:  # k of them must do to find t
-            values = [each.estimated(query, own) for each, own in zip(estimates, parts, strict=True)]
-            rows = rows[np.argpartition(np.concatenate(values), len(rows) - k)[len(rows) - k :]]
-        scores = score(query, rows)
-        proven = _lowered(min(_kth(scores, k), _LARGEST)) / unit
-        if many or proven < level:
-            rows = _joined([each.rows_reaching(query, proven) for each in estimates])
-            if len(rows) > limit:
+    units, parts = estimates
+    largest_errors = map(max, zip(*(part.largest_errors for part in parts), strict=True))
+    likely_levels = _likely_levels(parts, k)
+    levels = [level - LEVEL_MARGIN * error for level, error in zip(likely_levels, largest_errors, strict=True)]
+    slots_by_part = zip(*(part.slots_reaching_levels(levels) for part in parts), strict=True)
+    for query, (unit, level, part_slots) in enumerate(zip(units, levels, slots_by_part, strict=True)):
+        candidates = _joined(part_slots)
+        pruned = _exceeds(len(candidates), k)
+        if pruned:  # to find t, those with the k best estimates are enough
+            values = [part.estimates_of(query, slots) for part, slots in zip(parts, part_slots, strict=True)]
+            first = len(candidates) - k
+            candidates = candidates[np.argpartition(np.concatenate(values), first)[first:]]
+        scores = score(query, candidates)
+        proven_level = _below(min(_kth_highest(scores, k), LARGEST_FLOAT32)) / unit
+        if pruned or proven_level < level:
+            candidates = _joined([part.slots_reaching(query, proven_level) for part in parts])
+            if len(candidates) > limit:
                 yield None
                 continue
-            scores = score(query, rows)
-        yield top(scores, rows, k)
+            scores = score(query, candidates)
+        yield top(scores, candidates, k)
 
 
-def _likely(estimates: Sequence[Estimates], k: int) -> list[float]:
-    """What k rows are estimated to reach for each query, and hardly any more; -inf, which all do, without k peaks."""
-    parts = [each.peaks + np.array(each.offsets)[:, None] for each in estimates]
-    peaks = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-    place = peaks.shape[1] - k
-    if place < 0:
+def top(scores: FloatArray, slots: Rows, k: int) -> tuple[FloatArray, Rows]:
+    """The best k of scored rows (n,), whose slots ascend: scores and slots, best first and ties by lower slot."""
+    if _exceeds(len(scores), k):
+        in_top = scores >= _kth_highest(scores, k)
+        scores, slots = scores[in_top], slots[in_top]
+    order = (-scores).argsort(kind="stable")[:k]
+    return scores[order], slots[order]
+
+
+def _likely_levels(parts: Sequence[PartEstimates], k: int) -> list[float]:
+    """For each query the k-th highest peak: hardly more than k rows reach it by their estimate.
+
+    -inf, which all rows reach, where there are fewer than k peaks.
+    """
+    part_peaks = [part.peaks + np.array(part.offsets)[:, None] for part in parts]
+    peaks = part_peaks[0] if len(part_peaks) == 1 else np.concatenate(part_peaks, axis=1)
+    kth = peaks.shape[1] - k
+    if kth < 0:
         return [-math.inf] * len(peaks)
-    peaks.partition(place, axis=1)
-    likely: list[float] = peaks[:, place].tolist()
-    return likely
+    peaks.partition(kth, axis=1)
+    levels: list[float] = peaks[:, kth].tolist()
+    return levels
 
 
-def _kth(numbers: npt.NDArray[np.floating[Any]], k: int) -> float:
-    """The k-th highest of some numbers (n,), -inf where there are fewer."""
-    place = len(numbers) - k
-    return float(np.partition(numbers, place)[place]) if place >= 0 else -math.inf
+def _exceeds(count: int, k: int) -> bool:
+    """Whether this number of candidates is worth reducing before they are scored or sorted."""
+    return count > PRUNE_ABOVE + PRUNE_ABOVE_PER_RESULT * k
 
 
-def _places(mask: Mask) -> Rows:
-    """Where a mask (n,) is True."""
-    places: Rows = mask.nonzero()[0]
-    return places
+def _kth_highest(numbers: npt.NDArray[np.floating[Any]], k: int) -> float:
+    """The k-th highest of numbers (n,), -inf where there are fewer."""
+    kth = len(numbers) - k
+    return float(np.partition(numbers, kth)[kth]) if kth >= 0 else -math.inf
 
 
-def _joined(parts: Sequence[Rows]) -> Rows:
-    """Rows, ascending, of those of the parts in turn."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _lowered(number: _Number) -> _Number:
+def _below(number: Number) -> Number:
     """Not above the float32 number next below a number, nor above the number itself when rounded to float32."""
     return number - abs(number) * 2.0**-22 - 2.0**-148
 
 
-def top(scores: FloatArray, rows: Rows, k: int) -> tuple[FloatArray, Rows]:
-    """The k best of scored rows, which ascend, best first and ties by lower row."""
-    if len(scores) > _FEW + _TIMES * k:
-        kept = scores >= _kth(scores, k)
-        scores, rows = scores[kept], rows[kept]
-    order = (-scores).argsort(kind="stable")[:k]
-    return scores[order], rows[order]
+def _positions(mask: Mask) -> Rows:
+    """Where a mask (n,) is True."""
+    positions: Rows = mask.nonzero()[0]
+    return positions
+
+
+def _joined(arrays: Sequence[Rows]) -> Rows:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -16,45 +16,44 @@ import numpy as np
 from clipshelf.errors import InputError
 from clipshelf.rank.bounds import row_norms
 from clipshelf.rank.exact import Estimates, best_rows, scores_of, top
-from clipshelf.rank.rows import Store
-from clipshelf.rank.scan import Scanner, float_parts, int8_parts, parts_to_redo
+from clipshelf.rank.rows import RowStore
+from clipshelf.rank.scan import INT8_SCANS, Scanner, float_parts, int8_parts, reusable_parts
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import FloatArray, Mask, Rows
 
-_Out: TypeAlias = tuple[FloatArray, Rows]
-
 PRECISIONS = ("auto", "fp32", "int8")
-_INT8_FROM = 2**20  # numbers in the matrix from which "auto" quantises
-_GROUP = 64
-_FEW = 128  # a mask that leaves at most one row in so many is answered without a scan
-# Scans with so many digits of each query, and how many rows it may leave, at least or as one in so many of all: to
-# score more would cost more than the next scan, which is one with two digits, then one in float32.
-_SCANS = ((1, 128, 64), (2, 1024, 16))
-_TIMES = 8  # or so many times k
+INT8_FROM_SIZE = 2**20  # numbers in the matrix from which "auto" quantises
+QUERIES_PER_GROUP = 64  # queries that are scanned together
+SCAN_ABOVE_ONE_IN = 128  # a mask that allows at most one row in 128 is answered by scoring all of these
+
+Results: TypeAlias = tuple[FloatArray, Rows]  # scores (Q, k) and slots (Q, k), filled in place
 
 
 class Ranker:
-    """Searches the rows of one matrix (N, D) float32 by inner product, exactly.
+    """Searches the rows of one matrix by inner product, exactly.
 
-    `precision` "fp32" scans the matrix with NumPy's matmul; "int8" scans a quantised copy, a quarter of the size;
-    "auto" chooses by size. All give the same scores and rows, bit by bit. The matrix is not copied, so it may be a
-    memory map; it must not change. Several threads may search at once, but not while rows are added or removed.
+    - `matrix`: (N, D) float32, all finite. It is read and not copied, so it may be a memory map; it must not change.
+    - `precision`: "fp32" scans the matrix with NumPy's matmul; "int8" scans a quantised copy, a quarter of the size;
+      "auto" is "int8" from 2**20 numbers on. All give the same scores and rows, bit by bit.
+    - `threads`: threads of one search; None is all CPUs that this process may use.
+
+    Several threads may search at once, but not while rows are added or removed. Raises InputError on another shape,
+    dtype or precision and on NaN or infinity.
     """
 
     def __init__(self, matrix: FloatArray, precision: str = "auto", *, threads: int | None = None) -> None:
-        """Reads the matrix once. Raises InputError on a wrong shape, dtype or precision and on NaN or infinity."""
         if precision not in PRECISIONS:
             raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision!r}")
         _check_matrix("matrix", matrix)
-        self._wanted = precision
+        self._requested_precision = precision
         self._threads = threads or available_cpus()
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
         self._lock = threading.Lock()
-        self._asked = self._settled = 0
-        self._store = Store(matrix)
-        self._int8: Scanner | None = None
-        self._fp32: Scanner | None = None
-        self._index()
+        self._query_count = self._certified_count = 0
+        self._store = RowStore(matrix)
+        self._int8_scanner: Scanner | None = None
+        self._float_scanner: Scanner | None = None
+        self._update_scanners()
 
     def __len__(self) -> int:
         return len(self._store)
@@ -62,60 +61,61 @@ class Ranker:
     @property
     def precision(self) -> str:
         """What is scanned: "fp32" or "int8"."""
-        if self._wanted != "auto":
-            return self._wanted
-        return "int8" if self._store.places * self._store.dim >= _INT8_FROM else "fp32"
+        if self._requested_precision != "auto":
+            return self._requested_precision
+        return "int8" if self._store.slot_count * self._store.dim >= INT8_FROM_SIZE else "fp32"
 
     @property
     def certified(self) -> float:
-        """Share of the queries so far, 0 to 1, that the error bound settled with few candidates.
+        """Share of all queries since the start, 0 to 1, whose result the error bound proved with few candidates.
 
-        The others were answered by a float32 scan as well: right, but slower. 1 before the first query.
+        The others needed a float32 scan after an int8 scan: exact as well, but slower. 1 before the first query.
         """
-        return self._settled / self._asked if self._asked else 1.0
+        return self._certified_count / self._query_count if self._query_count else 1.0
 
     def top_k(self, queries: FloatArray, k: int, mask: Mask | None = None) -> tuple[FloatArray, Rows]:
-        """Scores (Q, k) float32 and rows (Q, k) int64 of the best rows, best first, ties by lower row.
+        """Find the k best rows for each query.
 
-        Only rows that are True in `mask` (N,) are found. k is cut to their number. Raises InputError on shapes that
-        don't fit and on NaN or infinite queries.
+        - `queries`: (Q, D) float32, all finite.
+        - `k`: results for each query, 1 or more; no more than there are allowed rows are returned.
+        - `mask`: (N,) bool, True for the rows that may be returned; None allows all.
+
+        Returns scores (Q, k) float32 and row numbers (Q, k) int64, best first, ties by lower row. Raises InputError on
+        another shape, dtype or k and on NaN or infinite queries.
         """
         self._check(queries, k, mask)
-        allowed = self._store.allowed(mask)
+        allowed = self._store.slot_mask(mask)
         count = len(self) if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
-        scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        if k == 0 or len(queries) == 0:
-            return scores, rows
-        if count <= max(k, len(self) // _FEW):
-            places = np.arange(count) if allowed is None else np.flatnonzero(allowed)
-            for line, query in enumerate(queries):
-                with np.errstate(over="ignore"):
-                    scores[line], rows[line] = top(self._scores(query, places), places, k)
-        else:
-            groups = [slice(start, start + _GROUP) for start in range(0, len(queries), _GROUP)]
-            # One group is scanned by all threads. Of several, each thread takes its own, so that while one of them
-            # settles what it found, which keeps the interpreter, another one scans.
-            many = self._pool if len(groups) > 1 else None
-            inner = None if many else self._pool
-
-            def search(group: slice) -> None:
-                self._search(queries[group], allowed, (scores[group], rows[group]), inner)
-
-            deque(many.map(search, groups) if many else map(search, groups), maxlen=0)
-        return scores, self._store.rows(rows)
+        scores, slots = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        if k > 0 and len(queries) > 0:
+            if count <= max(k, len(self) // SCAN_ABOVE_ONE_IN):
+                self._score_all(queries, allowed, (scores, slots))
+            else:
+                self._search_groups(queries, allowed, (scores, slots))
+        return scores, self._store.rows_of(slots)
 
     def add(self, rows: FloatArray) -> None:
-        """Append rows (M, D) as rows N to N + M - 1; they are copied. Quantises them, and at most a few parts anew."""
+        """Append a copy of rows as rows N to N + M - 1. Quantises them, and sometimes a few parts before them again.
+
+        - `rows`: (M, D) float32, all finite.
+
+        Raises InputError on another shape or dtype and on NaN or infinity; then nothing has changed.
+        """
         _check_matrix("rows", rows)
         if rows.shape[1] != self._store.dim:
             raise InputError(f"rows: expected (M, {self._store.dim}), found {rows.shape}")
         row_norms(rows)  # raises where a row is not finite, before anything changes
         self._store.append(rows)
-        self._index()
+        self._update_scanners()
 
     def remove(self, rows: Sequence[int] | Rows) -> None:
-        """Remove rows by number; the rows after them move up, as in np.delete. Nothing is quantised anew."""
+        """Remove rows; the rows after them move up, as in np.delete. Nothing is quantised again.
+
+        - `rows`: row numbers, 0 to N - 1, in any order.
+
+        Raises InputError on numbers outside of that range and on other types.
+        """
         numbers = np.unique(rows)
         if len(numbers) == 0:
             return
@@ -123,73 +123,99 @@ class Ranker:
             raise InputError(f"rows: expected row numbers, found {numbers.dtype}")
         if not 0 <= numbers[0] <= numbers[-1] < len(self):
             raise InputError(f"rows: expected numbers from 0 to {len(self) - 1}, found {numbers[0]} to {numbers[-1]}")
-        self._store.drop(numbers)
+        self._store.remove(numbers)
 
-    def _index(self) -> None:
-        """Make the scanner for the precision cover all places, keeping what it has."""
-        self._fp32 = None
-        if self.precision == "fp32" or not self._store.places:
-            self._int8 = None
-            self._floats()
+    def _update_scanners(self) -> None:
+        """Make the scanner of the precision cover all slots, reusing its parts."""
+        self._float_scanner = None
+        if self.precision == "fp32" or not self._store.slot_count:
+            self._int8_scanner = None
+            self._open_float_scanner()
             return
-        old = () if self._int8 is None else self._int8.parts
-        start, kept = parts_to_redo(old, self._store.places, self._store.dim)
-        new = int8_parts(self._store.since(start), self._threads, self._pool, alone=not kept)
-        self._int8 = Scanner([*kept, *new])
+        old_parts = () if self._int8_scanner is None else self._int8_scanner.parts
+        reused, start = reusable_parts(old_parts, self._store.slot_count, self._store.dim)
+        new_parts = int8_parts(self._store.from_slot(start), self._threads, self._pool, whole=not reused)
+        self._int8_scanner = Scanner([*reused, *new_parts])
 
-    def _floats(self) -> Scanner:
-        """The float32 scanner, made when it is first needed."""
+    def _open_float_scanner(self) -> Scanner:
+        """The float32 scanner, made on first use."""
         with self._lock:
-            if self._fp32 is None:
-                base, extra = self._store.runs()
-                self._fp32 = Scanner([*float_parts(base), *float_parts(extra)])
-            return self._fp32
+            if self._float_scanner is None:
+                base, added = self._store.matrices()
+                self._float_scanner = Scanner([*float_parts(base), *float_parts(added)])
+            return self._float_scanner
 
-    def _search(self, queries: FloatArray, allowed: Mask | None, out: _Out, pool: ThreadPoolExecutor | None) -> None:
-        """Fill scores (Q, k) and places (Q, k): by int8 where few candidates settle it, the others by float32."""
-        k = out[0].shape[1]
-        left: Sequence[int] = range(len(queries))
-        if self._int8 is not None:
-            for places, few, share in _SCANS:
-                some = queries if len(left) == len(queries) else queries[left]
-                found = self._int8.scan(some, allowed, pool, places)
-                left = self._settle(queries, left, found, max(few, _TIMES * k, len(self) // share), out)
-                if not left:
+    def _score_all(self, queries: FloatArray, allowed: Mask | None, results: Results) -> None:
+        """Fill the results by scoring all allowed rows, without a scan."""
+        slots = np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
+        scores, best_slots = results
+        for position, query in enumerate(queries):
+            with np.errstate(over="ignore"):
+                scores[position], best_slots[position] = top(self._scores(query, slots), slots, scores.shape[1])
+
+    def _search_groups(self, queries: FloatArray, allowed: Mask | None, results: Results) -> None:
+        """Fill the results group by group.
+
+        All threads scan a single group. Of more groups, each thread takes its own: while one finds the best rows of its
+        estimates, which holds the interpreter lock, another one scans.
+        """
+        scores, slots = results
+        groups = [slice(start, start + QUERIES_PER_GROUP) for start in range(0, len(queries), QUERIES_PER_GROUP)]
+        group_pool, scan_pool = (self._pool, None) if len(groups) > 1 else (None, self._pool)
+
+        def search(group: slice) -> None:
+            self._search(queries[group], allowed, (scores[group], slots[group]), scan_pool)
+
+        deque(group_pool.map(search, groups) if group_pool else map(search, groups), maxlen=0)
+
+    def _search(
+        self, queries: FloatArray, allowed: Mask | None, results: Results, pool: ThreadPoolExecutor | None
+    ) -> None:
+        """Fill the results by int8 scans where these leave few candidates, the others by a float32 scan."""
+        k = results[0].shape[1]
+        unanswered: Sequence[int] = range(len(queries))
+        if self._int8_scanner is not None:
+            for scan in INT8_SCANS:
+                scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
+                estimates = self._int8_scanner.scan(scanned, allowed, pool, scan.digits)
+                unanswered = self._answer(scanned, unanswered, estimates, scan.limit(k, len(self)), results)
+                if not unanswered:
                     break
         with self._lock:
-            self._asked += len(queries)
-            self._settled += len(queries) - len(left) if self._int8 is not None else len(queries)
-        if left:
-            self._settle(queries, left, self._floats().scan(queries[left], allowed), len(self), out)
+            self._query_count += len(queries)
+            self._certified_count += len(queries) - (len(unanswered) if self._int8_scanner is not None else 0)
+        if unanswered:
+            estimates = self._open_float_scanner().scan(queries[unanswered], allowed)
+            self._answer(queries[unanswered], unanswered, estimates, len(self), results)
 
-    def _settle(
-        self,
-        queries: FloatArray,
-        lines: Sequence[int],
-        found: tuple[list[float], list[Estimates]],
-        limit: int,
-        out: _Out,
+    def _answer(
+        self, queries: FloatArray, positions: Sequence[int], estimates: Estimates, limit: int, results: Results
     ) -> list[int]:
-        """Answer those queries of some lines for which scoring at most `limit` rows is enough; the other lines."""
-        units, estimates = found
-        scores, rows = out
-        left = []
+        """Fill the results of those queries for which scoring at most `limit` rows is enough.
 
-        def score(number: int, places: Rows) -> FloatArray:
-            return self._scores(queries[lines[number]], places)
+        - `queries`: (Q, D), those that were scanned.
+        - `positions`: where their results stand in `results`.
+
+        Returns the positions of the others.
+        """
+        scores, slots = results
+        unanswered = []
+
+        def score(number: int, candidates: Rows) -> FloatArray:
+            return self._scores(queries[number], candidates)
 
         with np.errstate(over="ignore"):
-            settled = best_rows(estimates, units, scores.shape[1], limit=limit, score=score)
-            for line, best in zip(lines, settled, strict=True):
+            best_by_query = best_rows(estimates, scores.shape[1], limit=limit, score=score)
+            for position, best in zip(positions, best_by_query, strict=True):
                 if best is None:
-                    left.append(line)
+                    unanswered.append(position)
                 else:
-                    scores[line], rows[line] = best
-        return left
+                    scores[position], slots[position] = best
+        return unanswered
 
-    def _scores(self, query: FloatArray, places: Rows) -> FloatArray:
-        """Scores (n,) of the rows at some places (n,) for one query (D,)."""
-        return scores_of(self._store.at, query.astype(np.float64), places)
+    def _scores(self, query: FloatArray, slots: Rows) -> FloatArray:
+        """Scores (n,) of the rows in slots (n,) for one query (D,)."""
+        return scores_of(self._store.take, query.astype(np.float64), slots)
 
     def _check(self, queries: FloatArray, k: int, mask: Mask | None) -> None:
         dim = self._store.dim

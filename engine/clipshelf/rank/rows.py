@@ -7,16 +7,18 @@ import numpy as np
 from clipshelf.types import FloatArray, Mask, Rows
 
 
-class Store:
-    """Rows under two numbers: its place, which never changes, and its row, which counts only those not removed.
+class RowStore:
+    """Rows of D numbers, each with a slot, which never changes, and a row number, which counts only rows not removed.
 
-    Both orders are the same, so ties between rows are ties between places.
+    Slots and row numbers are in the same order, so ties between rows are ties between slots.
+
+    - `matrix`: (N, D) float32, not copied; it takes the slots 0 to N - 1.
     """
 
     def __init__(self, matrix: FloatArray) -> None:
-        self._base: FloatArray = np.asarray(matrix)  # a memory map stays one, without the price of its subclass
-        self._extra = np.empty((0, matrix.shape[1]), np.float32)
-        self._kept: Rows | None = None  # places of the rows, ascending; None while nothing is removed
+        self._base: FloatArray = np.asarray(matrix)  # a memory map stays mapped, without its slower subclass
+        self._added = np.empty((0, matrix.shape[1]), np.float32)
+        self._slots: Rows | None = None  # the slot of each row, ascending; None while nothing is removed
 
     @property
     def dim(self) -> int:
@@ -24,54 +26,54 @@ class Store:
         return int(self._base.shape[1])
 
     @property
-    def places(self) -> int:
-        """How many places there are, removed rows included."""
-        return len(self._base) + len(self._extra)
+    def slot_count(self) -> int:
+        """How many slots there are, those of removed rows included."""
+        return len(self._base) + len(self._added)
 
     def __len__(self) -> int:
-        return self.places if self._kept is None else len(self._kept)
+        return self.slot_count if self._slots is None else len(self._slots)
 
-    def runs(self) -> tuple[FloatArray, FloatArray]:
-        """The rows of all places, as two matrices one after the other, neither of them a copy."""
-        return self._base, self._extra
+    def matrices(self) -> tuple[FloatArray, FloatArray]:
+        """The contents of all slots, as two matrices one after the other, neither of them a copy."""
+        return self._base, self._added
 
-    def since(self, place: int) -> FloatArray:
-        """The rows from a place on (n, D), a copy only where base and extra meet."""
+    def from_slot(self, slot: int) -> FloatArray:
+        """The contents (n, D) of a slot and all later ones, a copy only where both matrices have a share."""
         edge = len(self._base)
-        if place >= edge:
-            return self._extra[place - edge :]
-        return np.concatenate((self._base[place:], self._extra)) if len(self._extra) else self._base[place:]
+        if slot >= edge:
+            return self._added[slot - edge :]
+        return np.concatenate((self._base[slot:], self._added)) if len(self._added) else self._base[slot:]
 
-    def at(self, places: Rows) -> FloatArray:
-        """Rows (n, D) at some places (n,), a copy."""
+    def take(self, slots: Rows) -> FloatArray:
+        """The contents (n, D) of slots (n,), a copy."""
         edge = len(self._base)
-        if not len(self._extra):
-            return self._base.take(places, axis=0)
-        rows = np.empty((len(places), self.dim), np.float32)
-        late = places >= edge
-        rows[~late] = self._base[places[~late]]
-        rows[late] = self._extra[places[late] - edge]
+        if not len(self._added):
+            return self._base.take(slots, axis=0)
+        rows = np.empty((len(slots), self.dim), np.float32)
+        in_added = slots >= edge
+        rows[~in_added] = self._base[slots[~in_added]]
+        rows[in_added] = self._added[slots[in_added] - edge]
         return rows
 
     def append(self, rows: FloatArray) -> None:
-        """Add rows (n, D) at the end; a copy."""
-        if self._kept is not None:
-            self._kept = np.concatenate((self._kept, np.arange(self.places, self.places + len(rows))))
-        self._extra = np.concatenate((self._extra, rows))
+        """Add a copy of rows (n, D) at the end, in new slots."""
+        if self._slots is not None:
+            self._slots = np.concatenate((self._slots, np.arange(self.slot_count, self.slot_count + len(rows))))
+        self._added = np.concatenate((self._added, rows))
 
-    def drop(self, rows: Rows) -> None:
-        """Remove rows by number; those after them move up."""
-        kept = np.arange(self.places) if self._kept is None else self._kept
-        self._kept = np.delete(kept, rows)
+    def remove(self, rows: Rows) -> None:
+        """Remove rows (n,) by row number; those after them move up."""
+        slots = np.arange(self.slot_count) if self._slots is None else self._slots
+        self._slots = np.delete(slots, rows)
 
-    def allowed(self, mask: Mask | None) -> Mask | None:
-        """A mask over rows (N,) as a mask over places, None where all are allowed."""
-        if self._kept is None:
+    def slot_mask(self, mask: Mask | None) -> Mask | None:
+        """A mask over rows (N,) as a mask over slots, None where all are allowed."""
+        if self._slots is None:
             return mask
-        places = np.zeros(self.places, np.bool_)
-        places[self._kept] = True if mask is None else mask
-        return places
+        allowed = np.zeros(self.slot_count, np.bool_)
+        allowed[self._slots] = True if mask is None else mask
+        return allowed
 
-    def rows(self, places: Rows) -> Rows:
-        """Row numbers of places that are not removed."""
-        return places if self._kept is None else np.searchsorted(self._kept, places)
+    def rows_of(self, slots: Rows) -> Rows:
+        """The row numbers of slots whose rows are not removed, in an array of the same shape."""
+        return slots if self._slots is None else np.searchsorted(self._slots, slots)

@@ -1,53 +1,78 @@
-"""Scans all rows of a matrix that comes in parts."""
+"""Estimates the inner products of queries with all rows of a matrix that comes in parts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 
 from clipshelf.rank.bounds import LANES, FloatRows, Int8Rows, Part, encode, row_norms
-from clipshelf.rank.exact import Estimates
+from clipshelf.rank.exact import Estimates, PartEstimates
 from clipshelf.types import FloatArray, Mask
 
-_PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller ones leave holes
-_ALONE_BYTES = 2**24  # below this, sharing one product between threads beats one part for each
+PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller arrays leave holes
+ONE_PART_BYTES = 2**24  # below this, sharing one product between threads beats one part for each
+RESCORE_PER_RESULT = 8
+
+
+class Int8Scan(NamedTuple):
+    """How exact an int8 scan is, and how many rows it may leave to be scored, before the next scan costs less."""
+
+    digits: int  # of each query
+    rescore_at_least: int
+    rescore_one_in: int
+
+    def limit(self, k: int, rows: int) -> int:
+        """The largest number of candidates that are scored, for k results among so many rows."""
+        return max(self.rescore_at_least, RESCORE_PER_RESULT * k, rows // self.rescore_one_in)
+
+
+# In turn, for the queries that the scan before left unanswered; then comes one in float32.
+INT8_SCANS = (
+    Int8Scan(digits=1, rescore_at_least=128, rescore_one_in=64),
+    Int8Scan(digits=2, rescore_at_least=1024, rescore_one_in=16),
+)
 
 
 class Scanner:
-    """Estimates for all rows of the parts, which follow each other."""
+    """Scans parts that follow each other: the first row of a part has the slot after the last of the part before."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = tuple(parts)
         self._starts = list(accumulate((part.rows for part in self.parts), initial=0))
-        self._widest = [part.widths[:, : part.rows].max(axis=1).astype(np.float64) for part in self.parts]
+        self._largest_widths = [part.widths[:, : part.rows].max(axis=1).astype(np.float64) for part in self.parts]
 
     def scan(
-        self, queries: FloatArray, allowed: Mask | None, pool: ThreadPoolExecutor | None = None, places: int = 2
-    ) -> tuple[list[float], list[Estimates]]:
-        """Units (Q,) of the queries (Q, D), and the estimates part by part; rows not in `allowed` (N,) are hidden.
+        self, queries: FloatArray, allowed: Mask | None, pool: ThreadPoolExecutor | None = None, digits: int = 2
+    ) -> Estimates:
+        """Estimate the inner products of queries with all rows.
 
-        With a pool, parts are scanned side by side. `places` is how many digits a query has.
+        - `queries`: (Q, D) float32.
+        - `allowed`: a mask over slots (N,); the other rows are hidden. None allows all.
+        - `pool`: threads that scan one part each; None scans one part after the other.
+        - `digits`: digits of each query, 1 or 2; see `clipshelf.rank.bounds.encode`.
         """
-        encoded = encode(queries, places)
+        encoded = encode(queries, digits)
 
-        def run(number: int) -> Estimates:
+        def scan_part(number: int) -> PartEstimates:
             part, start = self.parts[number], self._starts[number]
             mask = None if allowed is None else allowed[start : start + part.rows]
             if mask is None or mask.any():
-                values = part.scan(encoded)
+                values = part.estimate(encoded)
             else:
                 values = np.empty((len(queries), part.widths.shape[1]), np.float32)
             _hide(values, part.rows, mask)
             peaks = np.maximum.reduce(values.reshape(len(queries), LANES, -1), axis=1)
             offsets, slacks = part.bound(encoded)
-            reaches = (slacks @ self._widest[number]).tolist()
-            return Estimates(values, peaks, offsets.tolist(), slacks, reaches, part.widths, start)
+            largest_errors = (slacks @ self._largest_widths[number]).tolist()
+            return PartEstimates(values, peaks, offsets.tolist(), slacks, largest_errors, part.widths, start)
 
         numbers = range(len(self.parts))
-        return encoded.units, list(pool.map(run, numbers) if pool and len(numbers) > 1 else map(run, numbers))
+        parts = pool.map(scan_part, numbers) if pool and len(numbers) > 1 else map(scan_part, numbers)
+        return Estimates(encoded.units, list(parts))
 
 
 def _hide(values: FloatArray, rows: int, allowed: Mask | None) -> None:
@@ -57,37 +82,42 @@ def _hide(values: FloatArray, rows: int, allowed: Mask | None) -> None:
         np.copyto(values[:, :rows], np.float32(-np.inf), where=~allowed)
 
 
-def int8_parts(matrix: FloatArray, threads: int, pool: ThreadPoolExecutor | None, *, alone: bool) -> list[Part]:
-    """Quantise all rows of (N, D) in parts of 32 MiB or somewhat more, as many for each thread.
+def int8_parts(matrix: FloatArray, threads: int, pool: ThreadPoolExecutor | None, *, whole: bool) -> list[Part]:
+    """Quantise the rows of a matrix (N, D) in parts of 32 MiB or somewhat more, the same number for each thread.
 
-    A small matrix becomes one part, which shares its product between the threads if it will stand `alone`.
+    A small matrix becomes one part. If it is the `whole` of what is scanned, this part shares its product between the
+    threads.
     """
     rows, dim = matrix.shape
-    parts = 1 if rows * dim <= _ALONE_BYTES else max(1, rows * dim // (_PART_BYTES * threads)) * threads
+    parts = 1 if rows * dim <= ONE_PART_BYTES else max(1, rows * dim // (PART_BYTES * threads)) * threads
     size = LANES * -(-rows // (LANES * parts)) or 1
-    inner = threads if alone and parts == 1 else 1
+    part_threads = threads if whole and parts == 1 else 1
 
-    def build(start: int) -> Part:
-        some = matrix[start : start + size]
-        return Int8Rows(some, row_norms(some, start), inner)
+    def quantise(start: int) -> Part:
+        part_rows = matrix[start : start + size]
+        return Int8Rows(part_rows, row_norms(part_rows, start), part_threads)
 
     starts = range(0, rows, size)
-    return list(pool.map(build, starts) if pool else map(build, starts))
-
-
-def parts_to_redo(parts: Sequence[Part], places: int, dim: int) -> tuple[int, list[Part]]:
-    """Which parts stay when the rows grew to `places`, and the place from which the rest is quantised (again).
-
-    A part is joined with what follows it while it is not more than twice as large, up to 32 MiB: so parts stay few, and
-    a row is quantised again a logarithmic number of times.
-    """
-    kept = list(parts)
-    start = sum(part.rows for part in kept)
-    while kept and kept[-1].rows <= 2 * (places - start) and (places - start + kept[-1].rows) * dim <= _PART_BYTES:
-        start -= kept.pop().rows
-    return start, kept
+    return list(pool.map(quantise, starts) if pool else map(quantise, starts))
 
 
 def float_parts(matrix: FloatArray) -> list[Part]:
-    """One part over the rows of (N, D) as they are, none for no rows."""
+    """One part over the rows of a matrix (N, D) as they are, none for no rows."""
     return [FloatRows(matrix, row_norms(matrix))] if len(matrix) else []
+
+
+def reusable_parts(parts: Sequence[Part], slot_count: int, dim: int) -> tuple[list[Part], int]:
+    """The parts that stay when there are `slot_count` rows of D numbers, and the slot from which rows are quantised.
+
+    The last part is quantised again, together with the rows after it, while it is at most twice as large as these and
+    both make at most 32 MiB. So parts stay few, and a row is quantised again a logarithmic number of times.
+    """
+    reused = list(parts)
+    start = sum(part.rows for part in reused)
+    while (
+        reused
+        and reused[-1].rows <= 2 * (slot_count - start)
+        and (slot_count - start + reused[-1].rows) * dim <= PART_BYTES
+    ):
+        start -= reused.pop().rows
+    return reused, start
