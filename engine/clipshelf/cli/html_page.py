@@ -17,7 +17,7 @@ from PIL import Image
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.errors import ImageError
 from clipshelf.files import durable
-from clipshelf.model.image import read_rgb
+from clipshelf.model.image_decoding import read_rgb
 from clipshelf.recommend.answers import Recommendation, Recommendations
 from clipshelf.recommend.profile import Interaction
 from clipshelf.recommend.query import Query

@@ -13,7 +13,8 @@ from clipshelf import bundled
 from clipshelf.errors import ArtifactError, ImageError, InputError
 from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.artifact import Artifact
-from clipshelf.model.image import Decode, ImageReader, describe
+from clipshelf.model.image import Decode, ImageReader
+from clipshelf.model.image_decoding import source_name
 from clipshelf.model.towers import Towers
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.runtime.providers import resolve_precision, resolve_provider
@@ -161,7 +162,7 @@ class Engine:
             return self.embed_pixels(np.stack(squares), timeline=timeline)
 
         return self._embed(
-            items, self._image_batch, encode, on_error, _counter(progress, images), describe_item=describe
+            items, self._image_batch, encode, on_error, _counter(progress, images), describe_item=source_name
         )
 
     def read_image(self, source: ImageSource, *, timeline: Timeline | None = None) -> Pixels:

@@ -185,8 +185,9 @@ class Ranker:
             self._query_count += len(queries)
             self._certified_count += len(queries) - (len(unanswered) if self._int8_scanner is not None else 0)
         if unanswered:
-            estimates = self._open_float_scanner().scan(queries[unanswered], allowed)
-            self._answer(queries[unanswered], unanswered, estimates, len(self), results)
+            scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
+            estimates = self._open_float_scanner().scan(scanned, allowed)
+            self._answer(scanned, unanswered, estimates, len(self), results)
 
     def _answer(
         self, queries: FloatArray, positions: Sequence[int], estimates: Estimates, limit: int, results: Results

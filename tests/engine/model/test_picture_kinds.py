@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from clipshelf.model.artifact import ImageSpec, Resize
 from clipshelf.model.image import Decode, ImageReader
 from clipshelf.types import Pixels
 from PIL import Image
+from support.pictures import encode
 
 Kind: TypeAlias = tuple[Callable[[], bytes], Pixels, int]  # file, colours that it shows, levels that they may be off
 
@@ -35,12 +35,6 @@ PROBES: dict[Resize, tuple[list[int], list[int]]] = {
 def spread(tiles: Pixels, width: int = WIDTH) -> Pixels:
     """(2, 3) or (2, 3, channels) as a picture that is 3 wide and 2 high."""
     return tiles.repeat(width // 3, 0).repeat(width // 3, 1)
-
-
-def encode(image: Image.Image, format_: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format_, **options)
-    return buffer.getvalue()
 
 
 def kind(mode: str, format_: str, tiles: Pixels, off: int, **options: object) -> Kind:
@@ -140,11 +134,11 @@ KINDS: dict[str, Kind] = {
 def test_every_kind_of_picture_shows_its_colours(name: str) -> None:
     file, tiles, off = KINDS[name]
     data = file()
-    for resize, places in PROBES.items():
+    for resize, probes in PROBES.items():
         spec = ImageSpec(size=32, resize=resize, resize_to=32, resample="bicubic")
         for decode in get_args(Decode):
             pixels = ImageReader(spec, decode).read(data).astype(int)
-            found = pixels[np.ix_(*places)]
-            assert np.abs(found - tiles).max() <= off, (resize, decode, found.tolist())
+            shown = pixels[np.ix_(*probes)]
+            assert np.abs(shown - tiles).max() <= off, (resize, decode, shown.tolist())
             if resize == "pad":
                 assert (pixels[[0, 4, 27, 31]] == 255).all()

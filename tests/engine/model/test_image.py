@@ -8,25 +8,13 @@ import numpy as np
 import pytest
 from clipshelf.errors import ImageError, InputError
 from clipshelf.model.artifact import ImageSpec, Resize
-from clipshelf.model.image import Decode, ImageReader, read_rgb
+from clipshelf.model.image import Decode, ImageReader
 from PIL import Image
+from support.pictures import encode, halves
 
 
 def reader(resize: Resize = "shortest", size: int = 8) -> ImageReader:
     return ImageReader(ImageSpec(size=size, resize=resize, resize_to=size, resample="bicubic"))
-
-
-def halves(mode: str = "RGB") -> Image.Image:
-    """16 wide, 8 high: left half red, right half blue."""
-    image = Image.new("RGB", (16, 8), (255, 0, 0))
-    image.paste((0, 0, 255), (8, 0, 16, 8))
-    return image.convert(mode)
-
-
-def encode(image: Image.Image, format_: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format_, **options)
-    return buffer.getvalue()
 
 
 def test_every_kind_of_source_gives_the_same_pixels(tmp_path: Path) -> None:
@@ -56,37 +44,6 @@ def test_a_tall_picture_is_not_transposed() -> None:
     assert tuple(pixels[0, 4]) == (255, 0, 0) and tuple(pixels[7, 4]) == (0, 255, 0)
 
 
-def test_transparency_lies_over_white() -> None:
-    rgba = np.zeros((4, 6, 4), np.uint8)
-    rgba[:, :3, 3] = 255
-    pixels = np.asarray(read_rgb(rgba))
-    assert (pixels[:, :3] == 0).all() and (pixels[:, 3:] == 255).all()
-    palette = Image.fromarray(np.repeat([[0, 1]], 4, 0).astype(np.uint8), "P")
-    palette.putpalette([10, 20, 30, 200, 100, 50])
-    shown = np.asarray(read_rgb(encode(palette, "PNG", transparency=1)))
-    assert tuple(shown[0, 0]) == (10, 20, 30) and tuple(shown[0, 1]) == (255, 255, 255)
-    assert tuple(np.asarray(read_rgb(Image.new("LA", (2, 1), (0, 128))))[0, 0]) == (127, 127, 127)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"])
-def test_every_mode_becomes_rgb(mode: str) -> None:
-    image = Image.new(mode, (6, 4)) if mode in ("LAB", "I;16") else halves(mode)
-    pixels = np.asarray(read_rgb(image))
-    assert pixels.shape == (image.height, image.width, 3) and pixels.dtype == np.uint8
-
-
-def test_sixteen_bit_gray_keeps_its_range() -> None:
-    gray = np.array([[0, 0x8000, 0xFFFF]], np.uint16)
-    for source in (Image.fromarray(gray), encode(Image.fromarray(gray), "PNG")):
-        assert np.asarray(read_rgb(source))[0, :, 0].tolist() == [0, 128, 255]
-
-
-def test_the_first_frame_of_an_animation_counts() -> None:
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ((255, 0, 0), (0, 255, 0))]
-    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert tuple(np.asarray(read_rgb(data))[0, 0]) == (255, 0, 0)
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1)])
 def test_extreme_shapes_are_read(size: tuple[int, int]) -> None:
     filled: dict[Resize, int] = {"shortest": 64, "squash": 64, "pad": 64 if size == (1, 1) else 8}
@@ -112,30 +69,6 @@ def test_extreme_shapes_are_read(size: tuple[int, int]) -> None:
 def test_what_is_no_picture_is_named(source: Any, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         reader().read(source)
-
-
-@pytest.mark.parametrize("progressive", [False, True])
-def test_a_jpeg_cut_short_is_read_as_far_as_it_goes(progressive: bool) -> None:
-    data = encode(Image.effect_noise((200, 160), 50).convert("RGB"), "JPEG", progressive=progressive)
-    whole, cut = (np.asarray(read_rgb(part)).astype(int) for part in (data, data[: len(data) * 9 // 10]))
-    assert (whole == cut)[:96].all() and not (whole == cut).all()
-
-
-def test_a_jpeg_that_is_mostly_missing_is_named() -> None:
-    data = encode(Image.effect_noise((200, 160), 50), "JPEG")
-    with pytest.raises(ImageError, match=r"truncated.*9\d% of the rows are missing"):
-        read_rgb(data[: len(data) // 12])
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    data = encode(Image.effect_noise((200, 160), 50), "JPEG", exif=exif)
-    with pytest.raises(ImageError, match="of the rows are missing"):
-        read_rgb(data[: len(data) // 10])
-
-
-def test_other_files_cut_short_are_named() -> None:
-    data = encode(Image.effect_noise((200, 100), 50), "PNG")
-    with pytest.raises(ImageError, match=f"{len(data) // 2} bytes: expected a picture, found: .*truncated"):
-        read_rgb(data[: len(data) // 2])
 
 
 def test_fast_decoding_stays_close_to_exact() -> None:
@@ -174,8 +107,8 @@ def _damaged(data: bytes, rng: np.random.Generator) -> bytes:
     if rng.random() < 0.25:
         return bytes(broken[: rng.integers(len(broken))])
     reach = len(broken) if rng.random() < 0.4 else min(len(broken), 200)
-    for place in rng.integers(0, reach, rng.integers(1, 6)):
-        broken[place] = rng.integers(256)
+    for position in rng.integers(0, reach, rng.integers(1, 6)):
+        broken[position] = rng.integers(256)
     return bytes(broken)
 
 
@@ -199,17 +132,6 @@ def test_a_damaged_file_is_read_or_named(format_: str) -> None:
         pytest.skip(f"this Pillow writes no {format_}: {error}")
     outcomes = {_outcome(_damaged(data, rng), "exact" if i % 2 else "fast") for i in range(150)}
     assert outcomes == {"read", "named"}
-
-
-def test_postscript_is_not_run() -> None:
-    with pytest.raises(ImageError, match="EPS, which is not decoded but run"):
-        read_rgb(encode(halves(), "EPS"))
-
-
-def test_a_decompression_bomb_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)  # an error past twice that
-    with pytest.raises(ImageError, match="decompression bomb"):
-        read_rgb(encode(halves(), "PNG"))
 
 
 def test_a_very_long_picture_gives_its_middle() -> None:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from clipshelf.errors import ImageError
+from clipshelf.model.image_decoding import read_rgb
+from PIL import Image
+from support.pictures import encode, halves
+
+
+def test_transparency_lies_over_white() -> None:
+    rgba = np.zeros((4, 6, 4), np.uint8)
+    rgba[:, :3, 3] = 255
+    pixels = np.asarray(read_rgb(rgba))
+    assert (pixels[:, :3] == 0).all() and (pixels[:, 3:] == 255).all()
+    palette = Image.fromarray(np.repeat([[0, 1]], 4, 0).astype(np.uint8), "P")
+    palette.putpalette([10, 20, 30, 200, 100, 50])
+    shown = np.asarray(read_rgb(encode(palette, "PNG", transparency=1)))
+    assert tuple(shown[0, 0]) == (10, 20, 30) and tuple(shown[0, 1]) == (255, 255, 255)
+    assert tuple(np.asarray(read_rgb(Image.new("LA", (2, 1), (0, 128))))[0, 0]) == (127, 127, 127)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    image = Image.new(mode, (6, 4)) if mode in ("LAB", "I;16") else halves(mode)
+    pixels = np.asarray(read_rgb(image))
+    assert pixels.shape == (image.height, image.width, 3) and pixels.dtype == np.uint8
+
+
+def test_sixteen_bit_gray_keeps_its_range() -> None:
+    gray = np.array([[0, 0x8000, 0xFFFF]], np.uint16)
+    for source in (Image.fromarray(gray), encode(Image.fromarray(gray), "PNG")):
+        assert np.asarray(read_rgb(source))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_the_first_frame_of_an_animation_counts() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert tuple(np.asarray(read_rgb(data))[0, 0]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_cut_short_is_read_as_far_as_it_goes(progressive: bool) -> None:
+    data = encode(Image.effect_noise((200, 160), 50).convert("RGB"), "JPEG", progressive=progressive)
+    whole, cut = (np.asarray(read_rgb(part)).astype(int) for part in (data, data[: len(data) * 9 // 10]))
+    assert (whole == cut)[:96].all() and not (whole == cut).all()
+
+
+def test_a_jpeg_that_is_mostly_missing_is_named() -> None:
+    data = encode(Image.effect_noise((200, 160), 50), "JPEG")
+    with pytest.raises(ImageError, match=r"truncated.*9\d% of the rows are missing"):
+        read_rgb(data[: len(data) // 12])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(Image.effect_noise((200, 160), 50), "JPEG", exif=exif)
+    with pytest.raises(ImageError, match="of the rows are missing"):
+        read_rgb(data[: len(data) // 10])
+
+
+def test_other_files_cut_short_are_named() -> None:
+    data = encode(Image.effect_noise((200, 100), 50), "PNG")
+    with pytest.raises(ImageError, match=f"{len(data) // 2} bytes: expected a picture, found: .*truncated"):
+        read_rgb(data[: len(data) // 2])
+
+
+def test_postscript_is_not_run() -> None:
+    with pytest.raises(ImageError, match="EPS, which is not decoded but run"):
+        read_rgb(encode(halves(), "EPS"))
+
+
+def test_a_decompression_bomb_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)  # an error past twice that
+    with pytest.raises(ImageError, match="decompression bomb"):
+        read_rgb(encode(halves(), "PNG"))
