@@ -18,15 +18,15 @@ from __future__ import annotations
 
 
 class ClipshelfError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose; to catch it is to catch them all."""
 
 
 class InputError(ClipshelfError, ValueError):
-    """A text, picture, product or option that cannot be used."""
+    """A text, picture, product or option that cannot be used: its type, its shape or its value."""
 
 
 class ImageError(InputError):
-    """A picture that cannot be read."""
+    """A picture that cannot be read: no such file, no known format, broken, or too large."""
 
 
 class UnknownIdError(InputError, KeyError):
@@ -37,23 +37,23 @@ class UnknownIdError(InputError, KeyError):
 
 
 class ArtifactError(ClipshelfError, ValueError):
-    """A model folder that does not hold what its manifest says."""
+    """A model folder that does not hold what its manifest says, or whose graphs have other inputs or outputs."""
 
 
 class CatalogueError(ClipshelfError, ValueError):
-    """A catalogue folder that does not hold what its manifest says."""
+    """A catalogue folder that does not hold what its manifest says, or that cannot be written."""
 
 
 class FingerprintMismatch(CatalogueError):
-    """A catalogue and an engine of two different models."""
+    """A catalogue and an engine of two different models: their embeddings do not compare."""
 
 
 class ProviderUnavailable(ClipshelfError, RuntimeError):
-    """An execution provider that this machine cannot run."""
+    """An execution provider that this machine cannot run: not in the build of onnxruntime, or it does not start."""
 
 
 class MissingExtra(ClipshelfError, ImportError):
-    """An optional part of clipshelf that is not installed."""
+    """An optional part of clipshelf that is not installed; the message names what to install."""
 
 
 class ExportError(ClipshelfError, RuntimeError):

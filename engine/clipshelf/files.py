@@ -13,31 +13,38 @@ from typing import BinaryIO
 
 from clipshelf.errors import CatalogueError
 
-LOCK = ".lock"
+LOCK = ".lock"  # name of the lock file of a folder; it holds the process id of its last writer
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """Size in bytes and SHA-256 of one file."""
+    """What a manifest records of one file.
+
+    - `bytes`: its size.
+    - `sha256`: its SHA-256, 64 hex digits.
+    """
 
     bytes: int
     sha256: str
 
     @classmethod
     def of(cls, path: Path) -> FileRecord:
-        """Measure the file at `path`."""
+        """The record of the file at `path`; raises OSError where it cannot be read."""
         digest = hashlib.sha256()
         with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
+            while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
         return cls(path.stat().st_size, digest.hexdigest())
 
 
 @contextmanager
 def durable(path: Path) -> Iterator[BinaryIO]:
-    """Open `path` for writing; it appears, or replaces what was there, in one step when the block ends well.
+    """Open a file for writing that appears, or replaces the old one, in one step when the block ends without an error.
 
-    Raises OSError naming `path`.
+    - `path`: the file; its folder exists.
+
+    Yields the binary file to write to. The bytes are on the disk before the file appears. Raises OSError naming `path`.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -56,7 +63,7 @@ def durable(path: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, where the system can."""
+    """Flush the entries of a folder to the disk, on systems that can (POSIX); raises OSError."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -67,20 +74,22 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the one writer of `folder`, which is made where there is none, while the block runs.
+    """Be the only writer of a folder while the block runs.
 
-    The system gives the lock back when its process ends, however it ends; the file `.lock` stays.
-    Raises CatalogueError while somebody else writes, in this process or another, and for any OSError.
+    - `folder`: made where it does not exist.
+
+    The system releases the lock when the process ends, however it ends; the file `.lock` stays. Raises CatalogueError
+    while there is another writer, in this process or another one, and for any OSError.
     """
     try:
-        with _held(folder):
+        with _lock_held(folder):
             yield
     except OSError as error:
         raise CatalogueError(f"{folder}: expected a folder that can be written, found: {error}") from error
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _lock_held(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+b") as file:
         if not _try_lock(file):
@@ -96,7 +105,7 @@ def _held(folder: Path) -> Iterator[None]:
 if sys.platform == "win32":
     import msvcrt
 
-    # The byte that is locked lies past the text, which others may then still read.
+    # The locked byte lies past the text, so that other processes can still read the text.
     _LOCKED_BYTE = 1 << 20
 
     def _try_lock(file: BinaryIO) -> bool:

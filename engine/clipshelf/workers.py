@@ -1,4 +1,4 @@
-"""Work done in threads ahead of its use, in order and with bounded memory."""
+"""Threads that stay, and work done in them ahead of its use, in order and with bounded memory."""
 
 from __future__ import annotations
 
@@ -16,49 +16,54 @@ Result = TypeVar("Result")
 class Workers:
     """Threads that start when they are first needed and stay as long as their owner; a forked child starts its own.
 
-    malloc gives a new thread any of its arenas, and each of them keeps room for the largest picture that was ever
-    decoded there: with threads for each call, memory grew by such a picture every few thousand calls.
-    `most` is the number of threads (None: as ThreadPoolExecutor has it, more than there are CPUs).
+    They stay because memory grows with threads that come and go: malloc gives a new thread one of its arenas, and each
+    arena keeps room for the largest picture that was decoded in it (docs/design-notes/runtime.md).
+
+    - `threads`: how many; None is the default of ThreadPoolExecutor, more than there are CPUs.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self._most = most
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
         self._start()
 
     def _start(self) -> None:
-        self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="clipshelf")
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="clipshelf")
         self._pid = os.getpid()
 
     def submit(self, work: Callable[[Item], Result], item: Item) -> Future[Result]:
-        """Start `work(item)` as soon as a thread is free."""
+        """Start `work(item)` as soon as a thread is free, and return its future."""
         if self._pid != os.getpid():
             self._start()
         return self._pool.submit(work, item)
 
     def map_ahead(self, work: Callable[[Item], Result], items: Iterable[Item], *, depth: int) -> Iterator[Result]:
-        """`work(item)` of each item, in order, started up to `depth` items before it is asked for.
+        """Yield `work(item)` of each item, in order.
 
-        A single item is worked on in the calling thread. An exception is raised at its item's turn.
+        - `work`: called in the threads; a single item is worked on in the calling thread.
+        - `items`: read as far ahead as work is started, by the calling thread.
+        - `depth`: items that are started before the result of the first of them is taken, 2 or more.
+
+        An exception of `work` is raised at its item's turn. When the caller stops early, started work is waited for.
         """
         iterator = iter(items)
-        first = list(islice(iterator, 2))
-        if len(first) < 2:
-            yield from map(work, first)
+        first_items = list(islice(iterator, 2))
+        if len(first_items) < 2:
+            yield from map(work, first_items)
             return
-        waiting: deque[Future[Result]] = deque(self.submit(work, item) for item in first)
+        pending: deque[Future[Result]] = deque(self.submit(work, item) for item in first_items)
         try:
-            waiting.extend(self.submit(work, item) for item in islice(iterator, depth - len(waiting)))
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(self.submit(work, item) for item in islice(iterator, 1))
+            pending.extend(self.submit(work, item) for item in islice(iterator, depth - len(pending)))
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(self.submit(work, item) for item in islice(iterator, 1))
                 yield result
         finally:
-            # the caller may close what is still being read
-            wait([future for future in waiting if not future.cancel()])
+            # the caller may close what the threads still read
+            wait([future for future in pending if not future.cancel()])
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items in order, the last one shorter."""
+    """Yield lists of `size` items in order, the last one shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

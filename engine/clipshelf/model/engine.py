@@ -98,7 +98,7 @@ class Engine:
     @property
     def is_default(self) -> bool:
         """Whether the artifact is the embedded default."""
-        return bundled.is_model(self.artifact.path)
+        return bundled.is_bundled_model(self.artifact.path)
 
     def warm(self) -> Engine:
         """Open both towers now, in parallel, instead of on first use. Returns the engine."""

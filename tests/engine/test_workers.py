@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from clipshelf.workers import Workers, batches
+
+
+def test_results_come_in_order_and_work_is_started_a_bounded_number_ahead() -> None:
+    taken = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal taken
+        for number in range(50):
+            taken += 1
+            yield number
+
+    ahead = []
+    for done, result in enumerate(Workers(2).map_ahead(lambda number: number * number, numbers(), depth=5)):
+        assert result == done * done
+        ahead.append(taken - done)
+    assert max(ahead) <= 6 and taken == 50
+
+
+def test_a_single_item_is_worked_on_in_the_calling_thread() -> None:
+    workers = Workers(2)
+    assert list(workers.map_ahead(lambda _: threading.current_thread(), [0], depth=2)) == [threading.current_thread()]
+    assert threading.current_thread() not in workers.map_ahead(lambda _: threading.current_thread(), range(4), depth=2)
+    assert list(workers.map_ahead(str, [], depth=2)) == []
+
+
+def test_an_exception_is_raised_at_its_items_turn() -> None:
+    results = Workers(2).map_ahead(lambda number: 6 // number, [3, 2, 0, 1], depth=4)
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_batches_are_lists_of_one_size_and_a_rest() -> None:
+    assert list(batches(iter(range(7)), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(batches([], 3)) == []
