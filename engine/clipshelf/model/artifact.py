@@ -36,10 +36,13 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """How a picture becomes the (size, size) square that the vision graph takes.
+    """How a picture becomes the square that the vision graph takes.
 
-    `shortest`: scale the shorter edge to `resize_to`, crop the centre (CLIP). `pad`: scale the longer edge to `size`,
-    centre on white. `squash`: scale both edges to `size`. `resize_to` counts for `shortest` only.
+    - `size`: edge of the square in pixels, 1 to 4096.
+    - `resize`: "shortest" scales the shorter edge to `resize_to` and crops the centre (CLIP); "pad" scales the longer
+      edge to `size` and centres the picture on white; "squash" scales both edges to `size`.
+    - `resize_to`: for "shortest" only, in pixels, at least `size`.
+    - `resample`: Pillow's filter.
     """
 
     size: int
@@ -50,7 +53,12 @@ class ImageSpec:
 
 @dataclass(frozen=True)
 class TextSpec:
-    """Limits of the tokenizer, and whether the text graph takes an attention mask."""
+    """Limits of the tokenizer, and the inputs of the text graph.
+
+    - `max_tokens`: the context, special tokens included, 3 or more.
+    - `pad_id`, `bos_id`, `eos_id`: ids of the special tokens.
+    - `attention_mask`: whether the text graph takes an attention mask.
+    """
 
     max_tokens: int
     pad_id: int
@@ -63,9 +71,17 @@ class TextSpec:
 class Manifest:
     """All that is known of an artifact; `manifest.json` is this record.
 
-    `source` names the checkpoint and its hash, `parity` holds the measured fidelity of each tower, `calibration` says
-    which data set the ranges of int8, chose between graphs and measured. `precision` is that of `vision.onnx` and
-    `text.onnx`.
+    - `family`: the kind of model.
+    - `source`: the checkpoint and its hash.
+    - `dim`: D, 1 to 65536.
+    - `precision`: that of `vision.onnx` and `text.onnx`.
+    - `opset`: of the graphs.
+    - `image`, `text`: what the towers take.
+    - `files`: the record of every other file of the artifact, by name.
+    - `licence`: of the weights.
+    - `parity`: the measured fidelity of each tower.
+    - `calibration`: the data that set the ranges of int8, chose between graphs and measured.
+    - `format`: version of this record.
     """
 
     family: str
@@ -83,23 +99,23 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over all that changes an embedding: contract, graphs and tokenizer."""
-        parts = {
+        """16 hex digits of a SHA-256 over all that changes an embedding: specs, graphs and tokenizer."""
+        content = {
             "dim": self.dim,
             "image": asdict(self.image),
             "text": asdict(self.text),
             "files": {name: record.sha256 for name, record in self.files.items()},
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
         """Precisions that both towers are stored in, the default first."""
-        others = [p for p in get_args(Precision) if {f"vision.{p}.onnx", f"text.{p}.onnx"} <= self.files.keys()]
-        return (self.precision, *others)
+        second = [p for p in get_args(Precision) if {f"vision.{p}.onnx", f"text.{p}.onnx"} <= self.files.keys()]
+        return (self.precision, *second)
 
     def graph(self, tower: Tower, precision: Precision | None = None) -> str:
-        """File name of a tower's graph."""
+        """File name of a tower's graph in a precision, None for the default; ArtifactError where it is not stored."""
         if precision in (None, self.precision):
             return f"{tower}.onnx"
         if precision not in self.precisions:
@@ -112,7 +128,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Read the text of `manifest.json`; ArtifactError names the field, what was expected and what was found."""
+        """Read the text of `manifest.json`.
+
+        Raises ArtifactError naming the field, what was expected and what was found.
+        """
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
@@ -122,28 +141,34 @@ class Manifest:
         fingerprint = data.pop("fingerprint", None)
         files = data.get("files")
         _expect(isinstance(files, dict), "files", "an object", type(files).__name__)
-        data["image"] = _record(ImageSpec, data.get("image"), "image.")
-        data["text"] = _record(TextSpec, data.get("text"), "text.")
-        data["files"] = {name: _record(FileRecord, value, f"files.{name}.") for name, value in files.items()}
-        manifest = _record(cls, data, "")
-        _check(manifest)
+        data["image"] = _to_record(ImageSpec, data.get("image"), "image.")
+        data["text"] = _to_record(TextSpec, data.get("text"), "text.")
+        data["files"] = {name: _to_record(FileRecord, value, f"files.{name}.") for name, value in files.items()}
+        manifest = _to_record(cls, data, "")
+        _check_values(manifest)
         _expect(fingerprint == manifest.fingerprint, "fingerprint", manifest.fingerprint, fingerprint)
         return manifest
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An opened artifact: its folder and its checked manifest."""
+    """An opened artifact.
+
+    - `path`: its folder.
+    - `manifest`: its checked manifest.
+    """
 
     path: Path
     manifest: Manifest
 
     @classmethod
     def open(cls, path: PathLike) -> Artifact:
-        """Read the manifest and check that every file is there with its size.
+        """Read the manifest of an artifact and check that every file is there with its size.
 
-        Hashes are checked when a file is used (`file`) or by `verify`.
-        Raises ArtifactError naming the file, what was expected and what was found.
+        - `path`: the folder.
+
+        Hashes are checked when a file is used (`file`) or by `verify`. Raises ArtifactError naming the file, what was
+        expected and what was found.
         """
         folder = Path(path)
         source = folder / MANIFEST
@@ -161,48 +186,53 @@ class Artifact:
         return cls(folder, manifest)
 
     def file(self, name: str) -> Path:
-        """Path of the file `name`, after its SHA-256, and that of its external weights, was compared."""
-        for part in (name, f"{name}.data"):
-            if part in self.manifest.files:
-                self._compare(part)
+        """Path of the file `name`, after a check of its SHA-256, and of that of its external weights.
+
+        Raises ArtifactError where one differs from the manifest.
+        """
+        for recorded in (name, f"{name}.data"):
+            if recorded in self.manifest.files:
+                self._check_hash(recorded)
         return self.path / name
 
     def verify(self) -> None:
-        """Compare the SHA-256 of every file with the manifest."""
+        """Check the SHA-256 of every file; raises ArtifactError where one differs from the manifest."""
         for name in self.manifest.files:
-            self._compare(name)
+            self._check_hash(name)
 
-    def _compare(self, name: str) -> None:
-        record, found = self.manifest.files[name], FileRecord.of(self.path / name)
-        if found != record:
-            raise ArtifactError(f"{self.path / name}: expected sha256 {record.sha256}, found {found.sha256}")
+    def _check_hash(self, name: str) -> None:
+        expected, actual = self.manifest.files[name], FileRecord.of(self.path / name)
+        if actual != expected:
+            raise ArtifactError(f"{self.path / name}: expected sha256 {expected.sha256}, found {actual.sha256}")
 
 
-def _expect(holds: bool, where: str, expected: object, found: object) -> None:
+def _expect(holds: bool, where: str, expected: object, actual: object) -> None:
     if not holds:
-        raise ArtifactError(f"{MANIFEST}: {where}: expected {expected}, found {found}")
+        raise ArtifactError(f"{MANIFEST}: {where}: expected {expected}, found {actual}")
 
 
-def _record(cls: type[Record], data: object, prefix: str) -> Record:
-    """Build the dataclass `cls` from a JSON object with exactly its fields, checking plain types."""
+def _to_record(cls: type[Record], data: object, prefix: str) -> Record:
+    """Build the dataclass `cls` from a JSON object with exactly its fields, and check fields of plain types."""
     if not isinstance(data, dict):
         raise ArtifactError(f"{MANIFEST}: {prefix.rstrip('.')}: expected an object, found {type(data).__name__}")
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    for name in data.keys() - known.keys():
+    fields_by_name = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    for name in data.keys() - fields_by_name.keys():
         raise ArtifactError(f"{MANIFEST}: {prefix}{name}: expected no such field in format {FORMAT}, found one")
-    plain = {"int": int, "str": str, "bool": bool}
-    for name, f in known.items():
+    plain_types = {"int": int, "str": str, "bool": bool}
+    for name, f in fields_by_name.items():
         if name not in data:
             required = f.default is MISSING and f.default_factory is MISSING
             _expect(not required, prefix + name, "a value", "nothing")
-        elif f.type in plain:
+        elif f.type in plain_types:
             value = data[name]
-            good = isinstance(value, plain[str(f.type)]) and (f.type == "bool" or not isinstance(value, bool))
-            _expect(good, prefix + name, f.type, repr(value))
+            is_of_type = isinstance(value, plain_types[str(f.type)]) and (
+                f.type == "bool" or not isinstance(value, bool)
+            )
+            _expect(is_of_type, prefix + name, f.type, repr(value))
     return cls(**data)
 
 
-def _check(manifest: Manifest) -> None:
+def _check_values(manifest: Manifest) -> None:
     """Compare values with what this version of the engine can run."""
     image, text = manifest.image, manifest.text
     _expect(1 <= manifest.dim <= 1 << 16, "dim", "1 to 65536", manifest.dim)

@@ -24,7 +24,13 @@ _SPACE = re.compile(r"\s+")
 
 
 class Tokenizer:
-    """The `tokenizers` file of an artifact and the context of its text tower."""
+    """Turns texts to token ids that fit the context of the text tower.
+
+    - `path`: the `tokenizers` file of the artifact.
+    - `spec`: its limits.
+
+    Raises ArtifactError where the file is no `tokenizers` file.
+    """
 
     def __init__(self, path: Path, spec: TextSpec) -> None:
         try:
@@ -36,13 +42,13 @@ class Tokenizer:
         self._context = spec.max_tokens
 
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
-        """The first part of each text; see `encode_parts`."""
+        """The first part (L,) of each text; see `encode_parts`."""
         return [parts[0] for parts in self.encode_parts(texts)]
 
     def encode_parts(self, texts: Sequence[str]) -> list[list[TokenIds]]:
-        """The parts of each text: (L,) int64 arrays within the context, special tokens included, unpadded.
+        """The parts of each text, one unless it is longer than the context.
 
-        A text has one part unless it is longer than the context.
+        A part is an (L,) int64 array no longer than the context, with special tokens and without padding.
         """
         encodings = self._tokenizer.encode_batch(list(texts))
         return [
@@ -52,18 +58,18 @@ class Tokenizer:
 
     def _split(self, text: str, encoding: tokenizers.Encoding) -> list[TokenIds]:
         """Parts of a long text, each between the special tokens that the whole text has."""
-        plain = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
-        first, last = plain[0], plain[-1] + 1
+        text_tokens = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
+        first, end = text_tokens[0], text_tokens[-1] + 1
         ids = np.array(encoding.ids, np.int64)
-        head, tail = ids[:first], ids[last:]
-        starts = np.array([start for start, _ in encoding.offsets[first:last]])
+        head, body, tail = ids[:first], ids[first:end], ids[end:]
+        starts = np.array([start for start, _ in encoding.offsets[first:end]])
         room = self._context - len(head) - len(tail)
-        return [np.concatenate((head, ids[first + a : first + b], tail)) for a, b in _cuts(text, starts, room)]
+        return [np.concatenate((head, body[begin:stop], tail)) for begin, stop in _cuts(text, starts, room)]
 
 
 def _cuts(text: str, starts: TokenIds, room: int) -> Iterator[tuple[int, int]]:
-    """Ranges of at most `room` tokens, given the position (L,) in `text` at which each token starts."""
-    # the first tokens after each sentence end, and after each space
+    """Ranges of at most `room` tokens, given the position in `text` at which each token starts (L,)."""
+    # positions of the first tokens after each sentence end, and after each space
     sentences, words = (
         np.searchsorted(starts, [match.end() for match in pattern.finditer(text)])
         for pattern in (_SENTENCE_END, _SPACE)
