@@ -8,19 +8,19 @@ from clipshelf.workers import Workers, batches
 
 
 def test_results_come_in_order_and_work_is_started_a_bounded_number_ahead() -> None:
-    taken = 0
+    read = 0
 
     def numbers() -> Iterator[int]:
-        nonlocal taken
+        nonlocal read
         for number in range(50):
-            taken += 1
+            read += 1
             yield number
 
     ahead = []
     for done, result in enumerate(Workers(2).map_ahead(lambda number: number * number, numbers(), depth=5)):
         assert result == done * done
-        ahead.append(taken - done)
-    assert max(ahead) <= 6 and taken == 50
+        ahead.append(read - done)
+    assert max(ahead) <= 6 and read == 50
 
 
 def test_a_single_item_is_worked_on_in_the_calling_thread() -> None:

@@ -180,9 +180,9 @@ class Artifact:
             raise ArtifactError(f"{folder}: {error}") from error
         for name, record in manifest.files.items():
             file = folder / name
-            found = f"{file.stat().st_size} bytes" if file.is_file() else "no such file"
-            if found != f"{record.bytes} bytes":
-                raise ArtifactError(f"{file}: expected {record.bytes} bytes, found {found}")
+            actual = f"{file.stat().st_size} bytes" if file.is_file() else "no such file"
+            if actual != f"{record.bytes} bytes":
+                raise ArtifactError(f"{file}: expected {record.bytes} bytes, found {actual}")
         return cls(folder, manifest)
 
     def file(self, name: str) -> Path:

@@ -35,7 +35,7 @@ class Tokenizer:
     def __init__(self, path: Path, spec: TextSpec) -> None:
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
+        except Exception as error:  # tokenizers raises Exception itself
             raise ArtifactError(f"{path}: expected a tokenizers file, found: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()

@@ -137,14 +137,14 @@ class Int8Rows:
         self._mean = np.zeros(dim)
         if not _can_estimate(matrix, norms):
             return
-        center = _center(matrix)
-        self._mean = center.astype(np.float64)
+        centre = _centre(matrix)
+        self._mean = centre.astype(np.float64)
         steps = _padded_ones(1, self.rows)[0]
         weights = np.zeros((dim, len(steps)), np.int8)
         smallest_step = max(SMALLEST_WIDTH, float(norms.max(initial=0)) * 2.0**-30)
         for start in range(0, self.rows, ROWS_AT_A_TIME):
             strip = slice(start, min(start + ROWS_AT_A_TIME, self.rows))
-            _quantise(matrix[strip] - center, smallest_step, weights[:, strip], steps[strip], self.widths[:, strip])
+            _quantise(matrix[strip] - centre, smallest_step, weights[:, strip], steps[strip], self.widths[:, strip])
         self._matmul = Int8MatMul(weights, steps, zero=ZERO_POINT, threads=threads)
 
     def estimate(self, queries: EncodedQueries) -> FloatArray:
@@ -210,7 +210,7 @@ def _padded_ones(count: int, rows: int) -> FloatArray:
     return np.ones((count, -(-rows // LANES) * LANES), np.float32)
 
 
-def _center(matrix: FloatArray) -> FloatArray:
+def _centre(matrix: FloatArray) -> FloatArray:
     """The mean row (D,), or zero where subtracting the mean makes rows longer by the median of a sample.
 
     Embeddings share a large mean (two CLIP pictures have a cosine of about 0.8), but one giant row could spoil it.

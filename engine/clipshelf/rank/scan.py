@@ -19,18 +19,22 @@ RESCORE_PER_RESULT = 8
 
 
 class Int8Scan(NamedTuple):
-    """How exact an int8 scan is, and how many rows it may leave to be scored, before the next scan costs less."""
+    """How exact an int8 scan is, and how many candidates are scored after it; with more, the next scan costs less.
 
-    digits: int  # of each query
+    - `digits`: digits of a query.
+    - `rescore_at_least`, `rescore_one_in`: the largest number of candidates, as a number and as a share of all rows.
+    """
+
+    digits: int
     rescore_at_least: int
     rescore_one_in: int
 
     def limit(self, k: int, rows: int) -> int:
-        """The largest number of candidates that are scored, for k results among so many rows."""
+        """The largest number of candidates that are scored, for k results among `rows` rows."""
         return max(self.rescore_at_least, RESCORE_PER_RESULT * k, rows // self.rescore_one_in)
 
 
-# In turn, for the queries that the scan before left unanswered; then comes one in float32.
+# Run in turn, each on the queries that the scan before left unanswered; a float32 scan is the last.
 INT8_SCANS = (
     Int8Scan(digits=1, rescore_at_least=128, rescore_one_in=64),
     Int8Scan(digits=2, rescore_at_least=1024, rescore_one_in=16),

@@ -86,7 +86,7 @@ def test_fast_decoding_stays_close_to_exact() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_jpeg_scaled_while_it_is_decoded_is_not_shifted(orientation: int) -> None:
-    """257 pixels are decoded to 33, the last of which holds but an eighth of its own."""
+    """257 pixels are decoded to 33, and the last one holds an eighth of a pixel."""
     ramp = np.linspace(0, 255, 257)
     photo = Image.fromarray((np.add.outer(ramp[:249], ramp) / 2).astype(np.uint8))
     exif = Image.Exif()

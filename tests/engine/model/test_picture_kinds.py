@@ -24,7 +24,7 @@ BLACK_OR_WHITE = np.where(GRAY > 127, 255, 0).astype(np.uint8)
 ALPHA = np.array([[255] * 3, [64] * 3], np.uint8)
 OVER_WHITE = np.rint(255 - ALPHA[..., None] / 255 * (255.0 - TILES)).astype(np.uint8)
 GRAY_OVER_WHITE = np.rint(255 - ALPHA[..., None] / 255 * (255.0 - GRAY)).astype(np.uint8)
-# Rows and columns in the middle of each tile, by what becomes of a picture of 192 x 128 in a square of 32.
+# Rows and columns in the middle of each tile, for each way to bring a picture of 192 x 128 to a square of 32.
 PROBES: dict[Resize, tuple[list[int], list[int]]] = {
     "shortest": ([8, 24], [4, 16, 28]),
     "pad": ([11, 21], [5, 16, 27]),
@@ -38,7 +38,7 @@ def spread(tiles: Pixels, width: int = WIDTH) -> Pixels:
 
 
 def kind(mode: str, format_: str, tiles: Pixels, off: int, **options: object) -> Kind:
-    """The picture in a mode that Pillow converts RGBA to, of which `ALPHA` is dropped or kept."""
+    """The picture in a mode that Pillow converts RGBA to; the mode says whether `ALPHA` is kept."""
 
     def file() -> bytes:
         image = Image.fromarray(np.dstack((spread(TILES), spread(ALPHA))))

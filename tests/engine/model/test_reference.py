@@ -48,9 +48,9 @@ def run(artifact: Artifact, precision: Precision, pixels: Any) -> FloatArray:
     return session.run({"pixels": pixels})
 
 
-def centred(exact: FloatArray, found: FloatArray) -> FloatArray:
+def centred_cosines(exact: FloatArray, embeds: FloatArray) -> FloatArray:
     """Cosines after the mean of the exact rows was taken from both."""
-    a, b = exact - exact.mean(0), found - exact.mean(0)
+    a, b = exact - exact.mean(0), embeds - exact.mean(0)
     cosines: FloatArray = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     return cosines
 
@@ -60,16 +60,16 @@ def test_fp32_graphs_give_what_torch_gave(artifact: Artifact, saved: dict[str, A
 
 
 def test_int8_graphs_are_near_it(artifact: Artifact, saved: dict[str, Any]) -> None:
-    found = run(artifact, "int8", saved["pixels"])
-    assert centred(saved["image_embeds"], found).mean() >= 0.98
-    assert np.array_equal(found[:1], run(artifact, "int8", saved["pixels"][:1]))
+    embeds = run(artifact, "int8", saved["pixels"])
+    assert centred_cosines(saved["image_embeds"], embeds).mean() >= 0.98
+    assert np.array_equal(embeds[:1], run(artifact, "int8", saved["pixels"][:1]))
 
 
 def test_the_engine_embeds_texts_and_pictures_as_torch_did(artifact: Artifact, saved: dict[str, Any]) -> None:
     engine = Engine(artifact, threads=1)
     assert engine.precision == "int8"
-    assert centred(saved["text_embeds"], engine.embed_texts(saved["texts"].tolist())).mean() >= 0.98
-    assert centred(saved["image_embeds"], engine.embed_images(list(saved["pixels"]))).mean() >= 0.98
+    assert centred_cosines(saved["text_embeds"], engine.embed_texts(saved["texts"].tolist())).mean() >= 0.98
+    assert centred_cosines(saved["image_embeds"], engine.embed_images(list(saved["pixels"]))).mean() >= 0.98
 
 
 def test_the_replay_takes_no_torch() -> None:
