@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from clipshelf import Catalogue, Engine, Failure, Profile, Query, Recommendations, Recommender, Weights
-from clipshelf.catalogue.statistics import Statistics, spread_rows
+from clipshelf.catalogue.statistics import Statistics, sample_rows
 from clipshelf.errors import FingerprintMismatch, ImageError, InputError, UnknownIdError
 from clipshelf.recommend.calibration import Calibration
 from clipshelf.recommend.fusion import QueryVector
@@ -337,7 +337,7 @@ def test_usual_scores_are_the_median_and_the_upper_quantile_of_a_sample(wide: En
     calibration = Calibration(catalogue, Statistics.none(dim))
     rows = rng.standard_normal((70, 2, dim))
     levels = calibration.levels([QueryVector(row, np.ones(2)) for row in rows])
-    sample = catalogue.embeddings[spread_rows(count, 1024)].astype(np.float64)
+    sample = catalogue.embeddings[sample_rows(count, 1024)].astype(np.float64)
     middles, uppers = np.percentile(rows.reshape(70, -1) @ sample.T, [50, 84.134], axis=1)
     np.testing.assert_allclose(levels.medians, middles, atol=1e-5)
     np.testing.assert_allclose(levels.spreads, uppers - middles, atol=1e-5)

@@ -17,10 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from clipshelf import Catalogue, Engine
 from clipshelf.catalogue.disk.manifest import MANIFEST, read_manifest
-from clipshelf.catalogue.disk.save import current
+from clipshelf.catalogue.disk.save import current_manifest
 from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.catalogue.indexing import change, index
-from clipshelf.catalogue.readers import Fields
 from clipshelf.errors import CatalogueError
 from clipshelf.files import LOCK
 from clipshelf.types import FloatArray, Product
@@ -49,7 +48,7 @@ class Operation:
 
 
 def build(engine: Engine, folder: Path) -> object:
-    return index(engine, products(0, 200), folder, fields=Fields())
+    return index(engine, products(0, 200), folder)
 
 
 def nothing(engine: Engine, folder: Path) -> object:
@@ -77,7 +76,7 @@ class State:
     @classmethod
     def of(cls, folder: Path) -> State | None:
         """The state of a folder, None where no catalogue is yet; fails on anything else."""
-        if current(folder) is None:
+        if current_manifest(folder) is None:
             return None
         catalogue = Catalogue.load(folder)
         return cls(

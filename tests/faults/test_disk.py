@@ -135,16 +135,16 @@ def test_everything_is_flushed_before_the_switch(
     steps: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
-    def noted_fsync(descriptor: int) -> None:
+    def recording_fsync(descriptor: int) -> None:
         steps.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
-    def noted_replace(old: Path, new: Path) -> Path:
+    def recording_replace(old: Path, new: Path) -> Path:
         steps.append("switch")
         return replace(old, new)
 
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(Path, "replace", noted_replace)
+    monkeypatch.setattr(os, "fsync", recording_fsync)
+    monkeypatch.setattr(Path, "replace", recording_replace)
     Catalogue.build(engine, crash.products(0, 9)).save(shop)
     files = {path.name for path in shop.iterdir()} - {"manifest.json", ".lock"}
     folder = steps.index("shop")

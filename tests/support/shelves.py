@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from clipshelf import Catalogue, Engine
-from clipshelf.catalogue.contents import bare
+from clipshelf.catalogue.contents import contents_of_rows
 from clipshelf.recommend.answers import Contribution, Recommendation
 from clipshelf.types import FloatArray, Product
 
@@ -26,7 +26,7 @@ def clustered(count: int, dim: int, *, seed: int = 0) -> FloatArray:
 
 def shelf(engine: Engine, matrix: FloatArray) -> Catalogue:
     """A catalogue of these embeddings; ids are positions."""
-    return Catalogue(bare(matrix), engine.fingerprint, Path())
+    return Catalogue(contents_of_rows(matrix), engine.fingerprint, Path())
 
 
 def made_up(product: Product, score: float, relevance: float, *parts: Contribution) -> Recommendation:

@@ -29,12 +29,12 @@ class ClipshelfMixed(Clipshelf):
     def mixed(self, job: Job) -> Call:
         """Encoded pictures to draw from -> what one call of the mix answers, over a catalogue (N, 2D)."""
         from clipshelf import Catalogue, Recommender
-        from clipshelf.catalogue.contents import bare
+        from clipshelf.catalogue.contents import contents_of_rows
 
         from clipshelf_bench.datasets.inputs import sentences
 
         engine = self.once(job, self._engine)
-        recommender = Recommender(engine, Catalogue(bare(job.rows()), engine.fingerprint, Path()))
+        recommender = Recommender(engine, Catalogue(contents_of_rows(job.rows()), engine.fingerprint, Path()))
         rng = np.random.default_rng(_SEED)
 
         def texts(count: int) -> list[str]:

@@ -26,10 +26,10 @@ class PeopleOneByOne(Contender):
     def profiles(self, job: Job) -> Call:
         """Liked rows (Q, L) of a catalogue whose products the matrix (N, 2D) embeds to rows (Q, k)."""
         from clipshelf import Catalogue, Engine, Profile, Recommender
-        from clipshelf.catalogue.contents import bare
+        from clipshelf.catalogue.contents import contents_of_rows
 
         engine = Engine.load(threads=job.threads)
-        recommender = Recommender(engine, Catalogue(bare(job.rows()), engine.fingerprint, Path()))
+        recommender = Recommender(engine, Catalogue(contents_of_rows(job.rows()), engine.fingerprint, Path()))
 
         def call(liked: Rows) -> Array:
             answers = self.answer(recommender, [Profile(liked=map(str, row)) for row in liked.tolist()])

@@ -102,10 +102,10 @@ class Clipshelf(Contender):
     def answer(self, job: Job) -> Call:
         """A sentence and a photo to the best rows of a catalogue (N, 2D)."""
         from clipshelf import Catalogue
-        from clipshelf.catalogue.contents import bare
+        from clipshelf.catalogue.contents import contents_of_rows
 
         engine = self.once(job, self._engine)
-        return _answers(engine, Catalogue(bare(job.rows()), engine.fingerprint, Path()))
+        return _answers(engine, Catalogue(contents_of_rows(job.rows()), engine.fingerprint, Path()))
 
     def shelf(self, job: Job) -> Call:
         """The same from a catalogue on disk, which the first to open it makes."""

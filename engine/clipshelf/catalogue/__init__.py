@@ -1,1 +1,1 @@
-"""Products with their embeddings: read, embedded, filtered, kept on disk."""
+"""Products and their embeddings: reading, embedding, filtering and storing them."""

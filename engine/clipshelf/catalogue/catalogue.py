@@ -1,147 +1,80 @@
-"""Products and their embeddings, computed once and kept as one matrix; `generation` says how they lie on disk."""
+"""The catalogue: products and their embeddings, computed once and stored as one matrix.
+
+`disk.generation` has the files of a catalogue, `contents` what it holds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.content_keys import KeyIndex, id_keys
-from clipshelf.catalogue.contents import appended, drafted, replaced, without
-from clipshelf.catalogue.disk.generation import Content, Generation
-from clipshelf.catalogue.disk.journal import Known
-from clipshelf.catalogue.disk.save import current, publish
+from clipshelf.catalogue.contents import Contents, append_products, remove_rows, replace_rows
+from clipshelf.catalogue.disk.generation import Generation
+from clipshelf.catalogue.disk.journal import EmbeddingTable
+from clipshelf.catalogue.disk.save import Origin, save_generation
 from clipshelf.catalogue.disk.verify import find_problems
-from clipshelf.catalogue.embedding import Memory, Progress
-from clipshelf.catalogue.filter_parser import parse_where
-from clipshelf.catalogue.filters import Filter, Where
-from clipshelf.catalogue.products import Batch, Skipped, read_products
-from clipshelf.catalogue.readers import Fields, some
-from clipshelf.catalogue.statistics import Statistics
-from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError, UnknownIdError
+from clipshelf.catalogue.embedding import NO_CACHE, EmbeddingCache, embed_products
+from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.product_table import ProductTable
+from clipshelf.catalogue.products import ProductBatch, read_products
+from clipshelf.catalogue.readers import DEFAULT_FIELDS, ProductFields
+from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError
+from clipshelf.failures import OnError
 from clipshelf.files import locked
 from clipshelf.model.engine import Engine
-from clipshelf.types import FloatArray, Mask, PathLike, Product, Rows
-
-_FIELDS, _NOTHING = Fields(), Memory()
+from clipshelf.types import PathLike, Product, Progress
 
 
-class Catalogue:
-    """N products with their embeddings: made by `build`, opened by `load`, changed by `add`, `update` and `remove`.
+class Catalogue(ProductTable):
+    """N products and their embeddings: made by `build`, opened by `load`, changed by `add`, `update` and `remove`.
 
-    A catalogue doesn't change: these three return another one, which `save` writes.
+    - `contents`: the products, in memory or on disk.
+    - `fingerprint`: of the model that embedded them.
+    - `root`: the folder that relative picture paths start from.
+    - `model`: path of that model's artifact, None for the embedded default.
+    - `origin`: the saved generation that the contents come from, None for contents that were never saved.
 
-    `fingerprint` is that of the model that embedded it, `model` the path of its artifact, None for the embedded
-    default. `root` is the folder that relative pictures start from. `skipped` has what the last step left out.
+    A catalogue does not change: `add`, `update` and `remove` return another one, which `save` writes.
+
+    It can be copied and pickled. A loaded one is pickled as its folder and generation, and is opened again where it is
+    unpickled; that raises CatalogueError if the folder has another generation by then. Any other one is pickled whole.
     """
 
     def __init__(
         self,
-        content: Content,
+        contents: Contents,
         fingerprint: str,
         root: Path,
         model: str | None = None,
         *,
-        skipped: tuple[Skipped, ...] = (),
-        base: Generation | None = None,
+        origin: Origin | None = None,
     ) -> None:
+        super().__init__(contents)
         self.fingerprint = fingerprint
         self.root = root
         self.model = model
-        self.skipped = skipped
-        self._content = content
-        self._base = base
+        self._origin = origin
 
-    def __len__(self) -> int:
-        return len(self._content)
-
-    @property
-    def products(self) -> Sequence[Product]:
-        """The products' records, in the order of the rows; of a loaded catalogue parsed when one is asked for."""
-        return self._content.products
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        # The pickled origin has lost its generation; a loaded catalogue has it as its contents.
+        if isinstance(self._contents, Generation) and self._origin == Origin.of(self._contents):
+            self._origin = Origin.of(self._contents)
 
     @property
-    def ids(self) -> list[str]:
-        """The products' ids, in the order of the rows."""
-        return self._content.ids
-
-    @property
-    def dim(self) -> int:
-        """D, the width of one side."""
-        return self._content.dim
-
-    @property
-    def embeddings(self) -> FloatArray:
-        """(N, 2D) float32, image rows | text rows; of a loaded catalogue memory-mapped.
-
-        Raises CatalogueError when a loaded matrix isn't what was saved, which is found out on first use.
-        """
-        return self._content.embeddings
-
-    @property
-    def image_embeds(self) -> FloatArray:
-        """(N, D) view of the image rows."""
-        return self.embeddings[:, : self.dim]
-
-    @property
-    def text_embeds(self) -> FloatArray:
-        """(N, D) view of the text rows."""
-        return self.embeddings[:, self.dim :]
-
-    @cached_property
-    def present(self) -> Mask:
-        """(N, 2) bool: whether each product has an image row, and a text row."""
-        return np.stack([_filled(self.image_embeds), _filled(self.text_embeds)], axis=1)
-
-    @property
-    def statistics(self) -> Statistics:
-        """Means of both sides and spreads of their cosines, as the module `statistics` explains."""
-        return self._content.statistics
-
-    @property
-    def memory(self) -> Memory:
-        """The embeddings by what they are of, so that it isn't embedded again."""
-        keys = self._content.keys
-        return Memory((Known(keys[:, 1], self.image_embeds), Known(keys[:, 2], self.text_embeds)))
-
-    def records(self, rows: Rows) -> list[Product]:
-        """The records of n rows (n,)."""
-        return [self.products[row] for row in rows.tolist()]
+    def embedding_cache(self) -> EmbeddingCache:
+        """The embeddings by their content, which is then not embedded again."""
+        keys = self._contents.keys
+        tables = EmbeddingTable(keys[:, 1], self.image_embeds), EmbeddingTable(keys[:, 2], self.text_embeds)
+        return EmbeddingCache(tables)
 
     def picture(self, product: Product) -> Path | None:
-        """Path of a product's picture, None where it has none on disk."""
+        """Return the path of a product's picture, None where it has none on disk."""
         image = product.get("image")
         return self.root / image if image else None
-
-    def row(self, id_: str) -> int:
-        """Row of the product `id_`; raises UnknownIdError."""
-        return int(self.rows([id_])[0])
-
-    def rows(self, ids: Iterable[str]) -> Rows:
-        """(n,) int64 rows of n products; raises UnknownIdError naming those that aren't there."""
-        if isinstance(ids, str):
-            raise InputError(f"ids: expected a sequence of ids, found one str {ids!r}")
-        wanted = list(ids)
-        rows = self.find(wanted)
-        if (rows < 0).any():
-            missing = some(repr(wanted[i]) for i in np.flatnonzero(rows < 0))
-            raise UnknownIdError(f"id: expected ids of the catalogue's {len(self)} products, found {missing}")
-        return rows
-
-    def find(self, ids: Iterable[str]) -> Rows:
-        """(n,) int64 rows of n products, -1 for those that aren't there."""
-        return self._index.find(id_keys(ids))
-
-    def mask(self, where: Where | str) -> Mask:
-        """(N,) bool, true for the products that fulfil `where`: a dict as the module `filters` explains, or words.
-
-        The module `where` explains the words. Raises InputError.
-        """
-        if isinstance(where, str):
-            where = parse_where(where, self._content.kinds)
-        return Filter(self._content.kinds, self._content.column, len(self)).mask(where)
 
     def require(self, engine: Engine) -> None:
         """Raise FingerprintMismatch unless `engine` has the model that embedded this catalogue."""
@@ -157,17 +90,21 @@ class Catalogue:
         engine: Engine,
         products: PathLike | Iterable[Product],
         *,
-        fields: Fields = _FIELDS,
-        on_error: str = "raise",
+        fields: ProductFields = DEFAULT_FIELDS,
+        on_error: OnError = "raise",
         progress: Progress | None = None,
     ) -> Catalogue:
-        """Embed products: dicts with `text`, `image` or both, a table of pandas, polars or pyarrow, or a file.
+        """Embed products.
 
-        A file ends in .csv, .jsonl, .ndjson or .parquet. `fields` names the columns of id, text and image. The id is
-        optional (else the position); every other field is kept with the product. Relative pictures start from the
-        file's folder, else from the current one. A product that doesn't fit, or whose picture cannot be read, raises
-        InputError naming it, or with `on_error="skip"` is left out and listed in `skipped`; ids that come twice always
-        raise. `progress(done, total)` is called as products are embedded.
+        - `engine`: the model.
+        - `products`: dicts with a `text`, an `image` or both, a table of pandas, polars or pyarrow, or a file that ends
+          in .csv, .jsonl, .ndjson or .parquet. The `id` is optional, else it is the position; every other field is
+          stored with the product. Relative picture paths start from the file's folder, else from the current one.
+        - `fields`: the columns of id, text and image.
+        - `on_error`: the error policy for a product that cannot be used, see `clipshelf.failures`.
+        - `progress`: called with the number of products done and of all, as products are embedded.
+
+        Raises InputError naming the product, and, whatever `on_error` says, for an id that occurs twice.
         """
         batch = read_products(products, fields=fields, on_error=on_error)
         return cls.embed(engine, batch, on_error=on_error, progress=progress)
@@ -176,113 +113,108 @@ class Catalogue:
     def embed(
         cls,
         engine: Engine,
-        batch: Batch,
+        batch: ProductBatch,
         *,
-        memory: Memory = _NOTHING,
-        on_error: str = "raise",
+        cache: EmbeddingCache = NO_CACHE,
+        on_error: OnError = "raise",
         progress: Progress | None = None,
     ) -> Catalogue:
-        """Embed products that were read already, all but what `memory` knows. Raises InputError, as `build` does."""
-        done = drafted(engine, batch, batch.root, memory, on_error=on_error, progress=progress)
+        """Embed products that were read already, except what `cache` knows; otherwise as `build`."""
+        embedded = embed_products(engine, batch, root=batch.root, cache=cache, on_error=on_error, progress=progress)
         model = None if engine.is_default else str(engine.artifact.path.resolve())
-        return cls(done.draft, engine.fingerprint, batch.root, model, skipped=done.skipped)
+        return cls(embedded.contents, engine.fingerprint, batch.root, model)
 
     def add(
         self,
         engine: Engine,
         products: PathLike | Iterable[Product],
         *,
-        fields: Fields = _FIELDS,
-        on_error: str = "raise",
+        fields: ProductFields = DEFAULT_FIELDS,
+        on_error: OnError = "raise",
         progress: Progress | None = None,
     ) -> Catalogue:
-        """This catalogue and more products behind its own, each with an id that it doesn't have.
+        """Return this catalogue followed by new products; the parameters are those of `build`.
 
-        Otherwise as `build`. Raises FingerprintMismatch for another model's engine, InputError for ids that it has.
+        Raises FingerprintMismatch for an engine with another model, and InputError for a product without an id, or
+        with an id that is in the catalogue.
         """
-        batch = self._read(engine, products, fields, on_error)
+        self.require(engine)
+        batch = read_products(products, fields=fields, on_error=on_error, ids_required=True)
         known = self.find(product["id"] for product in batch.products) >= 0
         if known.any():
-            twice = some(repr(batch.products[i]["id"]) for i in np.flatnonzero(known))
-            raise InputError(f"id: expected ids that the catalogue doesn't have yet, found {twice}")
-        done = drafted(engine, batch, self.root, self.memory, on_error=on_error, progress=progress)
-        return self._changed(appended(self._content, done.draft), done.skipped)
+            repeated = shorten_list(repr(batch.products[i]["id"]) for i in np.flatnonzero(known))
+            raise InputError(f"id: expected ids that the catalogue doesn't have yet, found {repeated}")
+        new = embed_products(
+            engine, batch, root=self.root, cache=self.embedding_cache, on_error=on_error, progress=progress
+        )
+        return self._with(append_products(self._contents, new.contents))
 
     def update(
         self,
         engine: Engine,
         products: PathLike | Iterable[Product],
         *,
-        fields: Fields = _FIELDS,
-        on_error: str = "raise",
+        fields: ProductFields = DEFAULT_FIELDS,
+        on_error: OnError = "raise",
         progress: Progress | None = None,
     ) -> Catalogue:
-        """This catalogue with the records of some products replaced, each in its row; one that is left out stays.
+        """Return this catalogue with products replaced by their ids; the parameters are those of `build`.
 
-        A text or picture whose content is known isn't embedded again. Otherwise as `build`.
-        Raises FingerprintMismatch for another model's engine, UnknownIdError for ids that it doesn't have.
+        Each new product takes the row of the old one; if it cannot be used, the old one stays. A text or picture that
+        is known is not embedded again. Raises FingerprintMismatch for an engine with another model,
+        and UnknownIdError for an id that is not in the catalogue.
         """
-        batch = self._read(engine, products, fields, on_error)
+        self.require(engine)
+        batch = read_products(products, fields=fields, on_error=on_error, ids_required=True)
         rows = self.rows(product["id"] for product in batch.products)
-        done = drafted(engine, batch, self.root, self.memory, on_error=on_error, progress=progress)
-        return self._changed(replaced(self._content, rows[done.positions], done.draft), done.skipped)
+        new = embed_products(
+            engine, batch, root=self.root, cache=self.embedding_cache, on_error=on_error, progress=progress
+        )
+        return self._with(replace_rows(self._contents, rows[new.rows], new.contents))
 
     def remove(self, ids: Iterable[str]) -> Catalogue:
-        """This catalogue without some products; the others keep their order. Raises UnknownIdError."""
-        return self._changed(without(self._content, self.rows(ids)), ())
+        """Return this catalogue without n products; the others keep their order. Raises UnknownIdError."""
+        return self._with(remove_rows(self._contents, self.rows(ids)))
 
     def save(self, path: PathLike) -> None:
-        """Write the catalogue to the folder `path`, as its next generation, in one step: all of it or nothing.
+        """Write the catalogue to the folder `path` as its next generation, in one step.
 
         Raises CatalogueError when the folder holds something else or cannot be written, while another writer is at
-        work, and when this catalogue came from the folder but another was saved there since.
+        work, and when this catalogue came from the folder but another was saved there since. The old state stays then.
         """
         folder = Path(path)
         with locked(folder):
             self.save_locked(folder)
 
     def save_locked(self, folder: Path) -> None:
-        """`save`, for a caller that is the folder's one writer already."""
-        before = current(folder)
-        base = self._base if self._base is not None and self._base.folder == folder.resolve() else None
-        if base is not None and (before is None or before.generation != base.manifest.generation):
-            found = "none" if before is None else before.generation
-            raise CatalogueError(
-                f"{folder}: expected generation {base.manifest.generation}, which this catalogue came from, "
-                f"found {found}: it was saved by somebody else since; load it again"
-            )
-        publish(folder, self._content, fingerprint=self.fingerprint, model=self.model, root=self.root, base=base)
-        self._base = Generation.open(folder)
+        """Write the catalogue to a folder that the caller has locked; otherwise as `save`."""
+        save_generation(
+            folder,
+            self._contents,
+            fingerprint=self.fingerprint,
+            model=self.model,
+            root=self.root,
+            origin=self._origin,
+        )
+        self._origin = Origin.of(Generation.open(folder))
 
     @classmethod
     def load(cls, path: PathLike, *, verify: bool = False) -> Catalogue:
-        """Open a saved catalogue; its matrix and records stay on disk, memory-mapped, and nothing is read through.
+        """Open a saved catalogue; its matrix and records stay on disk, memory-mapped.
 
-        Large files are compared with their checksums on first use, as the module `generation` explains, or at once
-        with `verify`. Raises CatalogueError naming the file, what was expected and what was found.
+        - `path`: its folder.
+        - `verify`: compare every file with its checksum now, instead of large files on first use.
+
+        Raises CatalogueError naming the file, what was expected and what was found.
         """
         folder = Path(path)
         if verify and (problems := find_problems(folder)):
             raise CatalogueError("; ".join(problems))
         generation = Generation.open(folder)
         manifest = generation.manifest
-        return cls(generation, manifest.fingerprint, Path(manifest.root), manifest.model, base=generation)
+        origin = Origin.of(generation)
+        return cls(generation, manifest.fingerprint, Path(manifest.root), manifest.model, origin=origin)
 
-    @cached_property
-    def _index(self) -> KeyIndex:
-        return KeyIndex(self._content.keys[:, 0])
-
-    def _read(self, engine: Engine, products: PathLike | Iterable[Product], fields: Fields, on_error: str) -> Batch:
-        self.require(engine)
-        return read_products(products, fields=fields, on_error=on_error, numbered=False)
-
-    def _changed(self, content: Content, skipped: tuple[Skipped, ...]) -> Catalogue:
-        return Catalogue(content, self.fingerprint, self.root, self.model, skipped=skipped, base=self._base)
-
-
-def _filled(rows: FloatArray) -> Mask:
-    """(n,) bool, false for rows (n, D) of zeros; a few numbers tell it of nearly all."""
-    filled: Mask = np.any(rows[:, :8], axis=1)
-    empty = np.flatnonzero(~filled)
-    filled[empty] = np.any(rows[empty], axis=1)
-    return filled
+    def _with(self, contents: Contents) -> Catalogue:
+        """This catalogue with other contents."""
+        return Catalogue(contents, self.fingerprint, self.root, self.model, origin=self._origin)

@@ -1,21 +1,21 @@
-"""Typed columns over product records, for filters.
+"""Typed columns over product records, which filters search.
 
-Every field but id, text and image is a column. A column of one value per product is a sorted table of the values that
-occur and, per row, a place in it, so that any comparison is one on small integers. A column of lists is the table and,
-for each value in turn, the rows that hold it.
+Every field of a record except id, text and image is a column. A column stores its distinct values once, sorted, so that
+a filter compares small integers.
 
     kind       values
     bool       true or false
     number     integers and floats, compared exactly
-    text       strings, ordered by code point (dates in ISO form sort as they should)
+    text       strings, ordered by code point (so dates in ISO form sort by time)
     numbers    lists of numbers
     texts      lists of strings
-    mixed      of more than one kind, or records: kept with the product, but no filter takes it
+    mixed      values of several kinds, or records; no filter takes such a column
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -26,43 +26,66 @@ import numpy.typing as npt
 from clipshelf.types import Product
 
 Kind = Literal["bool", "number", "text", "numbers", "texts", "mixed"]
-Places: TypeAlias = npt.NDArray[np.signedinteger[Any]]
+SmallInts: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 
-_NOT_COLUMNS = ("id", "text", "image")
-_LISTS: dict[str, Kind] = {"number": "numbers", "text": "texts"}
+_NO_COLUMNS = ("id", "text", "image")
+_LIST_KINDS: dict[str, Kind] = {"number": "numbers", "text": "texts"}
+
+
+def _no_entries() -> SmallInts:
+    return np.empty(0, np.int8)
 
 
 @dataclass(frozen=True)
 class Column:
     """One column of N products.
 
-    `values` is sorted, without duplicates. For one value per product `places` (N,) says which, -1 for none, and
-    `starts` is empty. For lists `places[starts[v] : starts[v + 1]]` are the rows that hold value v, ascending.
+    - `kind`: the type of its values, as listed at the head of this module.
+    - `values`: the V distinct values, sorted.
+    - `codes`: (N,) position of each product's value in `values`, -1 for a product without one; empty for a column of
+      lists.
+    - `rows`: for a column of lists only: the rows that hold `values[0]`, then those that hold `values[1]`, and so on,
+      each group ascending.
+    - `starts`: for a column of lists only: V + 1 positions in `rows`, where each group starts, and the end.
     """
 
     kind: Kind
-    places: Places
     values: list[Any]
+    codes: SmallInts = field(default_factory=_no_entries)
+    rows: SmallInts = field(default_factory=_no_entries)
     starts: list[int] = field(default_factory=list)
 
     @property
     def is_list(self) -> bool:
-        """Whether a product has a list of values."""
-        return self.kind in _LISTS.values()
+        """Whether each product has a list of values."""
+        return self.kind in _LIST_KINDS.values()
+
+    def code(self, value: Any) -> int:
+        """Position of `value` in `values`, -1 if no product has it."""
+        position = bisect_left(self.values, value)
+        return position if position < len(self.values) and self.values[position] == value else -1
 
     def equals(self, other: Column) -> bool:
-        """Whether all is the same."""
-        own, its = (self.kind, self.values, self.starts), (other.kind, other.values, other.starts)
-        return own == its and np.array_equal(self.places, other.places)
+        """Whether both columns have the same kind, values and rows."""
+        return (
+            (self.kind, self.values, self.starts) == (other.kind, other.values, other.starts)
+            and np.array_equal(self.codes, other.codes)
+            and np.array_equal(self.rows, other.rows)
+        )
 
 
 def columns_of(products: Iterable[Product]) -> dict[str, Column]:
-    """The columns of products, by name, in the order in which they first occur."""
+    """Build the columns of products.
+
+    - `products`: N records, in the order of their rows.
+
+    Returns the columns by name, in the order in which the names first occur.
+    """
     builders: dict[str, _Builder] = {}
     count = 0
     for row, product in enumerate(products):
         for name, value in product.items():
-            if name not in _NOT_COLUMNS:
+            if name not in _NO_COLUMNS:
                 builder = builders.get(name)
                 if builder is None:
                     builder = builders[name] = _Builder()
@@ -72,44 +95,46 @@ def columns_of(products: Iterable[Product]) -> dict[str, Column]:
 
 
 class _Builder:
-    """Gathers (row, value) pairs of one column."""
+    """Collects the (row, value) pairs of one column."""
 
     def __init__(self) -> None:
         self._kinds: set[Kind] = set()
-        self._rows, self._places = array("q"), array("q")
-        self._table: dict[Any, int] = {}
-        self._empty_lists = False
+        self._rows, self._codes = array("q"), array("q")
+        self._code_of: dict[Any, int] = {}
+        self._has_empty_list = False
 
     def add(self, row: int, value: Any) -> None:
         if not isinstance(value, list):
-            self._put(row, value, _kind(value))
+            self._add_value(row, value, _kind(value))
             return
-        self._empty_lists = self._empty_lists or not value
+        self._has_empty_list = self._has_empty_list or not value
         for item in value:
-            self._put(row, item, _LISTS.get(_kind(item), "mixed"))
+            self._add_value(row, item, _LIST_KINDS.get(_kind(item), "mixed"))
 
-    def _put(self, row: int, value: Any, kind: Kind) -> None:
+    def _add_value(self, row: int, value: Any, kind: Kind) -> None:
         self._kinds.add(kind)
         if kind != "mixed":
             self._rows.append(row)
-            self._places.append(self._table.setdefault(value, len(self._table)))
+            self._codes.append(self._code_of.setdefault(value, len(self._code_of)))
 
     def column(self, count: int) -> Column:
+        """The column of `count` products."""
         kinds = self._kinds or {"texts"}
         kind: Kind = next(iter(kinds)) if len(kinds) == 1 else "mixed"
-        if kind == "mixed" or (self._empty_lists and kind not in _LISTS.values()):
-            return Column("mixed", np.empty(0, np.int8), [])
-        values = sorted(self._table)
-        rank = np.empty(len(values), np.int64)
-        rank[[self._table[value] for value in values]] = np.arange(len(values))
-        rows, ranks = np.array(self._rows, np.int64), rank[np.array(self._places, np.int64)]
-        if kind in _LISTS.values():
-            order = np.lexsort((rows, ranks))
-            starts = np.searchsorted(ranks[order], np.arange(len(values) + 1))
-            return Column(kind, rows[order].astype(_smallest(count)), values, starts.tolist())
-        places = np.full(count, -1, _smallest(len(values)))
-        places[rows] = ranks
-        return Column(kind, places, values)
+        is_list = kind in _LIST_KINDS.values()
+        if kind == "mixed" or (self._has_empty_list and not is_list):
+            return Column("mixed", [])
+        values = sorted(self._code_of)
+        sorted_code = np.empty(len(values), np.int64)
+        sorted_code[[self._code_of[value] for value in values]] = np.arange(len(values))
+        rows, codes = np.array(self._rows, np.int64), sorted_code[np.array(self._codes, np.int64)]
+        if is_list:
+            order = np.lexsort((rows, codes))
+            starts = np.searchsorted(codes[order], np.arange(len(values) + 1))
+            return Column(kind, values, rows=rows[order].astype(_smallest_type(count)), starts=starts.tolist())
+        code_of_row = np.full(count, -1, _smallest_type(len(values)))
+        code_of_row[rows] = codes
+        return Column(kind, values, codes=code_of_row)
 
 
 def _kind(value: Any) -> Kind:
@@ -120,6 +145,6 @@ def _kind(value: Any) -> Kind:
     return "number" if isinstance(value, (int, float)) else "mixed"
 
 
-def _smallest(count: int) -> npt.DTypeLike:
-    """The smallest signed type for 0 to `count`: what it doesn't hold needn't be read from memory either."""
+def _smallest_type(count: int) -> npt.DTypeLike:
+    """The smallest signed integer type that holds 0 to `count`: a filter then reads less memory."""
     return next(dtype for dtype in (np.int8, np.int16, np.int32, np.int64) if count <= np.iinfo(dtype).max)

@@ -1,6 +1,7 @@
-"""Keys: 16 bytes of SHA-256 over an id or over what is embedded, and the search for them.
+"""Keys of content: 16 bytes of SHA-256 over an id, a text or a picture, and an index that finds them.
 
-Equal keys mean equal content. A key of zeros stands for nothing, or for content that can't be read twice.
+Equal keys mean equal content, so that what is embedded already is found by its key. A key of 16 zero bytes, `NO_KEY`,
+stands for a side that a product lacks and for content that cannot be read twice; it equals no other key.
 """
 
 from __future__ import annotations
@@ -14,46 +15,56 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from clipshelf.types import Rows
+
 Keys: TypeAlias = npt.NDArray[np.uint8]
 
-SIZE = 16
-NONE = bytes(SIZE)
+KEY_SIZE = 16
+NO_KEY = bytes(KEY_SIZE)
 
 
 def text_key(text: object) -> bytes:
-    """Key of a text; NONE for what is no Unicode text."""
+    """Return the key of a text, `NO_KEY` for anything but Unicode text."""
     try:
-        return _key(b"text", text.encode()) if isinstance(text, str) else NONE
+        return _key(b"text", text.encode()) if isinstance(text, str) else NO_KEY
     except UnicodeEncodeError:
-        return NONE
+        return NO_KEY
 
 
 def image_key(source: object) -> bytes:
-    """Key of a picture's file, bytes or array; NONE for one that can't be read or can be read only once."""
+    """Return the key of a picture.
+
+    - `source`: a path, whose file is read, or bytes, or an array.
+
+    Returns `NO_KEY` for a file that cannot be read, and for an open file or another object that can be read only once.
+    """
     if isinstance(source, (str, os.PathLike)):
         try:
             return _key(b"image", Path(source).read_bytes())
         except (OSError, ValueError):
-            return NONE
+            return NO_KEY
     if isinstance(source, bytes):
         return _key(b"image", source)
     if isinstance(source, np.ndarray) and source.dtype != object:
         return _key(b"array", repr((source.shape, source.dtype.str)).encode(), source.tobytes())
-    return NONE
+    return NO_KEY
 
 
 def id_keys(ids: Iterable[str]) -> Keys:
-    """(n, 16) uint8 keys of ids."""
-    return as_keys(_key(b"id", id_.encode()) for id_ in ids)
+    """Return the (n, 16) uint8 keys of n ids."""
+    return stack_keys(_key(b"id", id_.encode()) for id_ in ids)
 
 
-def as_keys(parts: Iterable[bytes]) -> Keys:
-    """(n, 16) uint8 from n keys."""
-    return np.frombuffer(b"".join(parts), np.uint8).reshape(-1, SIZE)
+def stack_keys(keys: Iterable[bytes]) -> Keys:
+    """Return n keys as one (n, 16) uint8 array."""
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_SIZE)
 
 
 class KeyIndex:
-    """Finds keys among (N, 16) uint8 keys."""
+    """Finds keys among N keys.
+
+    - `keys`: (N, 16) uint8.
+    """
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -61,27 +72,29 @@ class KeyIndex:
         self._order = np.argsort(prefixes, kind="stable")
         self._sorted = prefixes[self._order]
 
-    def find(self, keys: Keys) -> npt.NDArray[np.int64]:
-        """(n,) row of each of n keys, -1 for one that isn't there and for NONE."""
+    def find(self, keys: Keys) -> Rows:
+        """Return the (n,) int64 row of each of n keys (n, 16), -1 for a key that is not there and for `NO_KEY`."""
         if not len(self._keys) or not len(keys):
             return np.full(len(keys), -1, np.int64)
-        wanted = _prefixes(keys)
-        places = np.searchsorted(self._sorted, wanted)
+        prefixes = _prefixes(keys)
+        positions = np.searchsorted(self._sorted, prefixes)
         while True:
-            inside = places < len(self._sorted)
-            rows = self._order[np.where(inside, places, 0)]
-            near = inside & (self._sorted[np.where(inside, places, 0)] == wanted)
-            same = near & (self._keys[rows] == keys).all(axis=1)
-            if not (twins := near & ~same).any():
+            inside = positions < len(self._sorted)
+            rows = self._order[np.where(inside, positions, 0)]
+            same_prefix = inside & (self._sorted[np.where(inside, positions, 0)] == prefixes)
+            same = same_prefix & (self._keys[rows] == keys).all(axis=1)
+            # Different keys may share a prefix: look at the next position.
+            if not (collisions := same_prefix & ~same).any():
                 return np.where(same & keys.any(axis=1), rows, -1)
-            places += twins
+            positions += collisions
 
 
 def _prefixes(keys: Keys) -> npt.NDArray[Any]:
+    """(n,) the first 8 bytes of each key as one integer."""
     return np.ascontiguousarray(keys[:, :8]).view(np.uint64)[:, 0]
 
 
 def _key(kind: bytes, *parts: bytes) -> bytes:
     for part in parts:
         kind += b"\0%d\0%b" % (len(part), part)
-    return hashlib.sha256(kind).digest()[:SIZE]
+    return hashlib.sha256(kind).digest()[:KEY_SIZE]

@@ -1,28 +1,72 @@
-"""Products in memory, and how they come from those that a catalogue has."""
+"""The contents of a catalogue, N products in the order of their rows: what they offer, and contents in memory.
+
+`disk.generation` has the same contents on disk.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from clipshelf.catalogue.columns import Column, columns_of
-from clipshelf.catalogue.content_keys import SIZE, Keys, id_keys
-from clipshelf.catalogue.disk.generation import Content
-from clipshelf.catalogue.embedding import Memory, Progress, embed_products
-from clipshelf.catalogue.products import Batch, Skipped, kept
+from clipshelf.catalogue.columns import Column, Kind, columns_of
+from clipshelf.catalogue.content_keys import KEY_SIZE, Keys, id_keys
 from clipshelf.catalogue.statistics import Statistics
-from clipshelf.model.engine import Engine
-from clipshelf.types import FloatArray, Product, Rows
+from clipshelf.errors import InputError
+from clipshelf.types import FloatArray, Mask, Product, Rows
+
+
+class Contents(Protocol):
+    """N products and their embeddings, on disk or in memory. They do not change."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def dim(self) -> int:
+        """D, the width of one side."""
+
+    @property
+    def ids(self) -> list[str]:
+        """N ids."""
+
+    @property
+    def products(self) -> Sequence[Product]:
+        """N records."""
+
+    def records(self, rows: Rows | Sequence[int]) -> list[Product]:
+        """Return the records of n rows, in the order of `rows`; raises InputError for a row that is not there."""
+
+    @property
+    def embeddings(self) -> FloatArray:
+        """(N, 2D) float32, image rows | text rows."""
+
+    @property
+    def keys(self) -> Keys:
+        """(N, 3, 16) uint8 keys of id, picture and text."""
+
+    @property
+    def statistics(self) -> Statistics:
+        """Means and spreads of the embeddings."""
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """The kind of each column by name."""
+
+    def column(self, name: str) -> Column:
+        """Return the column `name`, which is not of the kind mixed."""
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A `Content` in memory; its columns are made when they are first asked for."""
+class MemoryContents:
+    """`Contents` in memory. Ids, statistics and columns are computed on first use; pickling leaves them out.
+
+    - `products`: N records.
+    - `embeddings`: (N, 2D) float32, image rows | text rows, zeros where a product lacks a side.
+    - `keys`: (N, 3, 16) uint8 keys of id, picture and text.
+    """
 
     products: Sequence[Product]
     embeddings: FloatArray
@@ -33,13 +77,17 @@ class Draft:
 
     @property
     def dim(self) -> int:
-        """D."""
+        """D, the width of one side."""
         return int(self.embeddings.shape[1]) // 2
 
     @cached_property
     def ids(self) -> list[str]:
-        """The products' ids."""
+        """N ids."""
         return [product["id"] for product in self.products]
+
+    def records(self, rows: Rows | Sequence[int]) -> list[Product]:
+        """Return the records of n rows, in the order of `rows`; raises InputError for a row that is not there."""
+        return [self.products[row] for row in checked_rows(rows, len(self))]
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -47,37 +95,57 @@ class Draft:
         return Statistics.of(self.embeddings)
 
     @property
-    def kinds(self) -> Mapping[str, Any]:
-        """The columns' kinds by name."""
+    def kinds(self) -> Mapping[str, Kind]:
+        """The kind of each column by name."""
         return {name: column.kind for name, column in self._columns.items()}
 
     def column(self, name: str) -> Column:
-        """One of the columns that are not mixed."""
+        """Return the column `name`."""
         return self._columns[name]
 
     @cached_property
     def _columns(self) -> dict[str, Column]:
         return columns_of(self.products)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A matrix that is a memory map travels as a plain array.
+        return {
+            "products": list(self.products),
+            "embeddings": np.asarray(self.embeddings),
+            "keys": np.asarray(self.keys),
+        }
 
-def bare(matrix: FloatArray) -> Draft:
-    """Products of nothing but embeddings (N, 2D), with their positions as ids."""
-    keys = np.zeros((len(matrix), 3, SIZE), np.uint8)
-    keys[:, 0] = id_keys(map(str, range(len(matrix))))
-    return Draft([{"id": str(row)} for row in range(len(matrix))], matrix, keys)
+
+def contents_of_rows(matrix: FloatArray) -> MemoryContents:
+    """Make contents of embeddings alone.
+
+    - `matrix`: (N, 2D) float32, image rows | text rows.
+
+    Returns N products whose ids are their positions.
+    """
+    ids = [str(row) for row in range(len(matrix))]
+    keys = np.zeros((len(matrix), 3, KEY_SIZE), np.uint8)
+    keys[:, 0] = id_keys(ids)
+    return MemoryContents([{"id": id_} for id_ in ids], matrix, keys)
 
 
-def appended(old: Content, new: Draft) -> Draft:
-    """`old` and the products of `new` behind it."""
-    return Draft(
+def append_products(old: Contents, new: MemoryContents) -> MemoryContents:
+    """Return `old` followed by the products of `new`."""
+    return MemoryContents(
         [*old.products, *new.products],
         np.concatenate((old.embeddings, new.embeddings)) if len(new) else old.embeddings,
         np.concatenate((old.keys, new.keys)),
     )
 
 
-def replaced(old: Content, rows: Rows, new: Draft) -> Draft:
-    """`old` with its rows (n,) replaced by the n products of `new`; the same matrix where no embedding changes."""
+def replace_rows(old: Contents, rows: Rows, new: MemoryContents) -> MemoryContents:
+    """Replace products.
+
+    - `rows`: (n,) rows of `old`.
+    - `new`: their n new products.
+
+    Where no embedding changes, the result has the very matrix of `old`, so that a save need not write it again.
+    """
     products, keys, matrix = list(old.products), old.keys.copy(), old.embeddings
     for row, product in zip(rows.tolist(), new.products, strict=True):
         products[row] = product
@@ -85,38 +153,40 @@ def replaced(old: Content, rows: Rows, new: Draft) -> Draft:
     if not np.array_equal(matrix[rows], new.embeddings):
         matrix = np.array(matrix)
         matrix[rows] = new.embeddings
-    return Draft(products, matrix, keys)
+    return MemoryContents(products, matrix, keys)
 
 
-def without(old: Content, rows: Rows) -> Draft:
-    """`old` without its rows (n,)."""
-    stay = np.ones(len(old), bool)
-    stay[rows] = False
-    products = [product for product, stays in zip(old.products, stay.tolist(), strict=True) if stays]
-    return Draft(products, old.embeddings[stay], old.keys[stay])
+def remove_rows(old: Contents, rows: Rows) -> MemoryContents:
+    """Return `old` without its rows (n,); the others keep their order."""
+    remains = np.ones(len(old), bool)
+    remains[rows] = False
+    products = [product for product, remain in zip(old.products, remains.tolist(), strict=True) if remain]
+    return MemoryContents(products, old.embeddings[remains], old.keys[remains])
 
 
-@dataclass(frozen=True)
-class Drafted:
-    """What became of a batch: a draft of n products, their positions (n,) in the batch, and the others with reasons."""
+def present_sides(matrix: FloatArray) -> Mask:
+    """Tell which sides products have.
 
-    draft: Draft
-    positions: Rows
-    skipped: tuple[Skipped, ...]
+    - `matrix`: (N, 2D) float32, image rows | text rows, zeros where a product lacks a side.
 
-
-def drafted(
-    engine: Engine, batch: Batch, root: Path, memory: Memory, *, on_error: str, progress: Progress | None = None
-) -> Drafted:
-    """Embed a batch, all but what `memory` knows, into records whose relative pictures start from `root`.
-
-    A product that cannot be embedded raises InputError, or with `on_error="skip"` is left out.
+    Returns (N, 2) bool: whether each product has an image row, and a text row.
     """
-    products = batch.products
-    done = embed_products(engine, products, batch.root, memory, on_error=on_error, progress=progress)
-    good = np.array([row for row in range(len(products)) if row not in done.bad], np.int64)
-    records = [kept(products[row], root=root, source=batch.root) for row in good.tolist()]
-    # A copy of the matrix only where it needs one: it may take a large part of the memory.
-    matrix, keys = (done.matrix[good], done.keys[good]) if done.bad else (done.matrix, done.keys)
-    bad = [Skipped(products[row]["id"], reason) for row, reason in sorted(done.bad.items())]
-    return Drafted(Draft(records, matrix, keys), good, (*batch.skipped, *bad))
+    dim = matrix.shape[1] // 2
+    return np.stack([_is_filled(matrix[:, :dim]), _is_filled(matrix[:, dim:])], axis=1)
+
+
+def checked_rows(rows: Rows | Sequence[int], count: int) -> list[int]:
+    """Return row numbers as a list; raises InputError unless all are between 0 and `count` - 1."""
+    listed: list[int] = rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
+    if listed and (min(listed) < 0 or max(listed) >= count):
+        wrong = next(row for row in listed if not 0 <= row < count)
+        raise InputError(f"rows: expected rows of {count} products, from 0 on, found {wrong}")
+    return listed
+
+
+def _is_filled(rows: FloatArray) -> Mask:
+    """(n,) bool, false for rows (n, D) of zeros. The first eight numbers decide it for nearly all rows."""
+    filled: Mask = np.any(rows[:, :8], axis=1)
+    unclear = np.flatnonzero(~filled)
+    filled[unclear] = np.any(rows[unclear], axis=1)
+    return filled

@@ -1,8 +1,6 @@
-"""Filters in words, for command lines: `price<100 and category=shoes`.
+"""Parses filters in words, such as `price<100 and category=shoes`, to the dicts that `filters` takes.
 
-A column, an operator (= == != < <= > >= in contains) and a value; `and` joins conditions. The column says what the
-value is: a number, true or false, or a text, which may stand in quotes, and must where it holds = < or >. After `in`
-come values with commas between, in quotes where they hold one. A column with a space in its name stands in quotes.
+`docs/filters.md` explains the words to users: a column, an operator and a value; `and` joins conditions.
 """
 
 from __future__ import annotations
@@ -24,27 +22,37 @@ _BETWEEN_COMMAS = re.compile(r"""(?:"[^"]*"|'[^']*'|[^,"'])+""")
 
 
 def parse_where(text: str, kinds: Mapping[str, str]) -> dict[str, Any]:
-    """The filter dict that `text` says, for columns of these kinds; raises InputError where it says none."""
+    """Parse a filter.
+
+    - `text`: the filter in words.
+    - `kinds`: the kind of each column by name; it decides whether a value is a number, true or false, or a string.
+
+    Returns the filter as a dict. Raises InputError for text that is no filter.
+    """
     conditions = []
-    place = 0
-    while place < len(text):
-        match = _CONDITION.match(text, place)
+    start = 0
+    while start < len(text):
+        match = _CONDITION.match(text, start)
         if not match:
-            raise InputError(f"where: expected 'price<100 and category=shoes' or the like, found {text[place:]!r}")
-        name, operator, value = _unquoted(match["column"]), match["operator"], match["value"].strip()
-        kind = kinds.get(name, "text").removesuffix("s")
-        parts = _BETWEEN_COMMAS.findall(value) if operator == "in" else [value]
-        values = [_typed(name, kind, part.strip()) for part in parts]
-        wanted = values if operator == "in" else values[0]
-        conditions.append({name: {"==" if operator == "=" else operator: wanted}})
-        place = match.end()
+            raise InputError(f"where: expected 'price<100 and category=shoes' or the like, found {text[start:]!r}")
+        conditions.append(_condition(match, kinds))
+        start = match.end()
     if not conditions:
         raise InputError("where: expected a condition, found a blank string")
     return conditions[0] if len(conditions) == 1 else {"and": conditions}
 
 
-def _typed(name: str, kind: str, value: str) -> Any:
-    """A value as its column has it."""
+def _condition(match: re.Match[str], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """The dict of one condition."""
+    name, operator, value = _unquote(match["column"]), match["operator"], match["value"].strip()
+    kind = kinds.get(name, "text").removesuffix("s")
+    if operator == "in":
+        return {name: {"in": [_value(name, kind, part.strip()) for part in _BETWEEN_COMMAS.findall(value)]}}
+    return {name: {"==" if operator == "=" else operator: _value(name, kind, value)}}
+
+
+def _value(name: str, kind: str, value: str) -> Any:
+    """A value in the type of its column."""
     if kind == "number":
         try:
             return int(value) if re.fullmatch(r"[+-]?\d+", value) else float(value)
@@ -52,7 +60,7 @@ def _typed(name: str, kind: str, value: str) -> Any:
             raise InputError(f"where: {name}: expected a number, found {value!r}") from None
     if kind == "bool" and value in ("true", "false"):
         return value == "true"
-    if (text := _unquoted(value)) != value:
+    if (text := _unquote(value)) != value:
         return text
     if any(sign in value for sign in "=<>"):
         raise InputError(
@@ -61,6 +69,6 @@ def _typed(name: str, kind: str, value: str) -> Any:
     return value
 
 
-def _unquoted(text: str) -> str:
-    """What stands between quotes, or the text as it is."""
+def _unquote(text: str) -> str:
+    """The text between quotes, or the text as it is where it stands in none."""
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text

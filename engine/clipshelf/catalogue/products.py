@@ -1,4 +1,4 @@
-"""Products as they are kept: records with an id, a text, a picture or both, and any other fields as plain values."""
+"""Checks products and turns them into records: an id, a text, a picture or both, and other fields as plain values."""
 
 from __future__ import annotations
 
@@ -7,122 +7,130 @@ import decimal
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.readers import Fields, read_source, some
+from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.readers import DEFAULT_FIELDS, ProductFields, read_source
 from clipshelf.errors import InputError
+from clipshelf.failures import OnError, attempt, check_on_error, handle
 from clipshelf.types import PathLike, Product
 
-_FIELDS = Fields()
-
 
 @dataclass(frozen=True)
-class Skipped:
-    """A product that was left out, and why."""
+class ProductBatch:
+    """Products that were read and checked, ready to be embedded.
 
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Products to embed, the folder that their relative pictures start from, and those that don't fit."""
+    - `root`: the folder that their relative picture paths start from.
+    - `products`: n records, each with a unique `id`, and a `text`, an `image` or both.
+    - `positions`: n positions of them in their source, from 0.
+    """
 
     root: Path
     products: list[Product]
-    skipped: tuple[Skipped, ...] = ()
+    positions: list[int]
 
 
 def read_products(
-    source: PathLike | Iterable[Product], *, fields: Fields = _FIELDS, on_error: str = "raise", numbered: bool = True
-) -> Batch:
-    """Read products, of which each then has an `id` of type str, unique, and a `text`, an `image` or both.
+    source: PathLike | Iterable[Product],
+    *,
+    fields: ProductFields = DEFAULT_FIELDS,
+    on_error: OnError = "raise",
+    ids_required: bool = False,
+) -> ProductBatch:
+    """Read and check products.
 
-    `fields` names the columns of these three. A product without an id gets its position where `numbered`. One that
-    doesn't fit raises InputError, or with `on_error="skip"` is left out; ids that come twice always raise.
+    - `source`: a file, a table or an iterable of dicts, as `readers.read_source` takes it.
+    - `fields`: the columns of id, text and image.
+    - `on_error`: the error policy for a product that cannot be used, see `clipshelf.failures`.
+    - `ids_required`: whether a product without an id is an error; else it gets its position in the source.
+
+    Raises InputError for a source that cannot be read, and, whatever `on_error` says, for an id that occurs twice.
     """
-    if on_error not in ("raise", "skip"):
-        raise InputError(f"on_error: expected 'raise' or 'skip', found {on_error!r}")
+    check_on_error(on_error)
     root, records = read_source(source, fields)
     products: list[Product] = []
-    skipped: list[Skipped] = []
-    for row, record in enumerate(records):
-        checked = _try_check(row, record, fields, numbered)
-        if isinstance(checked, dict):
-            products.append(checked)
-        elif on_error == "raise":
-            raise checked
+    positions: list[int] = []
+    for position, record in enumerate(records):
+        checked = attempt(partial(_checked, position, record, fields, ids_required))
+        if isinstance(checked, InputError):
+            id_ = record.get(fields.id) if isinstance(record, dict) else None
+            handle(on_error, position, str(position if id_ is None else id_), checked)
         else:
-            name = record.get(fields.id) if isinstance(record, dict) else None
-            skipped.append(Skipped(str(row if name is None else name), str(checked)))
-    twice = [id_ for id_, count in Counter(product["id"] for product in products).items() if count > 1]
-    if twice:
-        raise InputError(f"id: expected unique ids, found more than one of {some(twice)}")
-    return Batch(root, products, tuple(skipped))
+            products.append(checked)
+            positions.append(position)
+    repeated = [id_ for id_, count in Counter(product["id"] for product in products).items() if count > 1]
+    if repeated:
+        raise InputError(f"id: expected unique ids, found more than one of {shorten_list(repeated)}")
+    return ProductBatch(root, products, positions)
 
 
-def kept(product: Product, *, root: Path, source: Path) -> Product:
-    """A product as it is kept, its picture's path once from the folder `source`, now from `root`.
+def stored_record(product: Product, *, source_root: Path, root: Path) -> Product:
+    """Return the record of a product that a catalogue stores.
 
-    A picture that is no file cannot be shown again and goes.
+    - `product`: a product whose relative picture path starts from `source_root`.
+    - `root`: the folder that the catalogue's relative picture paths start from.
+
+    A picture that is no file cannot be shown again; the record has no `image` then.
     """
     image = product.get("image")
     if image is None:
         return product
     if isinstance(image, (str, os.PathLike)):
-        return {**product, "image": os.fspath(image if root == source else source / image)}
+        return {**product, "image": os.fspath(image if root == source_root else source_root / image)}
     return {key: value for key, value in product.items() if key != "image"}
 
 
-def _try_check(row: int, record: Any, fields: Fields, numbered: bool) -> Product | InputError:
+def _checked(position: int, record: Any, fields: ProductFields, ids_required: bool) -> Product:
+    """The product of a record; raises InputError naming it."""
     try:
-        return _check(row, record, fields, numbered)
-    except InputError as error:
-        return error
+        return _check(position, record, fields, ids_required)
     except RecursionError:
-        return InputError(f"product {row}: expected lists and dicts nested less deeply")
+        raise InputError(f"product {position}: expected lists and dicts nested less deeply") from None
 
 
-def _check(row: int, record: Any, fields: Fields, numbered: bool) -> Product:
+def _check(position: int, record: Any, fields: ProductFields, ids_required: bool) -> Product:
     if not isinstance(record, dict):
-        raise InputError(f"product {row}: expected a dict with text, image or both, found {type(record).__name__}")
-    odd = [name for name in record if not isinstance(name, str) or _surrogate(name)]
-    if odd:
-        raise InputError(f"product {row}: expected field names in Unicode text, found {some(map(ascii, odd))}")
-    where = f"product {row}" if record.get(fields.id) is None else f"product {record[fields.id]!r}"
-    known = {name: value for name, value in _named(record, fields, where).items() if not _is_nothing(value)}
-    text = known.get("text")
+        raise InputError(f"product {position}: expected a dict with text, image or both, found {type(record).__name__}")
+    bad_names = [name for name in record if not isinstance(name, str) or _has_surrogate(name)]
+    if bad_names:
+        found = shorten_list(map(ascii, bad_names))
+        raise InputError(f"product {position}: expected field names in Unicode text, found {found}")
+    where = f"product {position}" if record.get(fields.id) is None else f"product {record[fields.id]!r}"
+    values = {name: value for name, value in _renamed(record, fields, where) if not _is_missing(value)}
+    text = values.get("text")
     if text is not None and not isinstance(text, str):
         raise InputError(f"{where}: text: expected str, found {type(text).__name__}")
     if text is not None and not text.strip():
-        del known["text"]
-    if "text" not in known and "image" not in known:
-        raise InputError(f"{where}: expected a text, an image or both, found {some(known) or 'nothing'}")
-    if "id" not in known and not numbered:
+        del values["text"]
+    if "text" not in values and "image" not in values:
+        raise InputError(f"{where}: expected a text, an image or both, found {shorten_list(values) or 'nothing'}")
+    if "id" not in values and ids_required:
         raise InputError(f"{where}: expected an id, found none")
-    id_ = str(known.get("id", row))
-    if _surrogate(id_):
+    id_ = str(values.pop("id", position))
+    if _has_surrogate(id_):
         raise InputError(f"{where}: id: expected Unicode text, found a lone surrogate")
-    facts = {name: _plain(value, f"{where}: {name}") for name, value in known.items() if name not in ("id", "image")}
-    image = {"image": known["image"]} if "image" in known else {}
-    return {"id": id_, **image, **facts}
+    # The order of the fields is part of the catalogue format.
+    image = {"image": values.pop("image")} if "image" in values else {}
+    return {"id": id_, **image, **{name: _plain(value, f"{where}: {name}") for name, value in values.items()}}
 
 
-def _named(record: Product, fields: Fields, where: str) -> Product:
-    """The record with its columns for id, text and image under these three names."""
-    renamed = {own: name for name, own in vars(fields).items() if own != name}
-    for own, name in renamed.items():
-        if own in record and name in record and name not in renamed:
-            raise InputError(f"{where}: expected one column for {name}, found {own} and {name}: rename or drop one")
-    return {renamed.get(name, name): value for name, value in record.items()}
+def _renamed(record: Product, fields: ProductFields, where: str) -> Iterator[tuple[str, Any]]:
+    """The fields of a record, those of id, text and image under these three names."""
+    new_names = {column: name for name, column in vars(fields).items() if column != name}
+    for column, name in new_names.items():
+        if column in record and name in record and name not in new_names:
+            raise InputError(f"{where}: expected one column for {name}, found {column} and {name}: rename or drop one")
+    for name, value in record.items():
+        yield new_names.get(name, name), value
 
 
-def _is_nothing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     """Whether a value stands for a missing one: None, an empty string, NaN."""
     return value is None or (isinstance(value, str) and not value) or (isinstance(value, float) and math.isnan(value))
 
@@ -132,7 +140,7 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
     if isinstance(value, str):
-        if _surrogate(value):
+        if _has_surrogate(value):
             raise InputError(f"{where}: expected Unicode text, found a lone surrogate")
         return str(value)
     if isinstance(value, decimal.Decimal):
@@ -151,7 +159,8 @@ def _plain(value: Any, where: str) -> Any:
     )
 
 
-def _surrogate(text: str) -> bool:
+def _has_surrogate(text: str) -> bool:
+    """Whether a string holds half of a surrogate pair, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:

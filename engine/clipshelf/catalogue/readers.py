@@ -1,4 +1,4 @@
-"""Where products come from: a list of dicts, a CSV, JSON Lines or Parquet file, a pandas, polars or pyarrow table."""
+"""Reads products from a list of dicts, a CSV, JSON Lines or Parquet file, or a pandas, polars or pyarrow table."""
 
 from __future__ import annotations
 
@@ -12,27 +12,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clipshelf.catalogue.messages import shorten_list
 from clipshelf.errors import InputError, MissingExtra
 from clipshelf.types import PathLike
 
-_NAMES_SHOWN = 5
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
 
 
 @dataclass(frozen=True)
-class Fields:
-    """Names of the columns that hold a product's id, text and picture."""
+class ProductFields:
+    """Names of the columns that hold a product's id, text and picture.
+
+    - `id`: the column of ids; a product without one gets its position in the source.
+    - `text`: the column of texts.
+    - `image`: the column of pictures.
+    """
 
     id: str = "id"
     text: str = "text"
     image: str = "image"
 
 
-def read_source(source: PathLike | Iterable[Any], fields: Fields) -> tuple[Path, list[Any]]:
-    """The folder that relative pictures start from, and the records as they are, dicts where all is well.
+DEFAULT_FIELDS = ProductFields()
 
-    A file's suffix says what it is: .csv, .jsonl, .ndjson or .parquet. A table is recognised by its methods, so that
-    no table library is ever imported here. Raises InputError naming the file or line, and MissingExtra for Parquet.
+
+def read_source(source: PathLike | Iterable[Any], fields: ProductFields) -> tuple[Path, list[Any]]:
+    """Read the records of a source, unchecked.
+
+    - `source`: a path that ends in .csv, .jsonl, .ndjson or .parquet, a table, or an iterable of records. A table is
+      recognised by its methods, so that no table library is imported here.
+    - `fields`: the columns of which a CSV file must have at least text or image.
+
+    Returns the folder that relative picture paths start from, and the records: dicts, unless the source holds something
+    else. Raises InputError naming the file or line, and MissingExtra for Parquet without pyarrow.
     """
     if not isinstance(source, (str, os.PathLike)):
         return Path.cwd(), _from_memory(source)
@@ -50,14 +62,14 @@ def _from_memory(source: Any) -> list[Any]:
         if hasattr(source, method):
             return list(getattr(source, method)())
     if hasattr(source, "to_dict") and hasattr(source, "notna") and hasattr(source, "columns"):
-        # pandas knows several kinds of nothing; here there is one.
+        # pandas has several kinds of missing value; here None is the only one.
         return list(source.astype(object).where(source.notna(), None).to_dict("records"))
     if isinstance(source, (dict, bytes)) or not isinstance(source, Iterable):
         raise InputError(f"products: expected a file, a table or dicts, found {type(source).__name__}")
     return list(source)
 
 
-def _read_csv(path: Path, fields: Fields) -> list[Any]:
+def _read_csv(path: Path, fields: ProductFields) -> list[Any]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restkey="", strict=True)
@@ -68,9 +80,9 @@ def _read_csv(path: Path, fields: Fields) -> list[Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a CSV file in UTF-8, found: {error}") from error
     if len(set(columns)) < len(columns):
-        raise InputError(f"{path}: expected columns of different names, found {some(columns)}")
+        raise InputError(f"{path}: expected columns of different names, found {shorten_list(columns)}")
     if not {fields.text, fields.image} & set(columns):
-        found = some(columns) or "no columns"
+        found = shorten_list(columns) or "no columns"
         raise InputError(
             f"{path}: expected columns with commas between, one named {fields.text} or {fields.image}, found {found}"
         )
@@ -84,13 +96,13 @@ def _read_csv(path: Path, fields: Fields) -> list[Any]:
 
 
 def _type_cells(rows: list[Any], column: str) -> None:
-    """Turn a column of numbers into floats."""
+    """Turn a column into floats where every cell is a number or blank."""
     if all(_NUMBER.fullmatch(row[column]) for row in rows if row[column]):
         for row in rows:
             row[column] = float(row[column]) if row[column] else None
 
 
-def _read_json_lines(path: Path, _: Fields) -> list[Any]:
+def _read_json_lines(path: Path, _: ProductFields) -> list[Any]:
     records = []
     try:
         with path.open("rb") as file:
@@ -109,7 +121,7 @@ def _parse(path: Path, number: int, line: bytes) -> Any:
         raise InputError(f"{path}: line {number}: expected one JSON object in UTF-8, found: {error}") from error
 
 
-def _read_parquet(path: Path, _: Fields) -> list[Any]:
+def _read_parquet(path: Path, _: ProductFields) -> list[Any]:
     try:
         arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
     except ImportError:
@@ -118,10 +130,3 @@ def _read_parquet(path: Path, _: Fields) -> list[Any]:
         return list(parquet.read_table(path).to_pylist())
     except (OSError, arrow.ArrowException) as error:
         raise InputError(f"{path}: expected a Parquet file, found: {error}") from error
-
-
-def some(names: Iterable[object]) -> str:
-    """The first few of some names, for a message."""
-    shown = [str(name) for name in names]
-    more = f" and {len(shown) - _NAMES_SHOWN} more" if len(shown) > _NAMES_SHOWN else ""
-    return ", ".join(shown[:_NAMES_SHOWN]) + more

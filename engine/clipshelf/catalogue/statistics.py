@@ -1,12 +1,12 @@
-"""What a catalogue's embeddings have in common, so that cosines of different kinds can be put on one scale.
+"""Statistics of a catalogue's embeddings, which put the four kinds of cosine on one scale.
 
-CLIP's pictures and texts lie in two narrow cones (the "modality gap", Liang et al., 2022, arXiv:2203.02053): any two
-texts are alike, no text is like any picture, and the spreads differ too. A cosine between side a of one thing and side
-b of another is therefore compared with what such a cosine usually is in this catalogue:
+CLIP's pictures and texts lie in two narrow cones (the "modality gap", Liang et al., 2022, arXiv:2203.02053). Any two
+texts are alike, no text is like any picture, and the spreads of their cosines differ. So a cosine between side a of one
+thing and side b of another is compared with the cosines of that kind in this catalogue:
 
     z = <x - mean[a], y - mean[b]> / spread[a, b]
 
-with the mean of each side, and the root mean square of the numerator over all pairs of different products.
+`mean` is the mean of each side, `spread` the root mean square of the numerator over all pairs of different products.
 """
 
 from __future__ import annotations
@@ -15,25 +15,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clipshelf.errors import CatalogueError
-from clipshelf.types import DoubleArray, FloatArray, Rows
+from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
 
 SIDES = ("image", "text")
 IMAGE, TEXT = range(2)
 
-_SAMPLE = 1 << 13  # rows that the statistics are taken from: their error is then about one per cent
-ENOUGH = 16  # with fewer products on a side, its mean would be made of what it is compared with
-_LEAST = 0.005  # a smaller spread means that all products are the same; noise is not to be blown up
+# Below this number of products on a side, its mean would consist of the products that it is compared with.
+MIN_PRODUCTS = 16
+
+# The statistics are taken from at most this number of rows; their error is then about one per cent.
+_SAMPLE_ROWS = 1 << 13
+# A smaller spread means that all products are the same; dividing by it would amplify noise.
+_MIN_SPREAD = 0.005
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Means (2, D) of the image and text rows; spreads (2, 2) between side a of one product and side b of another.
+    """Means and spreads of a catalogue's embeddings.
 
-    Where a side has fewer than 16 products, nothing is corrected: the means are 0, the spreads 1. Where it has none at
-    all, its mean is 0, and its spreads are those of a random direction.
+    - `means`: (2, D) float64 mean of the image rows and of the text rows.
+    - `spreads`: (2, 2) float64 spread between side a of one product and side b of another.
+
+    With fewer than 16 products on a side, nothing is corrected: the means are 0 and the spreads 1. A side without any
+    product has mean 0, and its spreads are those of a random direction.
     """
 
     means: DoubleArray
@@ -41,23 +47,26 @@ class Statistics:
 
     @property
     def corrects(self) -> bool:
-        """Whether there is a correction at all."""
+        """Whether these statistics change a cosine."""
         return bool(self.means.any())
 
     @classmethod
     def none(cls, dim: int) -> Statistics:
-        """No correction at all: z is the cosine."""
+        """The statistics that correct nothing: z is the cosine. `dim` is D."""
         return cls(np.zeros((2, dim)), np.ones((2, 2)))
 
     @classmethod
     def of(cls, matrix: FloatArray) -> Statistics:
-        """Statistics of a matrix (N, 2D), image rows | text rows, zeros where a product lacks a side."""
+        """Compute the statistics of embeddings.
+
+        - `matrix`: (N, 2D) float32, image rows | text rows, zeros where a product lacks a side.
+        """
         dim = matrix.shape[1] // 2
-        sample = matrix[spread_rows(len(matrix), _SAMPLE)]
+        sample = matrix[sample_rows(len(matrix), _SAMPLE_ROWS)]
         sides = [sample[:, :dim], sample[:, dim:]]
-        present: list[npt.NDArray[np.bool_]] = [np.any(side, axis=1) for side in sides]
+        present: list[Mask] = [np.any(side, axis=1) for side in sides]
         counts = [int(has.sum()) for has in present]
-        if not any(counts) or any(0 < count < ENOUGH for count in counts):
+        if not any(counts) or any(0 < count < MIN_PRODUCTS for count in counts):
             return cls.none(dim)
         means = np.stack(
             [side.sum(axis=0, dtype=np.float64) / max(1, n) for side, n in zip(sides, counts, strict=True)]
@@ -65,17 +74,23 @@ class Statistics:
         centred = [(side - mean) * has[:, None] for side, mean, has in zip(sides, means, present, strict=True)]
         return cls(means, np.array([[_spread(centred, counts, a, b) for b in range(2)] for a in range(2)]))
 
-    def close(self, other: Statistics) -> bool:
-        """Whether both are the same but for roundings."""
+    def is_close(self, other: Statistics) -> bool:
+        """Whether both are equal up to rounding."""
         return np.allclose(self.means, other.means, atol=1e-4) and np.allclose(self.spreads, other.spreads, rtol=1e-3)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, for JSON."""
+        """Return both as lists, for JSON."""
         return {"means": self.means.tolist(), "spreads": self.spreads.tolist()}
 
     @classmethod
     def from_dict(cls, data: Any, dim: int) -> Statistics:
-        """The inverse of `to_dict`; raises CatalogueError on anything else."""
+        """Invert `to_dict`.
+
+        - `data`: what JSON gave.
+        - `dim`: D, which the means must have.
+
+        Raises CatalogueError for anything that is not the dict of such statistics.
+        """
         try:
             means, spreads = (np.array(data[name], np.float64) for name in ("means", "spreads"))
         except (KeyError, TypeError, ValueError) as error:
@@ -90,23 +105,24 @@ class Statistics:
         return cls(means, spreads)
 
 
-def spread_rows(count: int, most: int) -> Rows:
-    """At most `most` of `count` row numbers, evenly spaced."""
-    rows: Rows = np.linspace(0, count - 1, min(most, count)).round().astype(np.int64)
+def sample_rows(count: int, limit: int) -> Rows:
+    """Return at most `limit` row numbers, int64 ascending, evenly spaced over `count` rows."""
+    rows: Rows = np.linspace(0, count - 1, min(limit, count)).round().astype(np.int64)
     return rows
 
 
 def _spread(centred: list[DoubleArray], counts: list[int], a: int, b: int) -> float:
-    """Root mean square of <x_a, y_b> over pairs of different rows: all pairs in closed form, less the diagonal.
+    """Root mean square of <x_a, y_b> over pairs of different rows.
 
-    The sum of squares over all pairs is trace(X'X Y'Y), so that no pair is formed.
+    The sum of squares over all pairs is trace(X'X Y'Y), which forms no pair; the pairs of a row with itself, the
+    diagonal, are subtracted.
     """
     x, y = centred[a], centred[b]
     if counts[b] == 0 or counts[a] == 0:
-        # A direction drawn at random has the squares of the rows, shared by D dimensions.
+        # The squared cosine with a random direction is, on average, the squared norm over D.
         other = y if counts[b] else x
-        return max(_LEAST, float(np.sqrt((other**2).sum() / max(counts) / x.shape[1])))
+        return max(_MIN_SPREAD, float(np.sqrt((other**2).sum() / max(counts) / x.shape[1])))
     squares = float(np.vdot(x.T @ x, y.T @ y))
-    own = np.einsum("ij,ij->i", x, y)
-    pairs = counts[a] * counts[b] - int(np.count_nonzero(own))
-    return max(_LEAST, float(np.sqrt(max(0.0, squares - float(own @ own)) / pairs)))
+    diagonal = np.einsum("ij,ij->i", x, y)
+    pairs = counts[a] * counts[b] - int(np.count_nonzero(diagonal))
+    return max(_MIN_SPREAD, float(np.sqrt(max(0.0, squares - float(diagonal @ diagonal)) / pairs)))

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.contents import bare
+from clipshelf.catalogue.contents import contents_of_rows
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.recommender import Recommender
 from clipshelf.runtime.cpus import available_cpus
@@ -80,7 +80,7 @@ class DeviceReport:
 def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> DeviceReport:
     """Answer `runs` queries among `products` random products, and report how long each stage took."""
     sides = _unit_rows(2 * products, engine.dim).reshape(products, 2 * engine.dim)
-    recommender = Recommender(engine, Catalogue(bare(sides), engine.fingerprint, Path()))
+    recommender = Recommender(engine, Catalogue(contents_of_rows(sides), engine.fingerprint, Path()))
     photo = _photo()
     answers = [recommender.recommend(SENTENCE, photo, k=_K) for _ in range(_WARM_UP + runs)][_WARM_UP:]
     durations = [_durations(answer.stages, answer.took_ms["total"]) for answer in answers]

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from clipshelf.catalogue.readers import Fields
+    from clipshelf.catalogue.readers import ProductFields
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
@@ -41,8 +41,8 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "th
     add_engine_options(parser, default=default)
 
 
-def product_fields(args: argparse.Namespace) -> Fields:
+def product_fields(args: argparse.Namespace) -> ProductFields:
     """The columns that --id-column, --text-column and --image-column name."""
-    from clipshelf.catalogue.readers import Fields
+    from clipshelf.catalogue.readers import ProductFields
 
-    return Fields(id=args.id_column, text=args.text_column, image=args.image_column)
+    return ProductFields(id=args.id_column, text=args.text_column, image=args.image_column)

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.statistics import ENOUGH, IMAGE, TEXT, Statistics, spread_rows
+from clipshelf.catalogue.statistics import IMAGE, MIN_PRODUCTS, TEXT, Statistics, sample_rows
 from clipshelf.recommend.fusion import QueryVector
 from clipshelf.runtime.matmul import FloatMatMul
 from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
@@ -72,12 +72,12 @@ class Calibration:
     """Measures score levels on a sample of a catalogue's products."""
 
     def __init__(self, catalogue: Catalogue, statistics: Statistics) -> None:
-        rows = spread_rows(len(catalogue), _SAMPLE)
+        rows = sample_rows(len(catalogue), _SAMPLE)
         present = catalogue.present[rows]
         self._present = present[:, IMAGE], present[:, TEXT]
         self._patterns = side_patterns(present)
         self._complete = self._patterns == 3
-        self._match_spreads = statistics.corrects and np.count_nonzero(self._complete) >= ENOUGH
+        self._match_spreads = statistics.corrects and np.count_nonzero(self._complete) >= MIN_PRODUCTS
         sides = catalogue.embeddings[rows].reshape(len(rows), 2, catalogue.dim)
         centred = ((sides - statistics.means) * present[:, :, None]).astype(np.float32)
         self._sides = [FloatMatMul(np.ascontiguousarray(centred[:, side].T), threads=1) for side in (IMAGE, TEXT)]

@@ -1,16 +1,11 @@
 from __future__ import annotations
 
-import datetime
 import json
 import sys
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from clipshelf.catalogue.products import Skipped, read_products
-from clipshelf.catalogue.readers import Fields
+from clipshelf.catalogue.products import read_products
 from clipshelf.errors import InputError, MissingExtra
 from clipshelf.types import Product
 
@@ -83,81 +78,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             read_products(source)  # type: ignore[arg-type]
 
 
-def test_columns_have_the_names_that_they_are_given(tmp_path: Path) -> None:
-    path = tmp_path / "shop.csv"
-    path.write_text("sku,title,photo,price\n007,red,r.png,3\n008,12,,4\n")
-    batch = read_products(path, fields=Fields("sku", "title", "photo"))
-    assert batch.products == [
-        {"id": "007", "text": "red", "image": "r.png", "price": 3.0},
-        {"id": "008", "text": "12", "price": 4.0},
-    ]
-    with pytest.raises(InputError, match="one named text or image, found sku, title, photo, price"):
-        read_products(path)
-    with pytest.raises(InputError, match="expected one column for text, found title and text: rename or drop one"):
-        read_products([{"title": "x", "text": "y"}], fields=Fields(text="title"))
-    path.write_text("text,text\nx,y")
-    with pytest.raises(InputError, match="expected columns of different names, found text, text"):
-        read_products(path)
-
-
 def test_numbers_for_ids_and_texts_stay_as_they_are_spelt(tmp_path: Path) -> None:
     path = tmp_path / "shop.csv"
     path.write_text("id,text,stock\n1,501,2\n2,502,\n")
     products = read_products(path).products
     assert products == [{"id": "1", "text": "501", "stock": 2.0}, {"id": "2", "text": "502"}]
-
-
-def test_values_become_plain_ones() -> None:
-    record = {
-        "text": "red",
-        "count": np.int64(3),
-        "rate": np.float32(0.5),
-        "cost": Decimal("9.5"),
-        "since": datetime.date(2024, 5, 6),
-        "sizes": np.array([1, 2]),
-        "pair": ("a", "b"),
-        "deep": {"x": [None, True]},
-        "nothing": None,
-        "unknown": float("nan"),
-    }
-    product = read_products([record]).products[0]
-    assert product == {
-        "id": "0",
-        "text": "red",
-        "count": 3,
-        "rate": 0.5,
-        "cost": 9.5,
-        "since": "2024-05-06",
-        "sizes": [1, 2],
-        "pair": ["a", "b"],
-        "deep": {"x": [None, True]},
-    }
-    assert json.loads(json.dumps(product)) == product
-
-
-@pytest.mark.parametrize(
-    ("extra", "message"),
-    [
-        ({"x": object()}, "product 'p': x: expected text, a finite number, .* found object"),
-        ({"x": float("inf")}, "product 'p': x: .* found inf"),
-        ({"x": [{"y": {1: 2}}]}, "product 'p': x.*found dict"),
-        ({"x": "\ud800"}, "product 'p': x: expected Unicode text, found a lone surrogate"),
-        ({3: "x"}, "product 0: expected field names in Unicode text, found 3"),
-        ({"id": "\ud800"}, "id: expected Unicode text"),
-    ],
-)
-def test_values_that_cannot_be_kept_are_named(extra: dict[Any, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read_products([{"id": "p", "text": "red", **extra}])
-
-
-def test_bad_products_are_isolated() -> None:
-    batch = read_products([{"text": "red"}, {"id": "q"}, 3, {"text": 4}], on_error="skip")  # type: ignore[list-item]
-    assert batch.products == [{"id": "0", "text": "red"}]
-    assert [skipped.id for skipped in batch.skipped] == ["q", "2", "3"]
-    assert batch.skipped[0] == Skipped("q", "product 'q': expected a text, an image or both, found id")
-    with pytest.raises(InputError, match="expected unique ids, found more than one of x"):
-        read_products([{"id": "x", "text": "a"}] * 2, on_error="skip")
 
 
 def test_parquet_says_which_extra_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

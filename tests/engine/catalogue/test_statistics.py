@@ -43,11 +43,11 @@ def test_products_that_are_all_the_same_keep_a_spread() -> None:
     assert (Statistics.of(np.repeat(clustered(1, DIM), 40, axis=0)).spreads > 0).all()
 
 
-def test_they_are_kept_with_the_catalogue(engine: Engine, tmp_path: Path) -> None:
+def test_they_are_saved_with_the_catalogue(engine: Engine, tmp_path: Path) -> None:
     catalogue = shelf(engine, clustered(40, engine.dim))
     catalogue.save(tmp_path / "shelf")
     loaded = Catalogue.load(tmp_path / "shelf", verify=True)
-    assert loaded.statistics.close(catalogue.statistics) and loaded.statistics.corrects
+    assert loaded.statistics.is_close(catalogue.statistics) and loaded.statistics.corrects
     fewer = loaded.remove(["0", "1"])
     assert not np.array_equal(fewer.statistics.means, loaded.statistics.means)
 
@@ -56,6 +56,6 @@ def test_they_are_kept_with_the_catalogue(engine: Engine, tmp_path: Path) -> Non
     "data",
     [None, {}, {"means": [[1]], "spreads": [[1, 1], [1, 1]]}, {"means": [[0], [0]], "spreads": [[1, 1], [1, 0]]}],
 )
-def test_others_are_refused(data: Any) -> None:
+def test_wrong_data_is_refused(data: Any) -> None:
     with pytest.raises(CatalogueError, match="statistics: expected"):
         Statistics.from_dict(data, 1)

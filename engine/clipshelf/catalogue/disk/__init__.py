@@ -1,1 +1,1 @@
-"""A catalogue's folder: checksummed files, generations that are switched in one step, the journal, the full check."""
+"""A catalogue's folder: files with checksums, the manifest, generations, saving, the journal and the full check."""

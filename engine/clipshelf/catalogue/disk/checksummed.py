@@ -1,7 +1,7 @@
-"""Files that are written with a checksum for each block, and read with no byte given out before its block was compared.
+"""Files with a checksum for each 64 KiB block; no byte of a block is returned before the block was compared.
 
-A flipped bit is found when its block is first used, at the price of one CRC-32 over that block, once for as long as
-the file is open. CRC-32 finds every change within 32 bits and misses one in 2^32 of the others.
+A changed bit is found when its block is first used. That costs one CRC-32 over the block, once while the file is open.
+CRC-32 finds every change within 32 bits, and misses one in 2^32 of the others.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ from clipshelf.files import FileRecord
 from clipshelf.runtime.cpus import available_cpus
 
 BLOCK = 1 << 16
-# Blocks that one task of a thread compares: 8 MB.
-_TASK = 128
+# 8 MB: more blocks than this are compared in threads, this many in one task.
+_BLOCKS_PER_TASK = 128
 
 Sums: TypeAlias = npt.NDArray[np.uint32]
 
 
 class BlockWriter:
-    """Writes a file and measures it on the way: `record`, and `sums` with the CRC-32 of each 64 KiB block."""
+    """Writes a new file and measures it on the way.
+
+    - `path`: the file, which must not exist.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("xb")
@@ -41,7 +44,7 @@ class BlockWriter:
         self._bytes = 0
 
     def write(self, data: bytes | memoryview) -> int:
-        """Append `data`."""
+        """Append `data` and return its length in bytes."""
         view = memoryview(data).cast("B")
         self._digest.update(view)
         start = 0
@@ -59,18 +62,18 @@ class BlockWriter:
 
     @property
     def record(self) -> FileRecord:
-        """Size and SHA-256 of what was written."""
+        """Size and SHA-256 of what was written so far."""
         return FileRecord(self._bytes, self._digest.hexdigest())
 
     @property
     def sums(self) -> Sums:
-        """(blocks,) uint32 checksums of what was written."""
+        """(blocks,) uint32 CRC-32 of each block that was written so far."""
         return np.array(self._sums, np.uint32)
 
     @classmethod
     @contextmanager
     def open(cls, path: Path) -> Iterator[BlockWriter]:
-        """Write the new file `path` while the block runs, then flush it to the disk."""
+        """Open the new file `path` for writing; it is flushed to the disk when the `with` block ends well."""
         writer = cls(path)
         with writer._file as file:
             yield writer
@@ -79,13 +82,18 @@ class BlockWriter:
 
 
 class BlockReader:
-    """A memory-mapped file of `size` bytes whose blocks have the checksums `sums`.
+    """A memory-mapped file whose content is compared with checksums before it is used.
 
-    Opening compares the size; content is compared when it is used. Raises CatalogueError naming the file.
+    - `path`: the file.
+    - `size`: its size in bytes, which is compared now.
+    - `sums`: (blocks,) uint32 CRC-32 of each block.
+
+    Every method raises CatalogueError naming the file when it, or a block that is used, is not as it was written.
     """
 
     def __init__(self, path: Path, size: int, sums: Sums) -> None:
         self.path = path
+        self.sums = sums
         with path.open("rb") as file:
             found = os.fstat(file.fileno()).st_size
             if found != size:
@@ -94,29 +102,35 @@ class BlockReader:
             self._bytes: npt.NDArray[np.uint8] = np.memmap(file, np.uint8, "r") if size else np.empty(0, np.uint8)
         if len(sums) != -(-size // BLOCK):
             raise CatalogueError(f"{path}: expected {-(-size // BLOCK)} checksums for {size} bytes, found {len(sums)}")
-        self.sums = sums
-        self._good = np.zeros(len(sums), bool)
+        # Both are faster than NumPy's for a single block, of which a record is a part.
+        self._view = self._bytes.data
+        self._compared = bytearray(len(sums))
 
-    def bytes(self, start: int, stop: int) -> bytes:
-        """The bytes from `start` to `stop`."""
-        self._check(start // BLOCK, -(-stop // BLOCK))
-        return self._bytes[start:stop].tobytes()
+    def slices(self, starts: Sequence[int], stops: Sequence[int]) -> list[memoryview]:
+        """Return the bytes from `starts[i]` to before `stops[i]`, for each i."""
+        compared = self._compared
+        for start, stop in zip(starts, stops, strict=True):
+            for block in range(start // BLOCK, (stop - 1) // BLOCK + 1):
+                if not compared[block]:
+                    self._compare(block)
+        return [self._view[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
     def whole(self) -> npt.NDArray[np.uint8]:
-        """All bytes as a read-only map, compared in as many threads as there are CPUs."""
+        """Return all bytes, a read-only map, compared in as many threads as there are CPUs."""
         count = len(self.sums)
-        if count <= _TASK:
-            self._check(0, count)
-        elif not self._good.all():
+        if count <= _BLOCKS_PER_TASK:
+            self._compare_range(0, count)
+        elif 0 in self._compared:
             with ThreadPoolExecutor(available_cpus()) as pool:
-                starts = range(0, count, _TASK)
-                list(pool.map(lambda start: self._check(start, min(start + _TASK, count)), starts))
+                starts = range(0, count, _BLOCKS_PER_TASK)
+                list(pool.map(lambda start: self._compare_range(start, min(start + _BLOCKS_PER_TASK, count)), starts))
         return self._bytes
 
     def array(self, dtypes: Sequence[npt.DTypeLike], shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-        """The array of a `.npy` file, memory-mapped: of one of `dtypes`, of `shape` where that says a number.
+        """Return the array of a `.npy` file, memory-mapped.
 
-        Raises CatalogueError on any other.
+        - `dtypes`: the types that are allowed.
+        - `shape`: the shape that is expected, None for an axis of any length.
         """
         data = self.whole()
         header = BytesIO(data[: 1 << 12].tobytes())
@@ -126,7 +140,7 @@ class BlockReader:
             found, fortran, dtype = np.lib.format.read_array_header_1_0(header)
         except ValueError as error:
             raise CatalogueError(f"{self.path}: expected a NumPy file, found: {error}") from error
-        allowed = [np.dtype(one) for one in dtypes]
+        allowed = [np.dtype(dtype) for dtype in dtypes]
         same = len(found) == len(shape) and all(want in (None, have) for want, have in zip(shape, found, strict=True))
         body = data[header.tell() :]
         if dtype not in allowed or not same or fortran or len(body) != dtype.itemsize * math.prod(found):
@@ -134,13 +148,16 @@ class BlockReader:
             raise CatalogueError(f"{self.path}: expected {names} {shape}, found {dtype} {found} in {len(body)} bytes")
         return body.view(dtype).reshape(found)
 
-    def _check(self, first: int, last: int) -> None:
-        """Compare the blocks from `first` to before `last` that were not compared yet."""
-        for block in np.flatnonzero(~self._good[first:last]) + first:
-            start = int(block) * BLOCK
-            if zlib.crc32(self._bytes.data[start : start + BLOCK]) != self.sums[block]:
-                stop = min(start + BLOCK, len(self._bytes))
-                raise CatalogueError(
-                    f"{self.path}: expected the bytes {start} to {stop} as they were written, found others"
-                )
-            self._good[block] = True
+    def _compare_range(self, first: int, stop: int) -> None:
+        """Compare the blocks from `first` to before `stop` that were not compared yet."""
+        for block in range(first, stop):
+            if not self._compared[block]:
+                self._compare(block)
+
+    def _compare(self, block: int) -> None:
+        start, stop = block * BLOCK, min((block + 1) * BLOCK, len(self._view))
+        if zlib.crc32(self._view[start:stop]) != self.sums[block]:
+            raise CatalogueError(
+                f"{self.path}: expected the bytes {start} to {stop} as they were written, found others"
+            )
+        self._compared[block] = 1

@@ -1,108 +1,86 @@
-"""One state of a catalogue on disk. A generation's files are written once, beside those of the one before.
+"""One saved state of a catalogue, a generation. Its files are written once, beside those of the generation before.
 
-    manifest.json             names the files of the generation that counts; replaced in one step
+    manifest.json             names the files of the current generation; replaced in one step
     embeddings.<gen>.npy      float32 (N, 2D): image rows | text rows; zeros where a product lacks that side
-    keys.<gen>.npy            uint8 (N, 3, 16): keys of id, picture and text, as in `keys`
+    keys.<gen>.npy            uint8 (N, 3, 16): keys of id, picture and text, as in `content_keys`
     ids.<gen>.json            a list of N ids
     products.<gen>.jsonl      one product record per line, in the order of the rows
     statistics.<gen>.json     means and spreads of the embeddings, as in `statistics`
-    offsets.<gen>.npy         int64 (N + 1,): where each line starts, and the end
-    column<i>.<gen>.npy       places of the i-th column, as in `columns`
-    column<i>-values.<gen>.json   its values, and its starts where it is one of lists
+    offsets.<gen>.npy         int64 (N + 1,): where each line of products starts, and the end
+    column<i>.<gen>.npy       codes of the i-th column, for a column of lists its rows, as in `columns`
+    column<i>-values.<gen>.json   its values and, for a column of lists, its starts
     blocks.<gen>.npy          uint32: CRC-32 of each 64 KiB of the files above, in the manifest's order
     journal.<fingerprint>     what an interrupted `clipshelf index` has embedded, as in `journal`
-    .lock                     locked by the one writer
+    .lock                     locked while a process writes to the folder
 
-What is checked when. **Opening** compares the manifest with its own SHA-256, the block checksums with theirs, and the
-size of every file; and, block by block, the content of files up to 16 MiB. The content of **larger files** is compared
-when it is first used: a product record when it is read, the matrix as a whole when it is first asked for, which takes
-about a second for a million products of 2 x 512. So nothing is answered from bytes that were not compared since the
-catalogue was opened; what happens to them afterwards, in memory or on disk, isn't seen. **verify** compares the
-SHA-256 of everything and what the files say of each other.
+Opening a generation compares the manifest with its own SHA-256, the block checksums with theirs, the size of every
+file, and the content of files up to 16 MiB. The content of larger files is compared when it is first used: a product
+record when it is read, the matrix as a whole when it is first needed. So no answer comes from bytes that were not
+compared since the catalogue was opened. Changes after that, in memory or on disk, are not noticed. `verify` compares
+the SHA-256 of every file, and the files with each other. `docs/design-notes/catalogue.md` has what this costs.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.catalogue.columns import Column
-from clipshelf.catalogue.content_keys import SIZE, Keys
+from clipshelf.catalogue.columns import Column, Kind
+from clipshelf.catalogue.content_keys import KEY_SIZE, Keys
+from clipshelf.catalogue.contents import checked_rows
 from clipshelf.catalogue.disk.checksummed import BLOCK, BlockReader, Sums
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord
-from clipshelf.types import FloatArray, Product
+from clipshelf.types import FloatArray, Product, Rows
 
-# Files up to this size are compared when a catalogue is opened: all of them together take some ten milliseconds.
-_AT_ONCE = 1 << 24
-
-
-class Content(Protocol):
-    """What a generation holds, on disk or in memory: N products in the order of their rows."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def dim(self) -> int:
-        """D."""
-
-    @property
-    def ids(self) -> list[str]:
-        """Their ids."""
-
-    @property
-    def products(self) -> Sequence[Product]:
-        """Their records."""
-
-    @property
-    def embeddings(self) -> FloatArray:
-        """(N, 2D) float32, image rows | text rows."""
-
-    @property
-    def keys(self) -> Keys:
-        """(N, 3, 16) uint8 keys of id, picture and text."""
-
-    @property
-    def statistics(self) -> Statistics:
-        """Means and spreads of the embeddings."""
-
-    @property
-    def kinds(self) -> Mapping[str, Any]:
-        """The columns' kinds by name."""
-
-    def column(self, name: str) -> Column:
-        """One of the columns that are not mixed."""
+# Files up to this size in bytes are compared when a generation is opened.
+_COMPARED_ON_OPEN = 1 << 24
+# Records that an iteration parses at a time.
+_RECORDS_PARSED = 1 << 10
 
 
-class Lines(Sequence[Product]):
-    """Product records in a JSON Lines file, parsed when one is asked for."""
+class ProductLines(Sequence[Product]):
+    """The N product records of a JSON Lines file, parsed each time that they are read.
+
+    - `lines`: the file.
+    - `offsets`: (N + 1,) int64, where each line starts, and the end.
+    """
 
     def __init__(self, lines: BlockReader, offsets: npt.NDArray[np.int64]) -> None:
         self._lines = lines
-        self._offsets = offsets
+        self._starts = offsets[:-1]
+        self._stops = offsets[1:]
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self._starts)
+
+    def records(self, rows: Rows | Sequence[int]) -> list[Product]:
+        """Parse the records of n rows, in the order of `rows`; raises InputError for a row that is not there."""
+        listed = checked_rows(rows, len(self))
+        lines = self._lines.slices(self._starts[listed].tolist(), self._stops[listed].tolist())
+        # One array for all: the parser is called once, and each field's name is one string in all records.
+        records: list[Product] = json.loads(b"[%b]" % b",".join(lines))
+        return records
 
     @overload
     def __getitem__(self, index: int) -> Product: ...
     @overload
     def __getitem__(self, index: slice) -> list[Product]: ...
     def __getitem__(self, index: int | slice) -> Product | list[Product]:
-        if isinstance(index, slice):
-            return [self[row] for row in range(len(self))[index]]
-        row = range(len(self))[index]
-        line = self._lines.bytes(int(self._offsets[row]), int(self._offsets[row + 1]))
-        product: Product = json.loads(line)
-        return product
+        rows = range(len(self))[index]
+        return self.records([rows])[0] if isinstance(rows, int) else self.records(rows)
+
+    def __iter__(self) -> Iterator[Product]:
+        for start in range(0, len(self), _RECORDS_PARSED):
+            yield from self.records(range(start, min(start + _RECORDS_PARSED, len(self))))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -113,28 +91,50 @@ class Lines(Sequence[Product]):
 
 
 class Generation:
-    """An opened generation: a `Content` whose files are mapped, and stay so when a later one replaces it."""
+    """`Contents` on disk: an opened generation, whose files are mapped and stay so when a later one replaces it.
+
+    - `folder`: the catalogue's folder.
+    - `manifest`: names the generation's files.
+
+    Opening raises CatalogueError, or OSError, for files that are not as the manifest says. Every other method raises
+    CatalogueError naming the file when its content is not as it was written.
+
+    A generation is pickled as its folder and its manifest, and opened again where it is unpickled; that raises
+    CatalogueError if the folder has another generation by then. A copy of it is itself, for it does not change.
+    """
 
     def __init__(self, folder: Path, manifest: CatalogueManifest) -> None:
         self.folder = folder = folder.resolve()
         self.manifest = manifest
         self._columns: dict[str, Column] = {}
         names = [name for name in manifest.files if not name.startswith("blocks.")]
-        sums = _read_blocks(folder, manifest)
+        sums = _read_block_sums(folder, manifest)
         ends = np.cumsum([-(-manifest.files[name].bytes // BLOCK) for name in names])
         if len(sums) != (ends[-1] if names else 0):
             raise CatalogueError(f"{folder}: expected checksums of {ends[-1]} blocks, found {len(sums)}")
         self.readers = {
-            name.split(".")[0]: BlockReader(folder / name, manifest.files[name].bytes, own)
-            for name, own in zip(names, np.split(sums, ends[:-1]), strict=True)
+            name.split(".")[0]: BlockReader(folder / name, manifest.files[name].bytes, file_sums)
+            for name, file_sums in zip(names, np.split(sums, ends[:-1]), strict=True)
         }
         for reader in self.readers.values():
-            if manifest.files[reader.path.name].bytes <= _AT_ONCE:
+            if manifest.files[reader.path.name].bytes <= _COMPARED_ON_OPEN:
                 reader.whole()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.folder, self.manifest)
+
+    def __copy__(self) -> Generation:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Generation:
+        return self
 
     @classmethod
     def open(cls, folder: Path) -> Generation:
-        """Open the generation that counts; raises CatalogueError naming the file, what was expected and found."""
+        """Open the current generation of a catalogue's folder.
+
+        Raises CatalogueError naming the file, what was expected and what was found.
+        """
         while True:
             manifest = read_manifest(folder)
             try:
@@ -151,21 +151,27 @@ class Generation:
 
     @property
     def dim(self) -> int:
-        """D."""
+        """D, the width of one side."""
         return self.manifest.dim
 
     @cached_property
     def ids(self) -> list[str]:
-        """The products' ids."""
+        """N ids."""
         ids = self._json("ids")
         if not isinstance(ids, list) or len(ids) != self.manifest.products:
             raise CatalogueError(f"{self._path('ids')}: expected a list of {self.manifest.products} ids, found another")
         return ids
 
     @cached_property
-    def products(self) -> Lines:
-        """The products' records."""
-        return Lines(self._reader("products"), self._reader("offsets").array(["<i8"], (self.manifest.products + 1,)))
+    def products(self) -> ProductLines:
+        """N records, parsed each time that they are read."""
+        offsets = self._reader("offsets").array(["<i8"], (self.manifest.products + 1,))
+        # A plain array, for an index into a memory map costs several times as much.
+        return ProductLines(self._reader("products"), np.asarray(offsets))
+
+    def records(self, rows: Rows | Sequence[int]) -> list[Product]:
+        """Parse the records of n rows, in the order of `rows`; raises InputError for a row that is not there."""
+        return self.products.records(rows)
 
     @cached_property
     def embeddings(self) -> FloatArray:
@@ -175,7 +181,7 @@ class Generation:
     @cached_property
     def keys(self) -> Keys:
         """(N, 3, 16) uint8, memory-mapped."""
-        return self._reader("keys").array([np.uint8], (self.manifest.products, 3, SIZE))
+        return self._reader("keys").array([np.uint8], (self.manifest.products, 3, KEY_SIZE))
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -186,18 +192,23 @@ class Generation:
             raise CatalogueError(f"{self._path('statistics')}: {error}") from error
 
     @property
-    def kinds(self) -> Mapping[str, Any]:
-        """The columns' kinds by name."""
+    def kinds(self) -> Mapping[str, Kind]:
+        """The kind of each column by name."""
         return self.manifest.columns
 
     def column(self, name: str) -> Column:
-        """One of the columns that are not mixed."""
+        """Open the column `name`, which is not of the kind mixed."""
         if name not in self._columns:
             kind, role = self.kinds[name], f"column{list(self.kinds).index(name)}"
-            count = None if kind in ("numbers", "texts") else self.manifest.products
-            places = self._reader(role).array(["|i1", "<i2", "<i4", "<i8"], (count,))
+            is_list = kind in ("numbers", "texts")
+            count = None if is_list else self.manifest.products
+            array = np.asarray(self._reader(role).array(["|i1", "<i2", "<i4", "<i8"], (count,)))
             table = self._json(f"{role}-values")
-            self._columns[name] = Column(kind, np.asarray(places), table["values"], table["starts"])
+            self._columns[name] = (
+                Column(kind, table["values"], rows=array, starts=table["starts"])
+                if is_list
+                else Column(kind, table["values"], codes=array)
+            )
         return self._columns[name]
 
     def _reader(self, role: str) -> BlockReader:
@@ -214,8 +225,22 @@ class Generation:
             raise CatalogueError(f"{self._path(role)}: expected JSON, found: {error}") from error
 
 
-def _read_blocks(folder: Path, manifest: CatalogueManifest) -> Sums:
-    """The checksums of all blocks, themselves compared with the manifest."""
+def _reopen(folder: Path, manifest: CatalogueManifest) -> Generation:
+    """Open a generation that was pickled; raises CatalogueError if the folder has another one now."""
+    generation = Generation.open(folder)
+    if generation.manifest != manifest:
+        pickled, found = (
+            f"generation {each.generation} of the model {each.fingerprint}" for each in (manifest, generation.manifest)
+        )
+        found = f"another {found}" if found == pickled else found
+        raise CatalogueError(
+            f"{folder}: expected {pickled}, which was pickled, found {found}; load the catalogue again"
+        )
+    return generation
+
+
+def _read_block_sums(folder: Path, manifest: CatalogueManifest) -> Sums:
+    """(blocks,) uint32 checksums of all blocks, themselves compared with the manifest."""
     name = manifest.name("blocks")
     found = FileRecord.of(folder / name)
     if found != manifest.files[name]:

@@ -1,11 +1,11 @@
-"""What has been embedded so far, kept beside the catalogue until that is saved.
+"""The journal: embeddings that an unfinished `index` has computed, in a file beside the catalogue until it is saved.
 
-`journal.<fingerprint>` is a run of records of one size, appended as products are embedded:
+`journal.<fingerprint>` has records of one size, appended as products are embedded:
 
     key 16 bytes | embedding (D,) float32 | CRC-32 of these two
 
-A process that dies leaves at most its last record in part. What is read again has its checksum compared, so a record
-that is torn or changed is simply embedded again.
+A process that dies leaves at most its last record incomplete. A record is used only if its checksum is right; any other
+is embedded again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from clipshelf.catalogue.content_keys import SIZE, KeyIndex, Keys
-from clipshelf.types import FloatArray
+from clipshelf.catalogue.content_keys import KEY_SIZE, KeyIndex, Keys
+from clipshelf.types import FloatArray, Mask
 
 _NAME = re.compile(r"journal\.[0-9a-f]+")
 
@@ -30,38 +29,53 @@ def is_journal(name: str) -> bool:
     return bool(_NAME.fullmatch(name))
 
 
-class Known:
-    """Embeddings (M, D) that can be found by their keys (M, 16)."""
+class EmbeddingTable:
+    """Embeddings that are found by the keys of their content.
+
+    - `keys`: (M, 16) uint8.
+    - `embeds`: (M, D) float32.
+    """
 
     def __init__(self, keys: Keys, embeds: FloatArray) -> None:
         self._index = KeyIndex(keys)
         self._embeds = embeds
 
-    def fill(self, keys: Keys, rows: FloatArray) -> npt.NDArray[np.bool_]:
-        """Write what is known of (n,) keys into rows (n, D), and tell (n,) which these are."""
-        found = self._index.find(keys)
-        rows[found >= 0] = self._embeds[found[found >= 0]]
-        return np.asarray(found >= 0)
+    def fill(self, keys: Keys, embeds: FloatArray) -> Mask:
+        """Look up n keys (n, 16) and write the known embeddings into `embeds` (n, D).
+
+        Returns (n,) bool, true for a key that is known.
+        """
+        rows = self._index.find(keys)
+        known: Mask = rows >= 0
+        embeds[known] = self._embeds[rows[known]]
+        return known
 
 
 class Journal:
-    """The journal of one model in a folder that the caller has locked, opened for appending."""
+    """The journal of one model, open for appending.
+
+    - `folder`: the catalogue's folder, which the caller has locked.
+    - `fingerprint`: of the model.
+    - `dim`: D.
+
+    The attribute `table` has what was in the file when it was opened. Raises OSError.
+    """
 
     def __init__(self, folder: Path, fingerprint: str, dim: int) -> None:
-        self._type = np.dtype([("key", np.uint8, (SIZE,)), ("embed", "<f4", (dim,)), ("sum", "<u4")])
+        self._type = np.dtype([("key", np.uint8, (KEY_SIZE,)), ("embed", "<f4", (dim,)), ("sum", "<u4")])
         path = folder / f"journal.{fingerprint}"
         self._file = path.open("ab")
         whole = self._file.tell() - self._file.tell() % self._type.itemsize
         self._file.truncate(whole)
         records = np.memmap(path, self._type, "r") if whole else np.empty(0, self._type)
-        good = np.array([_sum(record) == record["sum"] for record in records], bool)
-        self.known = Known(records["key"][good], records["embed"][good])
+        good = np.array([_checksum(record) == record["sum"] for record in records], bool)
+        self.table = EmbeddingTable(records["key"][good], records["embed"][good])
 
     def append(self, keys: Keys, embeds: FloatArray) -> None:
-        """Keep embeddings (n, D) of (n, 16) keys. Raises OSError."""
+        """Append n embeddings (n, D) float32 with their keys (n, 16). Raises OSError."""
         records = np.zeros(len(keys), self._type)
         records["key"], records["embed"] = keys, embeds
-        records["sum"] = [_sum(record) for record in records]
+        records["sum"] = [_checksum(record) for record in records]
         self._file.write(records.tobytes())
         self._file.flush()
 
@@ -74,5 +88,5 @@ class Journal:
         self._file.close()
 
 
-def _sum(record: Any) -> int:
+def _checksum(record: Any) -> int:
     return zlib.crc32(record.tobytes()[:-4])

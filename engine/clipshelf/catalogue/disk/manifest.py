@@ -1,7 +1,7 @@
-"""The manifest of a catalogue: which files make up the generation that counts, and what they must be.
+"""The manifest of a catalogue: the files of the current generation, with their sizes and checksums.
 
-It is replaced in one step, so that a reader finds the state before a save or the state after it, never a mixture.
-Its last field is a SHA-256 over all others, and its text has one form only, so that any changed byte shows.
+The manifest is replaced in one step, so a reader finds the state before a save or the state after it, never a mixture.
+Its last field is a SHA-256 over all others. The same fields always give the same text, so any changed byte is noticed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,16 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class CatalogueManifest:
-    """What `manifest.json` of a catalogue says.
+    """The fields of a catalogue's `manifest.json`.
 
-    `model` is the path of the artifact that embedded it, None for the embedded default; `columns` gives each column's
-    kind; `files` has a record for every other file, whose name up to the first dot says what it holds.
+    - `generation`: number of the generation, from 1.
+    - `products`: N.
+    - `dim`: D, the width of one side.
+    - `fingerprint`: of the model that embedded the products.
+    - `model`: path of that model's artifact, None for the embedded default.
+    - `root`: the folder that relative picture paths start from.
+    - `columns`: the kind of each column by name.
+    - `files`: size and SHA-256 of every other file by name; the name up to the first dot is the file's role.
     """
 
     generation: int
@@ -50,19 +56,19 @@ class CatalogueManifest:
     files: Mapping[str, FileRecord]
 
     def name(self, role: str) -> str:
-        """Name of the file that holds `role`; raises CatalogueError where there is none."""
+        """Return the name of the file with the role `role`; raises CatalogueError where there is none."""
         for name in self.files:
             if name.split(".")[0] == role:
                 return name
         raise CatalogueError(f"{MANIFEST}: files: expected one of {role}, found none")
 
     def to_bytes(self) -> bytes:
-        """The content of `manifest.json`."""
+        """Return the content of `manifest.json`."""
         return _seal({"format": FORMAT, **asdict(self)})
 
 
 def read_manifest(folder: Path) -> CatalogueManifest:
-    """The manifest of the catalogue in `folder`; raises CatalogueError when there is none that this version reads."""
+    """Read the manifest of the catalogue in `folder`; raises CatalogueError unless there is one of this format."""
     path = folder / MANIFEST
     try:
         content = path.read_bytes()
@@ -81,24 +87,24 @@ def read_manifest(folder: Path) -> CatalogueManifest:
     for name, kinds in _TYPES.items():
         if not isinstance(data.get(name), kinds):
             raise CatalogueError(f"{path}: {name}: expected {kinds[0].__name__}, found {data.get(name)!r}")
-    return _record(path, data)
+    return _manifest(path, data)
 
 
 def _seal(data: dict[str, Any]) -> bytes:
-    """The text of a manifest with the given fields: one form only, the checksum of the rest at its end."""
+    """The text of a manifest: the fields of `data`, then their checksum."""
     plain = json.dumps(data, indent=2, ensure_ascii=False)
     sealed = {**data, "sha256": hashlib.sha256(plain.encode()).hexdigest()}
     return json.dumps(sealed, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def _record(path: Path, data: dict[str, Any]) -> CatalogueManifest:
+def _manifest(path: Path, data: dict[str, Any]) -> CatalogueManifest:
     try:
-        files = {name: FileRecord(int(one["bytes"]), str(one["sha256"])) for name, one in data["files"].items()}
+        files = {name: FileRecord(int(file["bytes"]), str(file["sha256"])) for name, file in data["files"].items()}
         manifest = CatalogueManifest(**{f.name: data[f.name] for f in fields(CatalogueManifest)} | {"files": files})
     except (KeyError, TypeError, ValueError) as error:
         raise CatalogueError(f"{path}: files: expected bytes and sha256 of each, found another record") from error
-    strange = [name for name in files if Path(name).name != name or name in ("", ".", "..")]
-    strange += [kind for kind in manifest.columns.values() if kind not in get_args(Kind)]
-    if strange or min(manifest.products, manifest.dim - 1, manifest.generation - 1) < 0:
-        raise CatalogueError(f"{path}: expected plain file names, known kinds and sizes from 0, found others {strange}")
+    wrong = [name for name in files if Path(name).name != name or name in ("", ".", "..")]
+    wrong += [kind for kind in manifest.columns.values() if kind not in get_args(Kind)]
+    if wrong or min(manifest.products, manifest.dim - 1, manifest.generation - 1) < 0:
+        raise CatalogueError(f"{path}: expected plain file names, known kinds and sizes from 0, found others {wrong}")
     return manifest

@@ -1,4 +1,7 @@
-"""Saving a generation: new files beside the old ones, all flushed to the disk, then one switch of the manifest."""
+"""Saves contents as the next generation of a folder.
+
+New files are written beside the old ones and flushed to the disk; then the manifest is replaced in one step.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,114 +17,178 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from clipshelf.catalogue.contents import Contents
 from clipshelf.catalogue.disk.checksummed import BlockWriter, Sums
-from clipshelf.catalogue.disk.generation import Content, Generation
+from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.journal import is_journal
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.errors import CatalogueError
 from clipshelf.files import LOCK, FileRecord, durable, sync_folder
 
-Dump: TypeAlias = Callable[[BlockWriter], object]
+Write: TypeAlias = Callable[[BlockWriter], object]
 
-_GENERATION = re.compile(
+_GENERATION_FILE = re.compile(
     r"(embeddings|keys|ids|statistics|products|offsets|blocks|column\d+(-values)?)\.\d+\.(npy|json|jsonl)"
 )
-_DRAFT = re.compile(re.escape(f".{MANIFEST}.") + r"\d+")
+_UNFINISHED_MANIFEST = re.compile(re.escape(f".{MANIFEST}.") + r"\d+")
 
 
-def current(folder: Path) -> CatalogueManifest | None:
-    """The manifest in `folder`, None where no catalogue is yet: in a new or empty one, or after a first save's crash.
+@dataclass(frozen=True)
+class Origin:
+    """The saved generation that a catalogue was loaded from, or was saved as last.
 
-    Raises CatalogueError on a folder of something else.
+    - `folder`: the catalogue's folder, resolved.
+    - `number`: the generation's number.
+    - `generation`: the generation itself, None in an origin that was pickled or copied.
+    """
+
+    folder: Path
+    number: int
+    generation: Generation | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, generation: Generation) -> Origin:
+        """The origin of what comes from `generation`."""
+        return cls(generation.folder, generation.manifest.generation, generation)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The folder may have a later generation by the time that this one is unpickled, so it is not opened there.
+        return Origin, (self.folder, self.number)
+
+
+def current_manifest(folder: Path) -> CatalogueManifest | None:
+    """Read the manifest of the catalogue in `folder`.
+
+    Returns None where no catalogue is yet: in a new or an empty folder, or after a crash in the first save. Raises
+    CatalogueError for a folder of something else.
     """
     if (folder / MANIFEST).exists():
         return read_manifest(folder)
-    other = [path.name for path in folder.iterdir() if not _is_ours(path.name)] if folder.exists() else []
-    if other:
-        raise CatalogueError(f"{folder}: expected a new, an empty or a catalogue folder, found other files: {other[0]}")
+    foreign = [path.name for path in folder.iterdir() if not _is_ours(path.name)] if folder.exists() else []
+    if foreign:
+        raise CatalogueError(
+            f"{folder}: expected a new, an empty or a catalogue folder, found other files: {foreign[0]}"
+        )
     return None
 
 
-def publish(
-    folder: Path, content: Content, *, fingerprint: str, model: str | None, root: Path, base: Generation | None
+def save_generation(
+    folder: Path, contents: Contents, *, fingerprint: str, model: str | None, root: Path, origin: Origin | None = None
 ) -> None:
-    """Save `content` as the next generation of `folder`, which the caller has locked.
+    """Save contents as the next generation of a folder.
 
-    The matrix of `base`, where that is the generation before, isn't written again when it stayed the same.
-    Raises OSError; what was there then stays intact, and nothing is left behind.
+    - `folder`: the folder, which the caller has locked.
+    - `contents`: N products.
+    - `fingerprint`, `model`, `root`: as in `CatalogueManifest`.
+    - `origin`: the saved generation that the contents come from. If `folder` is its folder, its generation must still
+      be the current one, and its matrix is not written again if it is unchanged.
+
+    Raises CatalogueError if another generation was saved since `origin`, and OSError; the old state is then intact,
+    and nothing is left behind.
     """
-    before = current(folder)
-    number = before.generation + 1 if before else 1
-    sweep(folder, before)
+    old = current_manifest(folder)
+    origin = origin if origin is not None and origin.folder == folder.resolve() else None
+    if origin is not None:
+        _require_current(folder, origin, old)
+    number = old.generation + 1 if old else 1
+    remove_leftovers(folder, old)
     try:
-        files: dict[str, FileRecord] = {}
-        sums: list[Sums] = []
-        if base is not None and content.embeddings is base.embeddings:
-            name = base.manifest.name("embeddings")
-            files[name], own = base.manifest.files[name], base.readers["embeddings"].sums
-            sums.append(own)
-        for role, suffix, dump in _dumps(content, skip=len(files)):
-            name = f"{role}.{number}.{suffix}"
-            with BlockWriter.open(folder / name) as writer:
-                dump(writer)
-            files[name] = writer.record
-            sums.append(writer.sums)
-        with BlockWriter.open(folder / f"blocks.{number}.npy") as writer:
-            _save_array(writer, np.concatenate(sums))
-        files[f"blocks.{number}.npy"] = writer.record
-        after = CatalogueManifest(
-            number, len(content), content.dim, fingerprint, model, str(root), dict(content.kinds), files
+        files = _write_files(folder, number, contents, origin.generation if origin else None)
+        new = CatalogueManifest(
+            number, len(contents), contents.dim, fingerprint, model, str(root), dict(contents.kinds), files
         )
-        # The new names must be on the disk before the manifest that names them.
+        # The names of the new files must be on the disk before the manifest that has them.
         sync_folder(folder)
         with durable(folder / MANIFEST) as file:
-            file.write(after.to_bytes())
+            file.write(new.to_bytes())
     except BaseException:
-        # A signal may have come after the switch.
-        sweep(folder, current(folder))
+        # A signal may arrive after the manifest was replaced, so it is read again.
+        remove_leftovers(folder, current_manifest(folder))
         raise
-    sweep(folder, after, journals=True)
+    remove_leftovers(folder, new, journals=True)
 
 
-def sweep(folder: Path, manifest: CatalogueManifest | None, *, journals: bool = False) -> None:
-    """Remove what generations other than the manifest's have left, and journals too when asked.
+def remove_leftovers(folder: Path, manifest: CatalogueManifest | None, *, journals: bool = False) -> None:
+    """Remove files of other generations.
 
-    Some systems don't remove files that a reader has open: these go at a later save.
+    - `folder`: a catalogue's folder, locked.
+    - `manifest`: names the files that stay; None if none do.
+    - `journals`: whether journals are removed too.
+
+    Some systems do not remove files that a reader has open; a later save removes these.
     """
     for path in folder.iterdir():
-        left = _GENERATION.fullmatch(path.name) and not (manifest and path.name in manifest.files)
-        if left or _DRAFT.fullmatch(path.name) or (journals and is_journal(path.name)):
+        is_old = _GENERATION_FILE.fullmatch(path.name) and not (manifest and path.name in manifest.files)
+        if is_old or _UNFINISHED_MANIFEST.fullmatch(path.name) or (journals and is_journal(path.name)):
             with suppress(PermissionError):
                 path.unlink()
 
 
+def _require_current(folder: Path, origin: Origin, manifest: CatalogueManifest | None) -> None:
+    """Raise CatalogueError if `manifest`, the folder's current one, is not that of `origin`."""
+    if manifest is None or manifest.generation != origin.number:
+        found = "none" if manifest is None else manifest.generation
+        raise CatalogueError(
+            f"{folder}: expected generation {origin.number}, which this catalogue came from, "
+            f"found {found}: it was saved by somebody else since; load it again"
+        )
+
+
 def _is_ours(name: str) -> bool:
-    return name == LOCK or is_journal(name) or bool(_GENERATION.fullmatch(name) or _DRAFT.fullmatch(name))
+    return (
+        name == LOCK
+        or is_journal(name)
+        or bool(_GENERATION_FILE.fullmatch(name) or _UNFINISHED_MANIFEST.fullmatch(name))
+    )
 
 
-def _dumps(content: Content, skip: int) -> Iterator[tuple[str, str, Dump]]:
-    """Role, suffix and writing of each file, without the first `skip`."""
-    if not skip:
-        yield "embeddings", "npy", lambda file: _save_array(file, content.embeddings)
-    yield "keys", "npy", lambda file: _save_array(file, content.keys)
-    yield "ids", "json", lambda file: _save_json(file, content.ids)
-    yield "statistics", "json", lambda file: _save_json(file, content.statistics.to_dict())
+def _write_files(folder: Path, number: int, contents: Contents, old: Generation | None) -> dict[str, FileRecord]:
+    """Write the files of generation `number`, and return the records of all its files.
+
+    The matrix of `old` stays in use if it is that of `contents`.
+    """
+    files: dict[str, FileRecord] = {}
+    sums: list[Sums] = []
+    if old is not None and contents.embeddings is old.embeddings:
+        name = old.manifest.name("embeddings")
+        files[name] = old.manifest.files[name]
+        sums.append(old.readers["embeddings"].sums)
+    for role, suffix, write in _writers(contents, with_matrix=not files):
+        name = f"{role}.{number}.{suffix}"
+        with BlockWriter.open(folder / name) as writer:
+            write(writer)
+        files[name] = writer.record
+        sums.append(writer.sums)
+    name = f"blocks.{number}.npy"
+    with BlockWriter.open(folder / name) as writer:
+        _write_array(writer, np.concatenate(sums))
+    files[name] = writer.record
+    return files
+
+
+def _writers(contents: Contents, *, with_matrix: bool) -> Iterator[tuple[str, str, Write]]:
+    """The role and suffix of each file, and what writes it, in the order of the manifest."""
+    if with_matrix:
+        yield "embeddings", "npy", lambda file: _write_array(file, contents.embeddings)
+    yield "keys", "npy", lambda file: _write_array(file, contents.keys)
+    yield "ids", "json", lambda file: _write_json(file, contents.ids)
+    yield "statistics", "json", lambda file: _write_json(file, contents.statistics.to_dict())
     lengths = [0]
-    yield "products", "jsonl", lambda file: lengths.extend(file.write(_line(product)) for product in content.products)
-    yield "offsets", "npy", lambda file: _save_array(file, np.cumsum(lengths, dtype=np.int64))
-    for i, (name, kind) in enumerate(content.kinds.items()):
+    yield "products", "jsonl", lambda file: lengths.extend(file.write(_line(product)) for product in contents.products)
+    yield "offsets", "npy", lambda file: _write_array(file, np.cumsum(lengths, dtype=np.int64))
+    for i, (name, kind) in enumerate(contents.kinds.items()):
         if kind != "mixed":
-            column = content.column(name)
+            column = contents.column(name)
             table = {"values": column.values, "starts": column.starts}
-            yield f"column{i}", "npy", partial(_save_array, array=column.places)
-            yield f"column{i}-values", "json", partial(_save_json, value=table)
+            yield f"column{i}", "npy", partial(_write_array, array=column.rows if column.is_list else column.codes)
+            yield f"column{i}-values", "json", partial(_write_json, value=table)
 
 
-def _save_array(file: BlockWriter, array: npt.NDArray[Any]) -> None:
+def _write_array(file: BlockWriter, array: npt.NDArray[Any]) -> None:
     np.save(file, array, allow_pickle=False)
 
 
-def _save_json(file: BlockWriter, value: object) -> None:
+def _write_json(file: BlockWriter, value: object) -> None:
     file.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
 
 

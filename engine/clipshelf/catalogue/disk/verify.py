@@ -1,4 +1,4 @@
-"""A full check of a catalogue on disk: every file's SHA-256, and what the files say of each other."""
+"""The full check of a catalogue on disk: the SHA-256 of every file, and whether the files agree with each other."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord
 
-_ROWS_AT_A_TIME = 1 << 16
+_ROWS_PER_CHECK = 1 << 16
 
 
 def find_problems(folder: Path) -> list[str]:
-    """What is wrong with the catalogue in `folder`, one line for each problem; nothing when all is well."""
+    """Check the catalogue in `folder` and return its problems, one line each; an empty list means that it is intact."""
     try:
         files = read_manifest(folder).files
     except CatalogueError as error:
@@ -40,7 +40,7 @@ def find_problems(folder: Path) -> list[str]:
 
 
 def _contradictions(generation: Generation) -> list[str]:
-    """What the files of a generation, each as it was written, say against each other."""
+    """How the files of a generation, each of them unchanged, contradict each other."""
     problems = []
     ids, products = generation.ids, generation.products
     columns = columns_of(products)
@@ -55,11 +55,11 @@ def _contradictions(generation: Generation) -> list[str]:
     for name, column in columns.items():
         if column.kind != "mixed" and name in generation.kinds and not column.equals(generation.column(name)):
             problems.append(f"column {name}: expected the values of the products, found others")
-    if not generation.statistics.close(Statistics.of(generation.embeddings)):
+    if not generation.statistics.is_close(Statistics.of(generation.embeddings)):
         problems.append("statistics: expected those of the embeddings, found others")
     problems += [
         f"embeddings: expected finite numbers, found others from row {start} on"
-        for start in range(0, len(ids), _ROWS_AT_A_TIME)
-        if not np.isfinite(generation.embeddings[start : start + _ROWS_AT_A_TIME]).all()
+        for start in range(0, len(ids), _ROWS_PER_CHECK)
+        if not np.isfinite(generation.embeddings[start : start + _ROWS_PER_CHECK]).all()
     ]
     return [f"{generation.folder}: {problem}" for problem in problems]

@@ -1,0 +1,12 @@
+"""Lists of names for error messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def shorten_list(names: Iterable[object], limit: int = 5) -> str:
+    """Join names with commas: the first `limit` of them, and how many more there are; "" for an empty list."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

@@ -1,0 +1,123 @@
+"""Products that are looked up by id, read, and filtered by their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from clipshelf.catalogue.content_keys import KeyIndex, id_keys
+from clipshelf.catalogue.contents import Contents, present_sides
+from clipshelf.catalogue.filter_parser import parse_where
+from clipshelf.catalogue.filters import Filter, Where
+from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.statistics import Statistics
+from clipshelf.errors import InputError, UnknownIdError
+from clipshelf.types import FloatArray, Mask, Product, Rows
+
+
+class ProductTable:
+    """N products and their embeddings, one in each row.
+
+    - `contents`: the products, in memory or on disk.
+
+    Pickling leaves out what is computed on first use.
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("present", "_id_index")}
+
+    @property
+    def products(self) -> Sequence[Product]:
+        """N records, in the order of the rows; those of a loaded catalogue are parsed each time that they are read."""
+        return self._contents.products
+
+    def records(self, rows: Rows | Sequence[int]) -> list[Product]:
+        """Return the records of n rows.
+
+        - `rows`: n row numbers from 0 to N - 1, in any order.
+
+        Raises InputError for a row that is not there. A loaded catalogue parses the records now; they do not keep it
+        alive.
+        """
+        return self._contents.records(rows)
+
+    @property
+    def ids(self) -> list[str]:
+        """N ids, in the order of the rows."""
+        return self._contents.ids
+
+    @property
+    def dim(self) -> int:
+        """D, the width of one side."""
+        return self._contents.dim
+
+    @property
+    def embeddings(self) -> FloatArray:
+        """(N, 2D) float32, image rows | text rows; a loaded catalogue has them memory-mapped.
+
+        The first use of a loaded matrix raises CatalogueError if it is not as it was saved.
+        """
+        return self._contents.embeddings
+
+    @property
+    def image_embeds(self) -> FloatArray:
+        """(N, D) float32 view of the image rows."""
+        return self.embeddings[:, : self.dim]
+
+    @property
+    def text_embeds(self) -> FloatArray:
+        """(N, D) float32 view of the text rows."""
+        return self.embeddings[:, self.dim :]
+
+    @cached_property
+    def present(self) -> Mask:
+        """(N, 2) bool: whether each product has an image row, and a text row."""
+        return present_sides(self.embeddings)
+
+    @property
+    def statistics(self) -> Statistics:
+        """Means of both sides and spreads of their cosines, as the module `statistics` explains."""
+        return self._contents.statistics
+
+    def row(self, id_: str) -> int:
+        """Return the row of the product `id_`; raises UnknownIdError."""
+        return int(self.rows([id_])[0])
+
+    def rows(self, ids: Iterable[str]) -> Rows:
+        """Return the (n,) int64 rows of n ids; raises UnknownIdError naming those that are not there."""
+        if isinstance(ids, str):
+            raise InputError(f"ids: expected a sequence of ids, found one str {ids!r}")
+        listed = list(ids)
+        rows = self.find(listed)
+        if (rows < 0).any():
+            missing = shorten_list(repr(listed[i]) for i in np.flatnonzero(rows < 0))
+            raise UnknownIdError(f"id: expected ids of the catalogue's {len(self)} products, found {missing}")
+        return rows
+
+    def find(self, ids: Iterable[str]) -> Rows:
+        """Return the (n,) int64 rows of n ids, -1 for an id that is not there."""
+        return self._id_index.find(id_keys(ids))
+
+    def mask(self, where: Where | str) -> Mask:
+        """Evaluate a filter.
+
+        - `where`: a dict of conditions, or the filter in words; `docs/filters.md` explains both.
+
+        Returns (N,) bool, true for the products that fulfil it. Raises InputError.
+        """
+        if isinstance(where, str):
+            where = parse_where(where, self._contents.kinds)
+        return Filter(self._contents.kinds, self._contents.column, len(self)).mask(where)
+
+    @cached_property
+    def _id_index(self) -> KeyIndex:
+        return KeyIndex(self._contents.keys[:, 0])
