@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from clipshelf.files import FileRecord
 from clipshelf.model.artifact import MANIFEST, TOKENIZER, ImageSpec, Manifest, TextSpec
-from clipshelf.types import FloatArray, Pixels, TokenIds
+from clipshelf.types import Pixels
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -96,7 +97,7 @@ def _text(dim: int, seed: int) -> onnx.ModelProto:
 
 def _model(
     nodes: list[onnx.NodeProto],
-    constants: Mapping[str, Pixels | FloatArray | np.generic | TokenIds],
+    constants: Mapping[str, npt.ArrayLike],
     source: tuple[str, int, list[str | int]],
     result: tuple[str, int],
 ) -> onnx.ModelProto:

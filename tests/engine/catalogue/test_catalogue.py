@@ -12,6 +12,7 @@ from clipshelf.errors import FingerprintMismatch, InputError, UnknownIdError
 from clipshelf.failures import Failure
 from clipshelf.types import Product
 from PIL import Image
+from support import tiny
 from support.embed_counter import EmbedCounter
 
 
