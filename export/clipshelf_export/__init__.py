@@ -1,4 +1,4 @@
-"""Checkpoints to artifacts: `export(source, out)`, as `clipshelf export` on the command line."""
+"""Turn checkpoints into artifacts: `export(source, out)`, or `clipshelf export` on the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ["export"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `export` when it is first asked for, so that arguments are read without torch. Raises MissingExtra."""
+    """Import `export` on first use, so that the command line parses its arguments without torch.
+
+    Raises MissingExtra where a package of `clipshelf[export]` is missing.
+    """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

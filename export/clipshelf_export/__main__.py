@@ -1,4 +1,4 @@
-"""`python -m clipshelf_export SOURCE OUT`: the same as `clipshelf export`."""
+"""`python -m clipshelf_export SOURCE OUT` is the same as `clipshelf export SOURCE OUT`."""
 
 from __future__ import annotations
 

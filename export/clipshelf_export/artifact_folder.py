@@ -1,4 +1,7 @@
-"""OUT appears whole or not at all: made in a folder beside it, flushed to the disk, then renamed."""
+"""Write the folder of an artifact whole or not at all.
+
+The artifact is made in a temporary folder beside its final path, flushed to the disk and then renamed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from clipshelf.errors import ExportError
@@ -15,8 +19,25 @@ from clipshelf.files import sync_folder
 from clipshelf.model.artifact import MANIFEST
 
 
-def check(out: Path, *, overwrite: bool) -> None:
-    """Raise ExportError if `out` may not be written: it holds something, and that is no artifact to overwrite."""
+@dataclass(frozen=True)
+class Draft:
+    """The folders of an artifact that is being written, both on the disk of the artifact.
+
+    - `artifact`: becomes the artifact.
+    - `scratch`: for temporary files.
+    """
+
+    artifact: Path
+    scratch: Path
+
+
+def check_writable(out: Path, *, overwrite: bool) -> None:
+    """Check that an artifact may be written to a folder.
+
+    - `out`: may be missing or empty; with `overwrite` it may also hold an artifact.
+
+    Raises ExportError otherwise.
+    """
     if out.is_dir():
         if not any(out.iterdir()):
             return
@@ -29,22 +50,27 @@ def check(out: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def draft(out: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
-    """Yield an empty folder that becomes `out` when the block ends well, and one to work in, both on its disk."""
-    check(out, overwrite=overwrite)
-    absent = [folder for folder in out.absolute().parents if not folder.exists()]
+def open_draft(out: Path, *, overwrite: bool) -> Iterator[Draft]:
+    """Open a draft that becomes the folder `out` when the block ends without an error.
+
+    - `overwrite`: whether `out` may hold an artifact, which is then replaced.
+
+    Yields the draft. Raises ExportError where `out` may not be written or the disk is full; nothing is left then.
+    """
+    check_writable(out, overwrite=overwrite)
+    missing_parents = [folder for folder in out.absolute().parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
-            made, work = Path(name) / "made", Path(name) / "work"
-            made.mkdir()
-            work.mkdir()
-            yield made, work
-            _flush(made)
-            check(out, overwrite=overwrite)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
+            draft = Draft(Path(temporary) / "artifact", Path(temporary) / "scratch")
+            draft.artifact.mkdir()
+            draft.scratch.mkdir()
+            yield draft
+            _flush(draft.artifact)
+            check_writable(out, overwrite=overwrite)
             if out.exists():
-                out.rename(Path(name) / "old")
-            made.rename(out)
+                out.rename(Path(temporary) / "old")
+            draft.artifact.rename(out)
             sync_folder(out.parent)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -53,12 +79,12 @@ def draft(out: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
         raise ExportError(f"{out}: disk full, {free / 1e6:.0f} MB free; nothing was written") from error
     finally:
         if not out.exists():
-            _remove_empty(absent)
+            _remove_empty(missing_parents)
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
-    """Take away the parents that were made for nothing, the deepest first."""
-    with suppress(OSError):  # somebody else uses one by now
+    """Remove parents that were made for the artifact, the deepest first."""
+    with suppress(OSError):  # another process may use one by now
         for folder in folders:
             folder.rmdir()
 

@@ -1,4 +1,15 @@
-"""`clipshelf export`: arguments, progress and the table at the end."""
+"""The command `clipshelf export`: its arguments, and the table that it prints at the end.
+
+The command line of the engine finds this module through the entry point `export` in the group `clipshelf.commands`. An
+entry point of that group loads an object with three attributes, here the module itself:
+
+- `HELP`: one line for `clipshelf --help`.
+- `add_arguments(parser)`: adds the command's arguments to an `argparse.ArgumentParser`.
+- `run(args)`: runs the command with the parsed arguments and returns the exit code. The command line prints a
+  `ClipshelfError` that it raises.
+
+This module imports neither torch nor onnx, so that the arguments are parsed, and `--help` is printed, without them.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +17,17 @@ import argparse
 import logging
 import math
 import os
-from typing import get_args
+from typing import cast, get_args
 
-from clipshelf.cli.main import positive
-from clipshelf.model.artifact import Tower
+from clipshelf.model.artifact import Artifact
+from clipshelf.model.artifact import Tower as TowerName
 from clipshelf.types import Precision
+
+HELP = "turn a CLIP checkpoint into an artifact (needs clipshelf[export])"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `clipshelf export`."""
+    """Add the arguments of `clipshelf export` to `parser`."""
     parser.add_argument("source", metavar="SOURCE", help="folder or hub id of a CLIP checkpoint")
     parser.add_argument("out", metavar="OUT", help="folder of the artifact, new or empty")
     parser.add_argument(
@@ -29,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="60 pictures or more: a third sets the ranges of int8, a third chooses, a third measures",
     )
-    parser.add_argument("--calibration-texts", metavar="FILE", help="texts, one a line, dealt likewise")
+    parser.add_argument(
+        "--calibration-texts", metavar="FILE", help="60 texts or more, one a line, split in the same way"
+    )
     parser.add_argument(
         "--min-overlap",
         metavar="X",
@@ -37,15 +52,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="accept int8 with this top-10 overlap (default: 0.97); vision=X,text=Y for one tower or each",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an artifact that OUT holds")
-    parser.add_argument("--threads", metavar="N", type=positive, help="threads of each measurement (default: all CPUs)")
+    parser.add_argument("--threads", metavar="N", type=_threads, help="threads of each measurement (default: all CPUs)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, then print what was measured. Raises ExportError or MissingExtra."""
+    """Export a checkpoint and print what was measured.
+
+    - `args`: the arguments that `add_arguments` defines.
+
+    Returns the exit code 0. Raises ExportError or MissingExtra.
+    """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.getLogger("transformers").setLevel(logging.ERROR)
     from clipshelf_export import export
-    from clipshelf_export.pipeline import parity_table
 
     artifact = export(
         args.source,
@@ -57,35 +76,46 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         threads=args.threads,
     )
+    _print_report(artifact)
+    return 0
+
+
+def _print_report(artifact: Artifact) -> None:
+    """Print the fidelity of each graph, the rungs of int8, and the size of the artifact."""
+    from clipshelf_export.pipeline import parity_table
+
     manifest = artifact.manifest
-    size = sum(record.bytes for record in manifest.files.values()) / 1e6
     print(parity_table(manifest))
     for tower, precisions in manifest.parity.items():
         for precision, record in precisions.items():
             for rung in record.get("rungs", ()):
                 print(f"{tower} {precision}: {rung}")
+    size = sum(record.bytes for record in manifest.files.values()) / 1e6
     print(f"{artifact.path}: {manifest.family}, {manifest.dim} dimensions, {size:.1f} MB, model {manifest.fingerprint}")
-    return 0
 
 
 def _precisions(text: str) -> tuple[Precision, ...]:
-    found = tuple(dict.fromkeys(text.split(",")))
-    for name in found:
+    """Parse `--precision`: names with commas."""
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
         if name not in get_args(Precision):
             raise argparse.ArgumentTypeError(f"expected {', '.join(get_args(Precision))}, found {name!r}")
-    return found  # type: ignore[return-value]
+    return cast("tuple[Precision, ...]", names)
 
 
-def _overlaps(text: str) -> dict[Tower, float] | float:
+def _overlaps(text: str) -> dict[TowerName, float] | float:
+    """Parse `--min-overlap`: a number for both towers, or pairs of a tower and a number."""
     if "=" not in text:
         return _share(text)
+    towers: tuple[TowerName, ...] = get_args(TowerName)
     pairs = dict(part.partition("=")[::2] for part in text.split(","))
-    if set(pairs) - set(get_args(Tower)):
-        raise argparse.ArgumentTypeError(f"expected numbers for {' or '.join(get_args(Tower))}, found {text!r}")
-    return {tower: _share(pairs[tower]) for tower in get_args(Tower) if tower in pairs}
+    if set(pairs) - set(towers):
+        raise argparse.ArgumentTypeError(f"expected numbers for {' or '.join(towers)}, found {text!r}")
+    return {tower: _share(pairs[tower]) for tower in towers if tower in pairs}
 
 
 def _share(text: str) -> float:
+    """Parse a number from 0 to 1."""
     try:
         value = float(text)
     except ValueError:
@@ -93,3 +123,10 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
     return value
+
+
+def _threads(text: str) -> int:
+    """Parse a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, found {text!r}")
+    return int(text)

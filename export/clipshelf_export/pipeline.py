@@ -1,48 +1,29 @@
-"""Checkpoint to artifact: load, build, prove against torch, calibrate, climb the ladder, measure, write."""
+"""The way of an export: load a checkpoint, and bring each tower into the artifact in each precision."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 from clipshelf.errors import ExportError
 from clipshelf.files import FileRecord
-from clipshelf.model.artifact import MANIFEST, TOKENIZER, Artifact, Manifest, Tower
+from clipshelf.model.artifact import MANIFEST, TOKENIZER, Artifact, Manifest
+from clipshelf.model.artifact import Tower as TowerName
 from clipshelf.runtime.cpus import available_cpus
-from clipshelf.types import FloatArray, PathLike, Precision
-from tqdm import tqdm
+from clipshelf.types import PathLike, Precision
 
-from clipshelf_export import artifact_folder
-from clipshelf_export.checkpoints import load
-from clipshelf_export.checkpoints.towers import Checkpoint, ConvNet, Reference, Transformer
-from clipshelf_export.graphs import build, transformer
+from clipshelf_export.artifact_folder import Draft, check_writable, open_draft
+from clipshelf_export.checkpoints.load import load_checkpoint
+from clipshelf_export.checkpoints.towers import Checkpoint
 from clipshelf_export.graphs.builder import OPSET
-from clipshelf_export.graphs.plan import Plan
-from clipshelf_export.int8.conv_weights import Rounding
-from clipshelf_export.int8.ladder import Ladder
-from clipshelf_export.measure import fidelity
-from clipshelf_export.measure.fidelity import Fidelity
-from clipshelf_export.measure.judge import Judge, Target
-from clipshelf_export.measure.samples import Samples, image_samples, pad, text_samples
+from clipshelf_export.measure.fidelity import format_table
+from clipshelf_export.measure.judge import Target
+from clipshelf_export.measure.samples import Samples, image_samples, text_samples
+from clipshelf_export.tower_export import TowerExport, TowerOptions
 
-# What fp32 may differ from torch, in any component of a unit-norm embedding; or, where torch's own fp32 is further from
-# fp64 than that, as it is with very sharp attention, so many times its distance.
-EXACT, TIMES = 1e-5, 2
-
-
-@dataclass(frozen=True)
-class Options:
-    """What `export` was asked for."""
-
-    precisions: Sequence[Precision] = ("int8",)
-    calibration_images: Path | None = None
-    calibration_texts: Path | None = None
-    targets: Mapping[Tower, Target] = field(default_factory=dict)
-    threads: int = 1
+TOWERS: tuple[TowerName, ...] = get_args(TowerName)
 
 
 def export(
@@ -52,144 +33,105 @@ def export(
     precisions: Sequence[Precision] = ("int8",),
     calibration_images: PathLike | None = None,
     calibration_texts: PathLike | None = None,
-    min_overlap: Mapping[Tower, float] | float | None = None,
+    min_overlap: Mapping[TowerName, float] | float | None = None,
     overwrite: bool = False,
     threads: int | None = None,
 ) -> Artifact:
-    """Turn the checkpoint `source`, a folder or a hub id, into the artifact `out`, which appears whole or not at all.
+    """Turn a checkpoint into an artifact, which appears whole or not at all.
 
-    `precisions`: the first is the artifact's default. `min_overlap`: accept int8 with less top-10 overlap than 0.97, or
-    ask for more, and for as many times more or less centred loss; of both towers, or by tower.
-    Raises ExportError or MissingExtra.
+    - `source`: a folder, or the id of a model on the Hugging Face hub.
+    - `out`: the folder of the artifact, new or empty.
+    - `precisions`: the first one is the artifact's default.
+    - `calibration_images`: a folder with 60 pictures or more; None for the built-in set.
+    - `calibration_texts`: a file with 60 texts or more, one a line; None for the built-in set.
+    - `min_overlap`: the overlap of the 10 nearest neighbours that int8 must reach, from 0 to 1, for both towers or by
+      tower; None for 0.97. The loss of centred cosine that int8 may have changes by the same factor.
+    - `overwrite`: whether an artifact in `out` is replaced.
+    - `threads`: of each measurement; None for all CPUs.
+
+    Returns the opened artifact. Raises ExportError where the checkpoint, the samples or `out` cannot be used, or where
+    a graph is not faithful enough; MissingExtra where a package is missing.
     """
-    options = Options(
-        precisions,
-        None if calibration_images is None else Path(calibration_images),
-        None if calibration_texts is None else Path(calibration_texts),
-        _targets(min_overlap),
-        threads or available_cpus(),
-    )
-    folder = Path(out)
-    artifact_folder.check(folder, overwrite=overwrite)
-    checkpoint = load.load(str(source))
-    with artifact_folder.draft(folder, overwrite=overwrite) as (made, work):
-        manifest = _make(checkpoint, options, made, work)
-        (made / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    folder, targets = Path(out), _targets(min_overlap)
+    options = {name: TowerOptions(precisions, targets[name], threads or available_cpus()) for name in TOWERS}
+    check_writable(folder, overwrite=overwrite)
+    checkpoint = load_checkpoint(str(source))
+    with open_draft(folder, overwrite=overwrite) as draft:
+        samples: dict[TowerName, Samples] = {
+            "vision": image_samples(checkpoint.image_spec, _optional_path(calibration_images)),
+            "text": text_samples(checkpoint, _optional_path(calibration_texts)),
+        }
+        _write_tokenizer(checkpoint, draft)
+        parity = {
+            str(name): TowerExport(name, checkpoint, samples[name], options[name], draft).write() for name in TOWERS
+        }
+        calibration = _calibration_record(samples, targets)
+        manifest = _make_manifest(checkpoint, precisions[0], draft, parity=parity, calibration=calibration)
+        (draft.artifact / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return Artifact.open(folder)
 
 
-def _targets(min_overlap: Mapping[Tower, float] | float | None) -> dict[Tower, Target]:
-    """What int8 must reach, by tower."""
-    towers: tuple[Tower, ...] = get_args(Tower)
-    given = min_overlap if isinstance(min_overlap, Mapping) else dict.fromkeys(towers, min_overlap)
-    if not set(given) <= set(towers) or not all(least is None or 0 <= least <= 1 for least in given.values()):
-        raise ExportError(f"min_overlap: expected numbers from 0 to 1 for {' or '.join(towers)}, found {min_overlap}")
-    wanted = {tower: given.get(tower) for tower in towers}
-    return {tower: Target() if least is None else Target.with_overlap(least) for tower, least in wanted.items()}
-
-
-def _make(checkpoint: Checkpoint, options: Options, made: Path, work: Path) -> Manifest:
-    """Write everything but the manifest to `made`, and return it."""
-    tokenizer = json.dumps(json.loads(checkpoint.tokenizer_json), ensure_ascii=False, separators=(",", ":"))
-    (made / TOKENIZER).write_text(tokenizer, encoding="utf-8")
-    samples: dict[Tower, Samples] = {
-        "vision": image_samples(checkpoint.image, options.calibration_images),
-        "text": text_samples(checkpoint, options.calibration_texts),
+def parity_table(manifest: Manifest) -> str:
+    """Return the measured fidelity of an artifact as a text table, a line per tower and precision."""
+    records = {
+        f"{tower} {precision}": record
+        for tower, by_precision in manifest.parity.items()
+        for precision, record in by_precision.items()
     }
-    parity: dict[str, Any] = {}
-    for tower, part in samples.items():
-        parity[tower] = _Tower(tower, checkpoint, options, part, folders=(made, work)).write()
-    calibration: dict[str, Any] = {tower: part.describe() for tower, part in samples.items()}
-    for tower, target in options.targets.items():
-        if target != Target():
-            calibration[tower]["accepted"] = {"top10_overlap": target.overlap, "centred": target.centred}
+    return format_table(records)
+
+
+def _make_manifest(
+    checkpoint: Checkpoint,
+    precision: Precision,
+    draft: Draft,
+    *,
+    parity: Mapping[str, Any],
+    calibration: Mapping[str, Any],
+) -> Manifest:
+    """Return the manifest of the files that the draft holds."""
     return Manifest(
         family=checkpoint.family,
         source=checkpoint.source,
         dim=checkpoint.vision.dim,
-        precision=options.precisions[0],
+        precision=precision,
         opset=OPSET,
-        image=checkpoint.image,
+        image=checkpoint.image_spec,
         text=checkpoint.text_spec,
-        files={path.name: FileRecord.of(path) for path in sorted(made.iterdir())},
+        files={path.name: FileRecord.of(path) for path in sorted(draft.artifact.iterdir())},
         licence=checkpoint.licence,
         parity=parity,
         calibration=calibration,
     )
 
 
-class _Tower:
-    """One tower on its way into the artifact."""
-
-    def __init__(
-        self, name: Tower, checkpoint: Checkpoint, options: Options, samples: Samples, *, folders: tuple[Path, Path]
-    ) -> None:
-        self.name, self.options, self.samples = name, options, samples
-        self.tower = checkpoint.vision if name == "vision" else checkpoint.text
-        self.made, self.work = folders[0], folders[1] / f"{name}.onnx"
-        self.original, self.pad_id = checkpoint.reference, checkpoint.text_spec.pad_id
-        parts = (samples.choose, samples.measure, self._embedded(self.original))
-        self.judge = Judge(name, self.tower, *parts, self.work, options.threads, options.targets[name])
-
-    def write(self) -> dict[str, Any]:
-        """Write the tower in each precision and return its parity by precision."""
-        self._prove()
-        return {precision: self._write(precision) for precision in self.options.precisions}
-
-    def _prove(self) -> None:
-        """Hold the fp32 graph against torch."""
-        found, most = self.judge.difference(Plan()), EXACT
-        if not found <= most and (double := self.original.double()):
-            most = max(EXACT, TIMES * fidelity.compare(self._embedded(double), self.judge.reference).difference)
-        if not found <= most:
-            raise ExportError(
-                f"{self.name} fp32: expected agreement with torch to {most}, found a difference of {found}"
-            )
-
-    def _embedded(self, reference: Reference) -> FloatArray:
-        """Embeddings (n, D) by an original of what the judge compares on, a few inputs at a time."""
-        items = [*self.samples.choose, *self.samples.measure]
-        rows = []
-        starts = range(0, len(items), 8)
-        for start in tqdm(starts, desc=f"{self.name}: the original in torch", leave=False, disable=None):
-            batch = items[start : start + 8]
-            if self.name == "vision":
-                rows.append(reference.images(np.stack(batch)))
-            else:
-                rows.append(reference.texts(*pad(batch, self.pad_id)))
-        return np.concatenate(rows)
-
-    def _write(self, precision: Precision) -> dict[str, Any]:
-        if precision == "int8":
-            plan, found = self._int8()
-        else:
-            plan = Plan(precision)
-            found = self.judge.measure(plan)
-            if precision == "fp16" and not self.judge.target.reached(found):
-                raise ExportError(
-                    f"{self.name} fp16: expected a faithful graph, found {found.brief()} (fp32 and int8 may do: "
-                    "they don't compute in 16 bits)"
-                )
-        first = precision == self.options.precisions[0]
-        path = self.made / (f"{self.name}.onnx" if first else f"{self.name}.{precision}.onnx")
-        graph = build.write(self.tower, plan, path)
-        if isinstance(self.tower, Transformer):
-            build.check_fused(path, self.work, graph, transformer.fused(self.tower, plan), precision=precision)
-        record: dict[str, Any] = found.as_record()
-        return record | {"rungs": self.judge.rungs} if precision == "int8" else record
-
-    def _int8(self) -> tuple[Plan, Fidelity]:
-        if isinstance(self.tower, ConvNet):
-            return Rounding(self.tower, self.judge).find()
-        label = f"{self.name}: calibrating"
-        stats = build.collect(self.tower, self.samples.calibrate, self.work, self.options.threads, label)
-        return Ladder(self.tower, stats, self.judge).climb()
+def _optional_path(path: PathLike | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
-def parity_table(manifest: Manifest) -> str:
-    """The measured fidelity of an artifact as a small text table."""
-    return fidelity.table(_flat(manifest.parity))
+def _targets(min_overlap: Mapping[TowerName, float] | float | None) -> dict[TowerName, Target]:
+    """Return the target of each tower. Raises ExportError for an unknown tower or a number outside [0, 1]."""
+    overlaps = dict(min_overlap) if isinstance(min_overlap, Mapping) else dict.fromkeys(TOWERS, min_overlap)
+    numbers = [overlap for overlap in overlaps.values() if overlap is not None]
+    if not set(overlaps) <= set(TOWERS) or not all(0 <= overlap <= 1 for overlap in numbers):
+        raise ExportError(f"min_overlap: expected numbers from 0 to 1 for {' or '.join(TOWERS)}, found {min_overlap}")
+    targets = {}
+    for name in TOWERS:
+        overlap = overlaps.get(name)
+        targets[name] = Target() if overlap is None else Target.with_overlap(overlap)
+    return targets
 
 
-def _flat(parity: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {f"{tower} {precision}": record for tower, found in parity.items() for precision, record in found.items()}
+def _write_tokenizer(checkpoint: Checkpoint, draft: Draft) -> None:
+    """Write tokenizer.json without white space."""
+    tokenizer = json.dumps(json.loads(checkpoint.tokenizer_json), ensure_ascii=False, separators=(",", ":"))
+    (draft.artifact / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+
+
+def _calibration_record(samples: Mapping[TowerName, Samples], targets: Mapping[TowerName, Target]) -> dict[str, Any]:
+    """Return the manifest's record of the samples, and of targets other than the default."""
+    record: dict[str, Any] = {name: samples[name].as_record() for name in samples}
+    for name, target in targets.items():
+        if target != Target():
+            record[name]["accepted"] = {"top10_overlap": target.overlap, "centred": target.centred}
+    return record

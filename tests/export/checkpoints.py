@@ -1,4 +1,4 @@
-"""Tiny CLIP checkpoints with a real byte-level tokenizer, and ways to make them as unruly as trained ones."""
+"""Tiny CLIP checkpoints with a real byte-level tokenizer, and ways to make them as hard to quantise as trained ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from tokenizers import pre_tokenizers
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizerFast
 
@@ -48,7 +49,7 @@ def write_checkpoint(folder: Path, *, seed: int = 0, dim: int = 32, **changes: A
 
 
 def _scatter(model: CLIPModel) -> None:
-    """Larger weights than at the start of training, so that different inputs get different embeddings."""
+    """Enlarge the initial weights, so that different inputs get different embeddings."""
     with torch.no_grad():
         for name, value in model.named_parameters():
             if value.ndim == 2 and ("proj" in name or "fc" in name):
@@ -78,20 +79,20 @@ def write_tokenizer(folder: Path) -> CLIPTokenizerFast:
 def _pairs(word: str) -> Iterator[tuple[str, str]]:
     """The merges that build a word letter by letter."""
     left = word[0]
-    for place, letter in enumerate(word[1:], 2):
-        right = f"{letter}</w>" if place == len(word) else letter
+    for length, letter in enumerate(word[1:], 2):
+        right = f"{letter}</w>" if length == len(word) else letter
         yield left, right
         left += right
 
 
 def inject_outliers(model: CLIPModel, *, seed: int = 5, channels: int = 3, constant: float = 15.0) -> None:
-    """Outlier channels after norms and values, constant hidden units: all of it undone by the weights that follow.
+    """Make outlier channels after norms and values, and constant hidden units; the weights that follow undo them.
 
     The model computes the same embeddings as before, but plain int8 no longer does.
     """
     rng = np.random.default_rng(seed)
 
-    def some(width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(width: int) -> tuple[torch.Tensor, torch.Tensor]:
         rows = torch.from_numpy(rng.choice(width, channels, replace=False))
         return rows, torch.from_numpy(rng.uniform(20, 80, channels).astype(np.float32))
 
@@ -99,23 +100,32 @@ def inject_outliers(model: CLIPModel, *, seed: int = 5, channels: int = 3, const
         for layer in (*model.vision_model.encoder.layers, *model.text_model.encoder.layers):
             attention, mlp = layer.self_attn, layer.mlp
             queries = (attention.q_proj, attention.k_proj, attention.v_proj)
-            for norm, nexts in ((layer.layer_norm1, queries), (layer.layer_norm2, (mlp.fc1,))):
-                rows, size = some(norm.weight.numel())
+            for norm, linears in ((layer.layer_norm1, queries), (layer.layer_norm2, (mlp.fc1,))):
+                rows, size = draw(norm.weight.numel())
                 norm.weight[rows] *= size
                 norm.bias[rows] *= size
-                for linear in nexts:
+                for linear in linears:
                     linear.weight[:, rows] /= size
-            rows, size = some(attention.v_proj.bias.numel())
+            rows, size = draw(attention.v_proj.bias.numel())
             attention.v_proj.weight[rows] *= size[:, None]
             attention.v_proj.bias[rows] *= size
             attention.out_proj.weight[:, rows] /= size
-            rows, _ = some(mlp.fc1.bias.numel())
+            rows, _ = draw(mlp.fc1.bias.numel())
             mlp.fc1.bias[rows] += constant
             mlp.fc2.bias -= mlp.fc2.weight[:, rows].sum(1) * constant
 
 
+def write_calibration_data(folder: Path) -> tuple[Path, Path]:
+    """Write 90 pictures and the SENTENCES; return the folder of the pictures and the file of the texts."""
+    (folder / "pictures").mkdir()
+    for index, picture in enumerate(pictures(90)):
+        Image.fromarray(picture).save(folder / "pictures" / f"{index:03}.png")
+    (folder / "texts.txt").write_text("\n".join(SENTENCES), encoding="utf-8")
+    return folder / "pictures", folder / "texts.txt"
+
+
 def sharpen_attention(model: CLIPModel, times: float) -> None:
-    """Queries and keys so many times as large: attention jumps between tokens, and fp32 rounds far from fp64."""
+    """Scale queries and keys by `times`: attention jumps between tokens, and fp32 differs much from fp64."""
     with torch.no_grad():
         for layer in (*model.vision_model.encoder.layers, *model.text_model.encoder.layers):
             for linear in (layer.self_attn.q_proj, layer.self_attn.k_proj):

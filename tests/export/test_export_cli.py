@@ -61,6 +61,20 @@ def test_bad_overlaps_are_misuse(text: str, message: str, capsys: pytest.Capture
     assert f"argument --min-overlap: expected {message}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_threads_are_a_whole_number_from_1_on(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse("--threads", "3").threads == 3
+    with pytest.raises(SystemExit):
+        parse(f"--threads={text}")
+    assert f"argument --threads: expected a whole number from 1 on, found {text!r}" in capsys.readouterr().err
+
+
+def test_the_package_runs_as_the_command() -> None:
+    command = [sys.executable, "-m", "clipshelf_export", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: clipshelf export")
+
+
 def test_without_its_extra_it_explains_itself_and_says_what_to_install() -> None:
     lean = "import sys; sys.modules |= dict.fromkeys(('torch', 'onnx', 'transformers', 'huggingface_hub'));"
     command = [

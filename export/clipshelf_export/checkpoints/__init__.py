@@ -1,1 +1,1 @@
-"""Checkpoints read from disk or a hub, as two towers that name no framework."""
+"""Checkpoints, read from a folder or a hub and described as two towers without a framework."""

@@ -1,4 +1,4 @@
-"""Hugging Face `CLIPModel` checkpoints as two transformer towers."""
+"""Load `CLIPModel` checkpoints of transformers as two transformer towers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ from clipshelf.files import FileRecord
 from clipshelf.types import FloatArray, Pixels, TokenIds
 from transformers import CLIPConfig, CLIPModel
 
-from clipshelf_export.checkpoints.clip_preprocessing import (
-    LEGACY_EOS,
-    brief,
-    image_spec,
-    read_processor,
-    read_tokenizer,
-)
+from clipshelf_export.checkpoints.clip_preprocessing import LEGACY_EOS, image_spec, read_processor, read_tokenizer
+from clipshelf_export.checkpoints.messages import first_line
 from clipshelf_export.checkpoints.towers import (
     Activation,
     Checkpoint,
@@ -35,62 +30,72 @@ from clipshelf_export.checkpoints.towers import (
 )
 
 ACTIVATIONS: dict[str, Activation] = {"quick_gelu": "silu", "gelu": "gelu"}
-# quick_gelu(x) = x * sigmoid(1.702 x), which is silu(1.702 x) / 1.702
-QUICK = np.float32(1.702)
-WEIGHTS = ("*.safetensors", "*.bin")
+# quick_gelu(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
+QUICK_GELU_ALPHA = np.float32(1.702)
+WEIGHT_FILES = ("*.safetensors", "*.bin")
 
 
-def load(folder: Path, config: Mapping[str, Any], source: Mapping[str, Any]) -> Checkpoint:
-    """Read the checkpoint in `folder`; ExportError says what is missing or unknown. Never touches the network."""
-    settings = _read_settings(folder, config)
+def load(folder: Path, config: Mapping[str, Any], origin: Mapping[str, Any]) -> Checkpoint:
+    """Load a CLIP checkpoint without the network.
+
+    - `folder`: holds the weights, the tokenizer and preprocessor_config.json.
+    - `config`: the content of its config.json.
+    - `origin`: its name, and its revision and licence where known, for the manifest.
+
+    Returns the checkpoint. Raises ExportError naming what is missing, malformed or not supported.
+    """
+    settings = _parse_config(folder, config)
     tokenizer, text_spec = read_tokenizer(folder, settings.text_config)
     processor = read_processor(folder)
     model = _read_model(folder)
-    image = image_spec(processor, model.config.vision_config.image_size)
-    mean, std = (np.array(v, np.float32) for v in (processor.image_mean, processor.image_std))
+    mean, std = (np.array(values, np.float32) for values in (processor.image_mean, processor.image_std))
     if not processor.do_normalize:
         mean, std = np.zeros(3, np.float32), np.ones(3, np.float32)
     return Checkpoint(
         family="clip",
-        source={**source, "weights": _weight_hashes(folder)},
-        licence=str(source.get("licence", "unknown")),
-        image=image,
+        source={**origin, "weights": _weight_hashes(folder)},
+        licence=str(origin.get("licence", "unknown")),
+        image_spec=image_spec(processor, model.config.vision_config.image_size),
         text_spec=text_spec,
-        vision=_vision(model, mean, std),
-        text=_text(model),
+        vision=_vision_tower(model, mean, std),
+        text=_text_tower(model),
         tokenizer_json=tokenizer,
         reference=ClipReference(model, mean, std),
     )
 
 
 class ClipReference:
-    """The torch model in its own precision."""
+    """The `CLIPModel` itself, in the precision of its weights; a `ReferenceModel`.
+
+    - `model`: in evaluation mode.
+    - `mean`, `std`: (3,), applied to pixels scaled to [0, 1].
+    """
 
     def __init__(self, model: CLIPModel, mean: FloatArray, std: FloatArray) -> None:
         self._model, self._mean, self._std = model, mean, std
 
-    def images(self, pixels: Pixels) -> FloatArray:
-        """Unit-norm embeddings (B, D) of pixels (B, S, S, 3)."""
+    def embed_images(self, pixels: Pixels) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of pixels (B, S, S, 3)."""
         values = (pixels.astype(np.float32) / 255 - self._mean) / self._std
         with torch.inference_mode():
             pixel_values = torch.from_numpy(values.transpose(0, 3, 1, 2).copy()).to(self._model.dtype)
-            rows = self._model.get_image_features(pixel_values=pixel_values)
-        return _unit(rows)
+            embeds = self._model.get_image_features(pixel_values=pixel_values)
+        return _to_unit_norm(embeds)
 
-    def texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
-        """Unit-norm embeddings (B, D) of input_ids (B, L) with mask (B, L)."""
-        with torch.inference_mode(), _default(self._model.dtype):
-            rows = self._model.get_text_features(torch.from_numpy(input_ids), torch.from_numpy(mask))
-        return _unit(rows)
+    def embed_texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of `input_ids` (B, L) with `mask` (B, L)."""
+        with torch.inference_mode(), _default_dtype(self._model.dtype):
+            embeds = self._model.get_text_features(torch.from_numpy(input_ids), torch.from_numpy(mask))
+        return _to_unit_norm(embeds)
 
-    def double(self) -> ClipReference:
-        """A copy that computes in fp64."""
+    def in_double(self) -> ClipReference:
+        """Return a copy that computes in fp64."""
         return ClipReference(copy.deepcopy(self._model).double(), self._mean, self._std)
 
 
 @contextmanager
-def _default(dtype: torch.dtype) -> Iterator[None]:
-    """What torch makes numbers in, and so transformers its causal mask."""
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Set torch's default dtype, in which transformers makes the causal mask."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -99,36 +104,37 @@ def _default(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _unit(rows: torch.Tensor) -> FloatArray:
-    unit: FloatArray = torch.nn.functional.normalize(rows, dim=-1).float().numpy()
-    return unit
+def _to_unit_norm(embeds: torch.Tensor) -> FloatArray:
+    rows: FloatArray = torch.nn.functional.normalize(embeds, dim=-1).float().numpy()
+    return rows
 
 
-def _read_settings(folder: Path, config: Mapping[str, Any]) -> CLIPConfig:
-    """config.json with its defaults; ExportError if it is malformed, or describes what no graph can be built for."""
+def _parse_config(folder: Path, config: Mapping[str, Any]) -> CLIPConfig:
+    """Complete config.json with its defaults; ExportError where it is malformed or no graph can be built for it."""
     try:
         settings = CLIPConfig.from_dict(dict(config))
-    except Exception as error:  # whatever a malformed value leads to
-        raise ExportError(f"{folder}/config.json: expected a CLIP configuration, found: {brief(error)}") from error
+    except Exception as error:  # transformers raises whatever a malformed value leads to
+        raise ExportError(f"{folder}/config.json: expected a CLIP configuration, found: {first_line(error)}") from error
     for name in ("vision_config", "text_config"):
         tower = getattr(settings, name)
         if tower.hidden_act not in ACTIVATIONS:
-            found = repr(tower.hidden_act)
-            raise ExportError(f"{name}.hidden_act: expected one of {', '.join(ACTIVATIONS)}, found {found}")
+            known = ", ".join(ACTIVATIONS)
+            raise ExportError(f"{name}.hidden_act: expected one of {known}, found {tower.hidden_act!r}")
         if tower.num_hidden_layers < 1:
             raise ExportError(f"{name}.num_hidden_layers: expected 1 or more, found {tower.num_hidden_layers}")
     return settings
 
 
 def _read_model(folder: Path) -> CLIPModel:
+    """Load the weights as float32; ExportError where they are incomplete, of another shape or not finite."""
     try:
         model, report = CLIPModel.from_pretrained(
             folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
-    except Exception as error:  # safetensors and pickle each have their own for a damaged file
-        raise ExportError(f"{folder}: expected the weights of a CLIPModel, found: {brief(error)}") from error
+    except Exception as error:  # safetensors and pickle raise errors of their own for a damaged file
+        raise ExportError(f"{folder}: expected the weights of a CLIPModel, found: {first_line(error)}") from error
     for kind, problem in (("missing_keys", "missing"), ("mismatched_keys", "of another shape than in config.json")):
-        # transformers gives names, or names with both shapes
+        # transformers reports names, or tuples of a name and both shapes
         names = sorted(key if isinstance(key, str) else key[0] for key in report[kind])
         if names:
             count = f"{len(names)} {problem}: {names[0]}"
@@ -140,7 +146,7 @@ def _read_model(folder: Path) -> CLIPModel:
     return checked
 
 
-def _vision(model: CLIPModel, mean: FloatArray, std: FloatArray) -> Transformer:
+def _vision_tower(model: CLIPModel, mean: FloatArray, std: FloatArray) -> Transformer:
     config, tower = model.config.vision_config, model.vision_model
     kernel = tower.embeddings.patch_embedding.weight.detach().numpy()  # (D, 3, patch, patch)
     if kernel.shape[1] != 3:
@@ -169,7 +175,7 @@ def _vision(model: CLIPModel, mean: FloatArray, std: FloatArray) -> Transformer:
     )
 
 
-def _text(model: CLIPModel) -> Transformer:
+def _text_tower(model: CLIPModel) -> Transformer:
     config, tower = model.config.text_config, model.text_model
     pooling: Pooling = "argmax" if config.eos_token_id == LEGACY_EOS else "eos"
     tables = tower.embeddings
@@ -191,25 +197,18 @@ def _text(model: CLIPModel) -> Transformer:
 
 
 def _layer(layer: Any, activation: str) -> Layer:
-    """One layer; where `activation` is quick_gelu, its 1.702 goes into the linears on both sides."""
-    parts = [_linear(getattr(layer.self_attn, f"{name}_proj")) for name in "qkv"]
-    weight = np.concatenate([part.weight for part in parts], 1)
-    bias = np.concatenate([part.bias for part in parts if part.bias is not None])
+    """Convert one layer; the alpha of quick_gelu is folded into the linears before and after it."""
     fc1, fc2 = _linear(layer.mlp.fc1), _linear(layer.mlp.fc2)
     if activation == "quick_gelu":
-        fc1, fc2 = _scaled(fc1, QUICK), Linear(fc2.weight / QUICK, fc2.bias)
+        fc1, fc2 = fc1.scaled(QUICK_GELU_ALPHA), Linear(fc2.weight / QUICK_GELU_ALPHA, fc2.bias)
     return Layer(
         norm1=_norm(layer.layer_norm1),
-        qkv=Linear(weight, bias),
+        qkv=Linear.packed([_linear(getattr(layer.self_attn, f"{name}_proj")) for name in "qkv"]),
         out=_linear(layer.self_attn.out_proj),
         norm2=_norm(layer.layer_norm2),
         fc1=fc1,
         fc2=fc2,
     )
-
-
-def _scaled(linear: Linear, factor: np.float32) -> Linear:
-    return Linear(linear.weight * factor, None if linear.bias is None else linear.bias * factor)
 
 
 def _linear(module: Any) -> Linear:
@@ -222,6 +221,6 @@ def _norm(module: Any) -> Norm:
 
 
 def _weight_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of weights."""
-    files = sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))
+    """Return the SHA-256 of each file of weights by its name."""
+    files = sorted(path for pattern in WEIGHT_FILES for path in folder.glob(pattern))
     return {path.name: FileRecord.of(path).sha256 for path in files}

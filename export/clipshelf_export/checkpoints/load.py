@@ -1,6 +1,6 @@
-"""From a hub id or a folder to a checkpoint: finds the files, and the loader for their family.
+"""Load a checkpoint from a folder or a hub id: find its files, then the loader of its family.
 
-A local folder is read without the network. A hub id is fetched once through huggingface_hub, then read like a folder.
+A local folder is read without the network. A hub id is fetched once through `huggingface_hub`, then read as a folder.
 """
 
 from __future__ import annotations
@@ -12,27 +12,33 @@ from typing import Any
 from clipshelf.errors import ExportError
 
 from clipshelf_export.checkpoints import bundled_default, clip
+from clipshelf_export.checkpoints.messages import first_line
 from clipshelf_export.checkpoints.towers import Checkpoint
 
-FILES = ["*.json", "*.txt", "*.safetensors"]
+HUB_FILES = ("*.json", "*.txt", "*.safetensors")
 
 
-def load(source: str) -> Checkpoint:
-    """Load a checkpoint. Raises ExportError if it is none, or of a family without a loader."""
+def load_checkpoint(source: str) -> Checkpoint:
+    """Load a checkpoint of a known family.
+
+    - `source`: a folder, or the id of a model on the Hugging Face hub.
+
+    Returns the checkpoint. Raises ExportError where `source` holds no checkpoint, or one of a family without a loader.
+    """
     folder = Path(source)
-    name: dict[str, Any] = {"name": folder.resolve().name}
+    origin: dict[str, Any] = {"name": folder.resolve().name}
     if folder.is_file():
         raise ExportError(f"{source}: expected a hub id or a folder, found a file")
     if not folder.is_dir():
-        folder, name = _fetch(source), {"name": source}
-        name["revision"] = folder.name
+        folder = _fetch(source)
+        origin = {"name": source, "revision": folder.name}
     config = _read_config(folder)
     if config.get("family") == bundled_default.FAMILY:
-        return bundled_default.load(folder, config, name)
+        return bundled_default.load(folder, config, origin)
     if config.get("model_type") == "clip":
-        return clip.load(folder, config, name)
-    found = config.get("model_type") or config.get("family") or "no model_type"
-    raise ExportError(f"{source}: expected a CLIP checkpoint (model_type clip), found {found}")
+        return clip.load(folder, config, origin)
+    family = config.get("model_type") or config.get("family") or "no model_type"
+    raise ExportError(f"{source}: expected a CLIP checkpoint (model_type clip), found {family}")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -48,18 +54,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _fetch(source: str) -> Path:
-    """Folder of a hub checkpoint: safetensors, else the older pytorch_model.bin."""
+def _fetch(hub_id: str) -> Path:
+    """Fetch a hub checkpoint with safetensors, or with pytorch_model.bin where it has none; return its folder."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(source, allow_patterns=FILES))
+        folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES]))
         if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(source, allow_patterns=[*FILES, "pytorch_model*"]))
+            folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, "pytorch_model*"]))
     except HFValidationError as error:
-        raise ExportError(f"{source}: expected a hub id or a folder, found no such folder") from error
+        raise ExportError(f"{hub_id}: expected a hub id or a folder, found no such folder") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ExportError(f"{source}: no such folder, and as a hub id it could not be fetched: {reason}") from error
+        reason = first_line(error)
+        raise ExportError(f"{hub_id}: no such folder, and as a hub id it could not be fetched: {reason}") from error
     return folder

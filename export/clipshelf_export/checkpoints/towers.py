@@ -1,7 +1,11 @@
-"""What a checkpoint is to the exporter: two towers, described without a framework.
+"""The values that describe a checkpoint: its two towers, how their inputs are prepared, and the original model.
 
-Loaders (`clip.py`, `default.py`) make these records, the builders (`transformer.py`, `convnet.py`) read them; neither
-knows the other. Weights are float32 NumPy arrays; a linear's weight is (inputs, outputs), so that rows @ weight + bias.
+A *tower* is the network that embeds one kind of input: the vision tower takes pictures, the text tower takes tokens.
+The loaders (`clip`, `bundled_default`) make these values and the graph builders (`graphs.transformer`,
+`graphs.convnet`) read them. The values name no framework: weights are float32 NumPy arrays.
+
+Shapes use B for the batch, S for the edge of a picture in pixels, L for tokens, C for the channels of a tower's rows
+and D for the embedding dimension.
 """
 
 from __future__ import annotations
@@ -10,24 +14,47 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
+import numpy as np
 from clipshelf.model.artifact import ImageSpec, TextSpec
 from clipshelf.types import FloatArray, Pixels, TokenIds
 
-Activation = Literal["silu", "gelu"]
-Pooling = Literal["first", "argmax", "eos", "mean"]
+Activation: TypeAlias = Literal["silu", "gelu"]
+Pooling: TypeAlias = Literal["first", "argmax", "eos", "mean"]
 
 
 @dataclass(frozen=True)
 class Linear:
-    """rows (n, inputs) @ weight (inputs, outputs) + bias (outputs,)."""
+    """A linear layer: rows (n, inputs) @ weight + bias.
+
+    - `weight`: (inputs, outputs).
+    - `bias`: (outputs,), or None for no bias.
+    """
 
     weight: FloatArray
     bias: FloatArray | None = None
 
+    @classmethod
+    def packed(cls, linears: Sequence[Linear]) -> Linear:
+        """Return one linear whose outputs are those of `linears`, which share their input, one after another."""
+        biases = [linear.bias for linear in linears if linear.bias is not None]
+        return cls(np.concatenate([linear.weight for linear in linears], 1), np.concatenate(biases))
+
+    def scaled(self, factor: np.float32) -> Linear:
+        """Return the linear whose outputs are `factor` times as large."""
+        return Linear(self.weight * factor, None if self.bias is None else self.bias * factor)
+
+    def columns(self, start: int, stop: int) -> Linear:
+        """Return the linear that computes the outputs from `start` to `stop` only."""
+        return Linear(self.weight[:, start:stop], None if self.bias is None else self.bias[start:stop])
+
 
 @dataclass(frozen=True)
 class Norm:
-    """Layer normalisation: gain and bias (D,)."""
+    """Layer normalisation.
+
+    - `gain`, `bias`: (C,).
+    - `epsilon`: added to the variance.
+    """
 
     gain: FloatArray
     bias: FloatArray
@@ -36,7 +63,13 @@ class Norm:
 
 @dataclass(frozen=True)
 class Layer:
-    """One transformer layer. `qkv` is packed: its outputs are the queries, keys and values, D each."""
+    """One transformer layer.
+
+    - `norm1`, `norm2`: the norms of the attention and of the MLP.
+    - `qkv`: the packed linear whose outputs are the queries, the keys and the values, C each.
+    - `out`: the linear after the attention.
+    - `fc1`, `fc2`: the two linears of the MLP.
+    """
 
     norm1: Norm
     qkv: Linear
@@ -48,10 +81,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class PatchEmbedding:
-    """Square patches of a picture through one linear, a class token before them, positions, and a norm.
+    """The rows that enter a vision transformer: a class token, then square patches through one linear.
 
-    `linear` takes patches flattened as (row, column, channel) of pixels scaled to [0, 1] and normalised by `mean` and
-    `std` (3,); `class_token` is (D,), `positions` (1 + patches, D).
+    - `size`: S, the edge of a picture in pixels.
+    - `patch`: the edge of a patch in pixels.
+    - `mean`, `std`: (3,), applied to pixels scaled to [0, 1].
+    - `linear`: takes a normalised patch, flattened as (row, column, channel).
+    - `class_token`: (C,), comes before the patches.
+    - `positions`: (1 + patches, C), added to the class token and the patches.
+    - `norm`: applied to the sum, or None.
     """
 
     size: int
@@ -66,9 +104,11 @@ class PatchEmbedding:
 
 @dataclass(frozen=True)
 class TokenEmbedding:
-    """Rows of `tokens` (V, D) plus `positions` (max tokens, D), then a norm where the family has one.
+    """The rows that enter a text transformer: a row per token plus a row per position.
 
-    A family with token types adds the vector of type 0 to its positions.
+    - `tokens`: (V, C) for V tokens.
+    - `positions`: (max tokens, C). A family with token types adds the vector of type 0 here.
+    - `norm`: applied to the sum, or None.
     """
 
     tokens: FloatArray
@@ -80,9 +120,18 @@ class TokenEmbedding:
 class Transformer:
     """A transformer tower.
 
-    `post_norm`: a layer normalises after each residual sum (BERT), else before each branch (CLIP).
-    `pooling`: the `first` token; the token with the largest id (`argmax`, legacy CLIP); the first `eos_id` (`eos`); the
-    `mean` over the attention mask. Only `mean` takes a mask. `final_norm` comes before pooling, `projection` after it.
+    - `embedding`: turns the input into the first rows (B, L, C).
+    - `layers`: at least one.
+    - `heads`: attention heads of a layer.
+    - `activation`: between the linears of an MLP.
+    - `post_norm`: a layer normalises after each residual sum (BERT); otherwise before each branch (CLIP).
+    - `causal`: a token attends to itself and the tokens before it only.
+    - `pooling`: which token becomes the embedding. `first`: the first one; `argmax`: the one with the largest id
+      (legacy CLIP); `eos`: the first one with `eos_id`; `mean`: the mean over the attention mask.
+    - `dim`: D of the embedding.
+    - `eos_id`: id of the end of text, for the pooling `eos`.
+    - `final_norm`: applied before the pooling, or None.
+    - `projection`: applied after the pooling, or None.
     """
 
     embedding: PatchEmbedding | TokenEmbedding
@@ -99,13 +148,21 @@ class Transformer:
 
     @property
     def takes_mask(self) -> bool:
-        """Whether the graph has an attention_mask input."""
+        """Whether the graph has an input `attention_mask`."""
         return self.pooling == "mean"
 
 
 @dataclass(frozen=True)
 class Conv:
-    """One convolution: weight (out, in / groups, kh, kw), pads (top, left, bottom, right), then ReLU6 or nothing."""
+    """One convolution, with a ReLU6 after it or without.
+
+    - `weight`: (outputs, inputs / groups, height, width).
+    - `bias`: (outputs,).
+    - `stride`: of both axes.
+    - `groups`: of channels.
+    - `pads`: (top, left, bottom, right).
+    - `relu6`: whether a ReLU6 follows.
+    """
 
     weight: FloatArray
     bias: FloatArray
@@ -117,7 +174,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class Block:
-    """Convolutions in a row; `residual` adds the block's input to its output."""
+    """Convolutions in sequence; `residual` adds the block's input to its output."""
 
     convs: Sequence[Conv]
     residual: bool
@@ -125,12 +182,21 @@ class Block:
 
 @dataclass(frozen=True)
 class ConvNet:
-    """A convolutional tower: backbones whose global averages are joined to f (B, F), and two ways from f, summed.
+    """A convolutional vision tower.
+
+    The averaged feature maps of the backbones are joined to f (B, F). The embedding is
 
         unit(softmax(classifier(f)) @ class_embeddings + fc2(gelu(fc1(f))))
 
-    The first is ConSE (Norouzi et al. 2014): `class_embeddings` (classes, D) averaged as the classifier finds them
-    likely. Pixels enter as (pixel - mean) / std, in units of 0 to 255.
+    The first term is ConSE (Norouzi et al. 2014): the mean of the class embeddings, weighted by probability.
+
+    - `size`: S, the edge of a picture in pixels.
+    - `mean`, `std`: pixels enter as (pixel - mean) / std, in units of 0 to 255.
+    - `backbones`: the blocks of each backbone.
+    - `classifier`: F inputs, a logit per class.
+    - `class_embeddings`: (classes, D).
+    - `fc1`, `fc2`: from F inputs to D outputs.
+    - `dim`: D of the embedding.
     """
 
     size: int
@@ -143,38 +209,42 @@ class ConvNet:
     fc2: Linear
     dim: int
 
-    @property
-    def takes_mask(self) -> bool:
-        """Pictures have no attention mask."""
-        return False
-
 
 Tower: TypeAlias = Transformer | ConvNet
 
 
-class Reference(Protocol):
-    """The original model in torch, fp32."""
+class ReferenceModel(Protocol):
+    """The original model in torch, with which the graphs are compared."""
 
-    def images(self, pixels: Pixels) -> FloatArray:
-        """Unit-norm embeddings (B, D) of pixels (B, S, S, 3)."""
+    def embed_images(self, pixels: Pixels) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of pixels (B, S, S, 3)."""
 
-    def texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
-        """Unit-norm embeddings (B, D) of input_ids (B, L), right-padded, with mask (B, L)."""
+    def embed_texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of right-padded `input_ids` (B, L) with `mask` (B, L)."""
 
-    def double(self) -> Reference | None:
-        """The same computed in fp64, None where it cannot be."""
+    def in_double(self) -> ReferenceModel | None:
+        """Return a copy that computes in fp64, or None where the model has none."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a loader finds: the towers, how inputs are prepared, and the original to compare with."""
+    """A loaded checkpoint.
+
+    - `family`: the model family, as the manifest names it.
+    - `source`: where the checkpoint comes from, with the hashes of its weights; goes into the manifest.
+    - `licence`: its licence, "unknown" where the checkpoint names none.
+    - `image_spec`, `text_spec`: how pictures and texts are prepared.
+    - `vision`, `text`: the two towers.
+    - `tokenizer_json`: the text of `tokenizer.json`.
+    - `reference`: the original model.
+    """
 
     family: str
     source: Mapping[str, Any]
     licence: str
-    image: ImageSpec
+    image_spec: ImageSpec
     text_spec: TextSpec
     vision: Tower
     text: Tower
     tokenizer_json: str
-    reference: Reference
+    reference: ReferenceModel

@@ -1,1 +1,1 @@
-"""Towers as ONNX graphs."""
+"""Towers written as ONNX graphs, in the precision that a plan gives."""

@@ -1,6 +1,7 @@
-"""A small builder of ONNX graphs: nodes are named by their place, constants written once, nothing depends on time.
+"""A builder of ONNX graphs whose files are reproducible to the byte.
 
-Constants stay NumPy arrays until the graph is written, so a tower past the 2 GB of a protobuf costs no second copy.
+Nodes and constants get their names from the scope in which they are made; no name depends on time or on hashing.
+Constants stay NumPy arrays until the graph is written, so that a tower above the 2 GB of a protobuf is never copied.
 """
 
 from __future__ import annotations
@@ -13,110 +14,154 @@ from typing import Any
 
 import numpy as np
 import onnx
-from clipshelf.types import FloatArray
 from onnx import TensorProto, helper
 
 OPSET = 18
-MICROSOFT = "com.microsoft"
-CONTRIB = frozenset({"MultiHeadAttention", "QAttention", "QuickGelu", "Gelu", "MatMulIntegerToFloat"})
-# a protobuf holds 2 GiB; past this many bytes of constants the weights go to <graph>.data
+MICROSOFT_DOMAIN = "com.microsoft"
+# operators of onnxruntime that the ONNX standard does not have
+CONTRIB_OPERATORS = frozenset({"MultiHeadAttention", "QAttention", "QuickGelu", "Gelu", "MatMulIntegerToFloat"})
+# A protobuf holds 2 GiB; above this many bytes of constants the large ones go to <graph>.data.
 EXTERNAL_ABOVE = 1_900_000_000
-ALIGNMENT = 4096  # so that a runtime can map external weights
+# Offsets in <graph>.data are multiples of this, so that a runtime can map the weights.
+EXTERNAL_ALIGNMENT = 4096
+# Constants below this many bytes always stay in the protobuf.
+EXTERNAL_AT_LEAST = 1024
 
 
 class Graph:
-    """Nodes and constants of one graph, in order."""
+    """The nodes and constants of one graph, in order.
+
+    - `nodes`: ONNX nodes.
+    - `constants`: arrays by name.
+    - `inputs`: ONNX descriptions of the graph's inputs.
+    - `site_inputs`: the tensor that enters each site, by the site's name; `graphs.plan` defines sites.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.inputs: list[Any] = []
-        self.taps: dict[str, str] = {}
+        self.site_inputs: dict[str, str] = {}
         self._scope: list[str] = []
         self._names: Counter[str] = Counter()
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Prefix the names of nodes made inside."""
+        """Prefix the names of nodes, constants and sites that are made inside the block."""
         self._scope.append(name)
         yield
         self._scope.pop()
 
     def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
-        """Declare a graph input."""
+        """Declare an input of the graph.
+
+        - `dtype`: a data type of `onnx.TensorProto`.
+        - `shape`: a size, or the name of a dimension of any size, per axis.
+
+        Returns `name`.
+        """
         self.inputs.append(helper.make_tensor_value_info(name, dtype, shape))
         return name
 
     def const(self, name: str, value: Any) -> str:
-        """Add a constant under its scope and return its name; a second one of a name gets a number."""
-        array = np.asarray(value)
-        full = self._unique(name)
-        self.constants[full] = array
-        return full
+        """Add an array as a constant and return its name in the graph, which has the scope before it."""
+        unique = self._unique_name(name)
+        self.constants[unique] = np.asarray(value)
+        return unique
 
-    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Add a node; returns its output's name, or a list of names if `outputs` > 1."""
-        name = self._unique(kind)
-        names = [name] if outputs == 1 else [f"{name}.{i}" for i in range(outputs)]
-        domain = MICROSOFT if kind in CONTRIB else ""
-        self.nodes.append(helper.make_node(kind, list(inputs), names, name=name, domain=domain, **attributes))
-        return names[0] if outputs == 1 else names
+    def op(self, kind: str, *inputs: str, **attributes: int | float | Sequence[int]) -> str:
+        """Add a node with one output.
 
-    def site(self, name: str) -> str:
-        """The name of a linear in a plan: its scope and `name`."""
+        - `kind`: the ONNX operator.
+        - `inputs`: names of tensors, "" for an optional input that is left out.
+        - `attributes`: the attributes of the node.
+
+        Returns the name of the output.
+        """
+        name = self._unique_name(kind)
+        self._add_node(kind, name, inputs, [name], attributes)
+        return name
+
+    def cast(self, x: str, dtype: int) -> str:
+        """Add a conversion of the tensor `x` to a data type of `onnx.TensorProto`; return the output's name."""
+        return self.op("Cast", x, to=dtype)
+
+    def split(self, x: str, parts: int) -> list[str]:
+        """Add a split of the last axis of the tensor `x` into equal parts; return the names of the parts."""
+        name = self._unique_name("Split")
+        outputs = [f"{name}.{index}" for index in range(parts)]
+        self._add_node("Split", name, [x], outputs, {"axis": -1, "num_outputs": parts})
+        return outputs
+
+    def site_name(self, name: str) -> str:
+        """Return the name of a site in the plan: the scope and `name`."""
         return ".".join((*self._scope, name))
 
-    def tap(self, site: str, tensor: str) -> None:
-        """Remember the tensor that enters the linear `site`, for calibration; the first of a site counts."""
-        self.taps.setdefault(site, tensor)
+    def mark_site(self, site: str, x: str) -> None:
+        """Remember that the tensor `x` enters `site`; only the first tensor of a site counts."""
+        self.site_inputs.setdefault(site, x)
 
-    def count(self) -> Counter[str]:
-        """Nodes of each kind."""
+    def count_nodes(self) -> Counter[str]:
+        """Return the number of nodes of each operator."""
         return Counter(node.op_type for node in self.nodes)
 
-    def write(self, path: Path, output: str, dim: int, *, extra: Sequence[str] = ()) -> None:
-        """Write the graph with its float32 output `output` (B, dim); `extra` tensors become outputs too."""
-        node = next(n for n in self.nodes if output in n.output)
-        result = "image_embeds" if self.inputs[0].name == "pixels" else "text_embeds"
-        node.output[0] = result
-        infos = [helper.make_tensor_value_info(result, TensorProto.FLOAT, ["batch", dim])]
-        infos += [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in extra]
-        proto = helper.make_graph(self.nodes, result.removesuffix("_embeds"), self.inputs, infos)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+    def write(self, path: Path, output: str, dim: int, *, extra_outputs: Sequence[str] = ()) -> None:
+        """Write the graph as an ONNX file, and its weights to `<path>.data` where they are too large for it.
+
+        - `path`: the file to write.
+        - `output`: the tensor with the embeddings, float32 (B, `dim`). The file calls it image_embeds or text_embeds.
+        - `extra_outputs`: other float32 tensors that become outputs.
+        """
+        node = next(node for node in self.nodes if output in node.output)
+        public_name = "image_embeds" if self.inputs[0].name == "pixels" else "text_embeds"
+        node.output[0] = public_name
+        outputs = [helper.make_tensor_value_info(public_name, TensorProto.FLOAT, ["batch", dim])]
+        outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in extra_outputs]
+        proto = helper.make_graph(self.nodes, public_name.removesuffix("_embeds"), self.inputs, outputs)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT_DOMAIN, 1)]
         model = helper.make_model(proto, opset_imports=opsets, ir_version=9, producer_name="clipshelf")
         _add_constants(model, self.constants, path)
         with path.open("wb") as file:
             file.write(model.SerializeToString(deterministic=True))
         node.output[0] = output
 
-    def _unique(self, name: str) -> str:
+    def _add_node(
+        self, kind: str, name: str, inputs: Sequence[str], outputs: Sequence[str], attributes: dict[str, Any]
+    ) -> None:
+        domain = MICROSOFT_DOMAIN if kind in CONTRIB_OPERATORS else ""
+        self.nodes.append(helper.make_node(kind, list(inputs), outputs, name=name, domain=domain, **attributes))
+
+    def _unique_name(self, name: str) -> str:
+        """Return `name` after its scope, with a number where it is already in use."""
         full = "/".join((*self._scope, name))
         self._names[full] += 1
         return full if self._names[full] == 1 else f"{full}_{self._names[full]}"
 
 
 def _add_constants(model: Any, constants: dict[str, np.ndarray[Any, Any]], path: Path) -> None:
-    """Put constants into the protobuf, or, past EXTERNAL_ABOVE bytes, the large ones into `<path>.data`, aligned."""
+    """Put constants into the protobuf; if they are too large together, the large ones go to `<path>.data`."""
+    initializers = model.graph.initializer
     if sum(array.nbytes for array in constants.values()) <= EXTERNAL_ABOVE:
-        for name, array in constants.items():
-            model.graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        initializers.extend(_inline_tensor(name, array) for name, array in constants.items())
         return
     data = path.with_name(f"{path.name}.data")
     with data.open("wb") as file:
         for name, array in constants.items():
-            if array.nbytes < 1024:
-                model.graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+            if array.nbytes < EXTERNAL_AT_LEAST:
+                initializers.append(_inline_tensor(name, array))
                 continue
-            file.write(b"\0" * (-file.tell() % ALIGNMENT))
-            tensor = TensorProto(name=name, dims=array.shape, data_location=TensorProto.EXTERNAL)
-            tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
-            entries = {"location": data.name, "offset": file.tell(), "length": array.nbytes}
-            for key, value in entries.items():
-                tensor.external_data.add(key=key, value=str(value))
+            file.write(b"\0" * (-file.tell() % EXTERNAL_ALIGNMENT))
+            initializers.append(_external_tensor(name, array, data.name, file.tell()))
             file.write(np.ascontiguousarray(array).data)
-            model.graph.initializer.append(tensor)
 
 
-def float32(values: Any) -> FloatArray:
-    """A float32 array of `values`."""
-    return np.asarray(values, np.float32)
+def _inline_tensor(name: str, array: np.ndarray[Any, Any]) -> Any:
+    return onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+
+
+def _external_tensor(name: str, array: np.ndarray[Any, Any], location: str, offset: int) -> Any:
+    tensor = TensorProto(name=name, dims=array.shape, data_location=TensorProto.EXTERNAL)
+    tensor.data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+    for key, value in {"location": location, "offset": offset, "length": array.nbytes}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor

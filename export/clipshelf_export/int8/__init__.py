@@ -1,1 +1,1 @@
-"""How the linears and convolutions of a tower become int8."""
+"""The search for the cheapest int8 plan of a tower that is faithful enough."""

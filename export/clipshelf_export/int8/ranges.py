@@ -1,4 +1,8 @@
-"""Choose how one site is quantised, by the error that rounding its calibration rows and its weight really makes."""
+"""Choose the int8 parameters of one site by the error that they cause.
+
+Candidates are compared by rounding the calibration rows and the weight, and measuring how far the site's outputs move.
+The terms smoothing, shift, outliers and x' are those of `graphs.plan`.
+"""
 
 from __future__ import annotations
 
@@ -6,135 +10,165 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from clipshelf.types import FloatArray
+from clipshelf.types import FloatArray, Mask
 
 from clipshelf_export.checkpoints.towers import Linear
-from clipshelf_export.graphs.build import Stats
-from clipshelf_export.graphs.builder import float32
-from clipshelf_export.graphs.plan import Int8, quantise_weight
+from clipshelf_export.graphs.plan import Int8Params
+from clipshelf_export.graphs.weights import float32, quantise_weight
+from clipshelf_export.int8.calibration import SiteStatistics
 
-# strengths of SmoothQuant; None leaves the channels alone
-ALPHAS = (None, 0.3, 0.45, 0.6, 0.75, 0.9)
-# shares of the full range; a narrower one clips rare values and rounds the others finer
-CLIPS = (1.0, 0.9, 0.8, 0.7, 0.55, 0.4)
-# what few rows show of a range is less than what more would: ranges widen by SLACK / sqrt(rows)
-SLACK = 2.0
-# ranges on which strengths are compared, and how many of the best strengths are tried on all
-COARSE, FINALISTS = (1.0, 0.7), 2
-# outputs of a linear that its error is measured on
-OUTPUTS = 256
+# Strengths of SmoothQuant that are tried (its alpha); None is no smoothing.
+STRENGTHS = (None, 0.3, 0.45, 0.6, 0.75, 0.9)
+# Shares of the full range that are tried. A narrower range clips rare values and rounds the others more finely.
+RANGE_SHARES = (1.0, 0.9, 0.8, 0.7, 0.55, 0.4)
+# Strengths are first compared on these shares; this many of the best are then tried on all.
+COARSE_SHARES, FINALISTS = (1.0, 0.7), 2
+# Other data exceeds the calibrated range, the more so the fewer rows it was measured on: ranges are widened by this
+# over the root of the number of rows.
+RANGE_SLACK = 2.0
+# The most outputs of a linear on which its error is measured.
+MEASURED_OUTPUTS = 256
+# The least size of a channel relative to the largest one, so that unused channels get no smoothing of 0 or infinity.
+MIN_CHANNEL_SIZE = 1e-4
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A way to quantise a site, and the energy of its output's error over that of the output's variation."""
+    """The int8 parameters chosen for a site.
 
-    int8: Int8
+    - `params`: the parameters.
+    - `error`: the energy of the output's error, as a share of the energy of the output's variation.
+    """
+
+    params: Int8Params
     error: float
 
 
-def choose(stats: Stats, linear: Linear, *, spread: bool, shift: bool, outliers: int = 0) -> Choice:
-    """The best static int8 of a site among spreads, ranges and, if allowed, shifts and `outliers` columns in float."""
-    trials = [_Trial.of(stats, linear, alpha, shift, outliers) for alpha in (ALPHAS if spread else (None,))]
-    if len(trials) > 1:
-        trials.sort(key=lambda trial: trial.best(COARSE).error)
-    return min((trial.best(CLIPS) for trial in trials[:FINALISTS]), key=lambda choice: choice.error)
+def choose_params(statistics: SiteStatistics, linear: Linear, *, transform: bool, outliers: int = 0) -> Choice:
+    """Choose the parameters of a site with the least error.
 
-
-def _spread(stats: Stats, linear: Linear, alpha: float | None, shift: bool) -> FloatArray | None:
-    """SmoothQuant's scale per channel, activation ** alpha / weight ** (1 - alpha), around 1. None for alpha None.
-
-    With a shift to come, a channel is as large as half its range.
+    - `statistics`: of the site's input rows.
+    - `linear`: the site's weight and bias.
+    - `transform`: whether a smoothing and a shift may be used.
+    - `outliers`: how many input channels are computed in floating point.
     """
-    if alpha is None:
-        return None
-    low, high = stats.low, stats.high
-    peak = (high - low) / 2 if shift else np.maximum(np.abs(low), np.abs(high))
-    weight = np.abs(linear.weight).max(1)
-    # dead channels and dead weights must not make scales of 0 or infinity
-    peak = np.maximum(peak, 1e-4 * max(float(peak.max()), 1e-20))
-    weight = np.maximum(weight, 1e-4 * max(float(weight.max()), 1e-20))
-    scale = peak**alpha / weight ** (1 - alpha)
-    return np.asarray(scale / np.exp(np.mean(np.log(scale))), np.float32)
+    strengths = STRENGTHS if transform else (None,)
+    trials = [_Trial.prepare(statistics, linear, strength, transform, outliers) for strength in strengths]
+    if len(trials) > 1:
+        trials.sort(key=lambda trial: trial.best(COARSE_SHARES).error)
+    return min((trial.best(RANGE_SHARES) for trial in trials[:FINALISTS]), key=lambda choice: choice.error)
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A site with a spread and a shift: its rows x' and its weight, exact and rounded, at some outputs."""
+    """A site with a fixed smoothing and shift, on which ranges are tried.
 
-    base: Int8
+    - `params`: the smoothing, the shift and the outliers; scale and zero point are still to be chosen.
+    - `low`, `high`: the full range of x', without the outlier channels.
+    - `rows`: the calibration rows x' (n, inputs).
+    - `exact`: the outputs (n, measured outputs) of the channels that are not outliers, without rounding.
+    - `weight`: W' (inputs, measured outputs) after rounding.
+    - `energy`: the variation of the whole outputs.
+    """
+
+    params: Int8Params
     low: float
     high: float
     rows: FloatArray
     exact: FloatArray
-    rounded: FloatArray
+    weight: FloatArray
     energy: float
 
     @classmethod
-    def of(cls, stats: Stats, linear: Linear, alpha: float | None, shift: bool, outliers: int) -> _Trial:
-        spread = _spread(stats, linear, alpha, shift)
-        scale = np.ones_like(stats.low) if spread is None else spread
-        columns = _largest(stats, scale, shift, outliers)
-        kept = np.ones(len(stats.low), bool)
-        kept[list(columns)] = False
-        base = Int8(1.0, 128, spread, _centres(stats, scale, kept) if shift else None, columns)
-        moved = np.zeros_like(stats.low) if base.shift is None else base.shift
-        low, high, rows = (float32((v - moved) / scale) for v in (stats.low, stats.high, stats.rows))
-        weight = base.fold_input(linear).weight[:, :: -(-linear.weight.shape[1] // OUTPUTS)]
-        whole = rows @ weight
-        energy = float(np.square(whole - whole.mean(0)).sum(1).mean()) + 1e-30
-        exact = whole - rows[:, list(columns)] @ weight[list(columns)]
-        quantised, step = quantise_weight(weight * kept[:, None])
-        slack = 1 + SLACK / np.sqrt(stats.count)
-        limits = slack * float(low[kept].min()), slack * float(high[kept].max())
-        return cls(base, *limits, rows, exact, quantised * step, energy)
+    def prepare(
+        cls, statistics: SiteStatistics, linear: Linear, strength: float | None, shift: bool, outliers: int
+    ) -> _Trial:
+        smoothing = _smoothing(statistics, linear, strength, shift)
+        divisor = np.ones_like(statistics.low) if smoothing is None else smoothing
+        columns = _widest_channels(statistics, divisor, shift, outliers)
+        in_int8 = np.ones(len(statistics.low), bool)
+        in_int8[list(columns)] = False
+        shifts = _shifts(statistics, divisor, in_int8) if shift else None
+        params = Int8Params(1.0, 128, smoothing, shifts, columns)
+        subtrahend = np.zeros_like(statistics.low) if shifts is None else shifts
+        low, high, rows = (
+            float32((values - subtrahend) / divisor) for values in (statistics.low, statistics.high, statistics.rows)
+        )
+        folded = params.fold_input(linear).weight[:, :: -(-linear.weight.shape[1] // MEASURED_OUTPUTS)]
+        outputs = rows @ folded
+        energy = float(np.square(outputs - outputs.mean(0)).sum(1).mean()) + 1e-30
+        exact = outputs - rows[:, list(columns)] @ folded[list(columns)]
+        quantised, scale = quantise_weight(folded * in_int8[:, None])
+        slack = 1 + RANGE_SLACK / np.sqrt(statistics.count)
+        limits = slack * float(low[in_int8].min()), slack * float(high[in_int8].max())
+        return cls(params, *limits, rows, exact, quantised * scale, energy)
 
-    def best(self, clips: Sequence[float]) -> Choice:
-        """The best of some shares of the full range."""
-        choices = (Choice(int8, self._error(int8)) for int8 in _ranges(self.base, self.low, self.high, clips))
+    def best(self, shares: Sequence[float]) -> Choice:
+        """Return the choice with the least error among these shares of the full range."""
+        candidates = _with_ranges(self.params, self.low, self.high, shares)
+        choices = (Choice(params, self._error(params)) for params in candidates)
         return min(choices, key=lambda choice: choice.error)
 
-    def _error(self, int8: Int8) -> float:
-        return _row_error(_round(self.rows, int8) @ self.rounded - self.exact) / self.energy
+    def _error(self, params: Int8Params) -> float:
+        return _error_energy(_round(self.rows, params) @ self.weight - self.exact) / self.energy
 
 
-def _row_error(errors: FloatArray) -> float:
-    """Energy of errors (n, outputs) per row, as a root mean square over rows.
+def _smoothing(statistics: SiteStatistics, linear: Linear, strength: float | None, shift: bool) -> FloatArray | None:
+    """Return SmoothQuant's factor per channel: input ** strength / weight ** (1 - strength).
 
-    A plain mean would let a range clip the one token in fifty that is pooled, if only it is narrow for the others.
+    The factors are scaled to a geometric mean of 1. `input` and `weight` are the sizes of a channel: its largest
+    absolute value, or half the range of its inputs where a shift follows.
     """
-    return float(np.sqrt(np.square(np.square(errors).sum(1)).mean()))
+    if strength is None:
+        return None
+    low, high = statistics.low, statistics.high
+    inputs = (high - low) / 2 if shift else np.maximum(np.abs(low), np.abs(high))
+    weights = np.abs(linear.weight).max(1)
+    inputs = np.maximum(inputs, MIN_CHANNEL_SIZE * max(float(inputs.max()), 1e-20))
+    weights = np.maximum(weights, MIN_CHANNEL_SIZE * max(float(weights.max()), 1e-20))
+    factor = inputs**strength / weights ** (1 - strength)
+    return np.asarray(factor / np.exp(np.mean(np.log(factor))), np.float32)
 
 
-def _ranges(base: Int8, low: float, high: float, clips: Sequence[float]) -> Iterator[Int8]:
-    """Scales and zero points over shares of [low, high], which is widened to hold 0."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    for clip in clips:
-        step = max((high - low) * clip / 255, 1e-12)
-        yield replace(base, scale=float(np.float32(step)), zero=int(np.clip(round(-low * clip / step), 0, 255)))
-
-
-def _round(rows: FloatArray, int8: Int8) -> FloatArray:
-    """What is left of x' after uint8."""
-    steps = np.clip(np.rint(rows / np.float32(int8.scale)) + int8.zero, 0, 255) - int8.zero
-    return np.asarray(steps * np.float32(int8.scale), np.float32)
-
-
-def _largest(stats: Stats, scale: FloatArray, shift: bool, count: int) -> tuple[int, ...]:
-    """The `count` channels that would widen the range most, at most half of all."""
-    count = min(count, len(scale) // 2)
-    low, high = stats.low / scale, stats.high / scale
+def _widest_channels(statistics: SiteStatistics, divisor: FloatArray, shift: bool, count: int) -> tuple[int, ...]:
+    """Return the `count` channels that widen the range most, but not more than half of all channels."""
+    count = min(count, len(divisor) // 2)
+    low, high = statistics.low / divisor, statistics.high / divisor
     size = (high - low) / 2 if shift else np.maximum(np.abs(low), np.abs(high))
     return tuple(sorted(np.argsort(-size, kind="stable")[:count].tolist()))
 
 
-def _centres(stats: Stats, scale: FloatArray, kept: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> FloatArray:
-    """A shift per channel: its mean, as far as the widest channel's range leaves room, else towards its midpoint.
+def _shifts(statistics: SiteStatistics, divisor: FloatArray, in_int8: Mask) -> FloatArray:
+    """Return the shift of each channel: its mean, moved towards the middle of its range as far as needed.
 
-    The mean makes what is rounded small, so that the weights' rounding errors meet small numbers; the midpoint makes
-    the range small.
+    The mean makes the rounded values small, and with them the effect of the weights' rounding errors. The middle makes
+    the range small. A channel is moved only until it does not exceed the range of the widest channel in int8.
     """
-    half = (stats.high - stats.low) / 2 / scale
-    room = float(half[kept].max()) * scale
-    centre = np.minimum(np.maximum(stats.rows.mean(0), stats.high - room), stats.low + room)
-    return np.asarray(centre, np.float32)
+    half_range = (statistics.high - statistics.low) / 2 / divisor
+    room = float(half_range[in_int8].max()) * divisor
+    shifts = np.minimum(np.maximum(statistics.rows.mean(0), statistics.high - room), statistics.low + room)
+    return np.asarray(shifts, np.float32)
+
+
+def _with_ranges(params: Int8Params, low: float, high: float, shares: Sequence[float]) -> Iterator[Int8Params]:
+    """Yield `params` with the scale and the zero point of each share of [low, high], which is widened to hold 0."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    for share in shares:
+        scale = max((high - low) * share / 255, 1e-12)
+        zero_point = int(np.clip(round(-low * share / scale), 0, 255))
+        yield replace(params, scale=float(np.float32(scale)), zero_point=zero_point)
+
+
+def _round(rows: FloatArray, params: Int8Params) -> FloatArray:
+    """Return rows x' after rounding to uint8."""
+    steps = np.clip(np.rint(rows / np.float32(params.scale)) + params.zero_point, 0, 255) - params.zero_point
+    return np.asarray(steps * np.float32(params.scale), np.float32)
+
+
+def _error_energy(errors: FloatArray) -> float:
+    """Return the energy of errors (n, outputs) per row, as the root mean square over the rows.
+
+    A plain mean would let a range clip one token in fifty in order to be narrow for the others, and that one may be the
+    pooled token.
+    """
+    return float(np.sqrt(np.square(np.square(errors).sum(1)).mean()))

@@ -1,4 +1,4 @@
-"""The linears of a transformer tower that int8 can take, in an order in which each knows the plan of those before."""
+"""The sites of a transformer tower: the linears that int8 can compute. `graphs.plan` defines what a site computes."""
 
 from __future__ import annotations
 
@@ -6,36 +6,44 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from clipshelf_export.checkpoints.towers import Linear, PatchEmbedding, Transformer
-from clipshelf_export.graphs.inputs import PATCHES, TOKENS
-from clipshelf_export.graphs.plan import Int8
+from clipshelf_export.graphs.inputs import PATCHES_SITE, TOKENS_SITE
+from clipshelf_export.graphs.plan import Int8Params
 
 
 @dataclass(frozen=True)
 class Site:
-    """A linear by name; `free`: what comes before it takes a spread and a shift without a node."""
+    """A linear that int8 can compute.
+
+    - `name`: its path in the tower, such as `layers.3.fc1`.
+    - `linear`: its weight and bias.
+    - `foldable`: whether a smoothing and a shift fold into what comes before it, so that they take no nodes.
+    """
 
     name: str
     linear: Linear
-    free: bool
+    foldable: bool
 
 
-def sites(tower: Transformer, chosen: Mapping[str, Int8]) -> Iterator[Site]:
-    """All linears of the layers, the output of an attention before its inputs.
+def iterate_sites(tower: Transformer, chosen: Mapping[str, Int8Params]) -> Iterator[Site]:
+    """Yield the sites of all layers in the order in which they can be chosen.
 
-    The values carry the spread of the output's site, so the packed linear is the one after that folding; `chosen` is
-    read while iterating.
+    The site `out` of a layer comes before its `qkv`: the smoothing and the shift of `out` are folded into the values,
+    which `qkv` computes.
+
+    - `chosen`: the parameters chosen so far, by site. It is read during the iteration, so the caller may add to it.
     """
     width = tower.layers[0].out.weight.shape[0]
     for index, layer in enumerate(tower.layers):
-        name = f"layers.{index}"
-        yield Site(f"{name}.out", layer.out, free=True)
-        out = chosen.get(f"{name}.out")
+        prefix = f"layers.{index}"
+        yield Site(f"{prefix}.out", layer.out, foldable=True)
+        out = chosen.get(f"{prefix}.out")
         qkv = layer.qkv if out is None else out.fold_output(layer.qkv, 2 * width)
-        yield Site(f"{name}.qkv", qkv, free=not tower.post_norm)
-        yield Site(f"{name}.fc1", layer.fc1, free=not tower.post_norm)
-        yield Site(f"{name}.fc2", layer.fc2, free=False)
+        yield Site(f"{prefix}.qkv", qkv, foldable=not tower.post_norm)
+        yield Site(f"{prefix}.fc1", layer.fc1, foldable=not tower.post_norm)
+        yield Site(f"{prefix}.fc2", layer.fc2, foldable=False)
 
 
-def fixed(tower: Transformer) -> dict[str, Int8]:
-    """Sites whose input needs no calibration: pixels and tokens are integers already."""
-    return {PATCHES if isinstance(tower.embedding, PatchEmbedding) else TOKENS: Int8(1.0, 128)}
+def uncalibrated_sites(tower: Transformer) -> dict[str, Int8Params]:
+    """Return the sites that need no calibration, since their inputs are whole numbers: the patches or the tokens."""
+    site = PATCHES_SITE if isinstance(tower.embedding, PatchEmbedding) else TOKENS_SITE
+    return {site: Int8Params(1.0, 128)}

@@ -1,1 +1,1 @@
-"""What fidelity is measured on, how, and who decides."""
+"""The samples that towers are measured on, how their fidelity is measured, and which plans are accepted."""

@@ -1,4 +1,4 @@
-"""How near embeddings are to the original's, in numbers that do not flatter."""
+"""Fidelity: how closely the embeddings of a graph agree with those of the original model."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from clipshelf.types import FloatArray
+from clipshelf.types import DoubleArray, FloatArray
 
-Doubles = npt.NDArray[np.float64]
+# neighbours of an input whose order counts
 TOP = 10
+# keeps the norm of a zero row from dividing by zero
+TINY_NORM = 1e-300
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Agreement of n embeddings with the original's.
+    """The agreement of n embeddings with the original's.
 
-    `centred` is the cosine after the original's mean embedding was taken from both: two different pictures are 0.9
-    alike in CLIP, so the plain cosine flatters. `top10_overlap` is the share of each input's 10 nearest others that
-    both agree on. `difference` is the largest absolute one of any component.
+    - `count`: n.
+    - `cosine_mean`, `cosine_min`: the cosine of the two embeddings of an input.
+    - `centred_mean`, `centred_min`: the same cosine after the mean embedding of the original is subtracted from both.
+      CLIP gives even different pictures a high cosine, so the plain one says little.
+    - `top10_overlap`: the share of the 10 nearest neighbours of an input, among the other inputs, on which both agree.
+    - `difference`: the largest absolute difference of any component.
     """
 
     count: int
@@ -32,20 +36,24 @@ class Fidelity:
     difference: float
 
     def as_record(self) -> dict[str, float]:
-        """The manifest's record, rounded to what is significant."""
+        """Return the record for the manifest, with floats rounded to 6 decimals."""
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
-    def brief(self) -> str:
-        """The two numbers that int8 is judged by."""
+    def summary(self) -> str:
+        """Return the two numbers that decide about int8, as text."""
         return f"top-10 {self.top10_overlap:.4f}, centred {self.centred_mean:.5f}"
 
 
-def compare(reference: FloatArray, found: FloatArray) -> Fidelity:
-    """Compare unit-norm rows (n, D) with the original's.
+def compare(reference: FloatArray, embeds: FloatArray) -> Fidelity:
+    """Compare embeddings with the original's.
 
-    Norms are taken again in float64: where all inputs are alike, fp32's rounding of them would order the neighbours.
+    Both are normalised again in float64: where all inputs are alike, the rounding of fp32 norms would order the
+    neighbours.
+
+    - `reference`: (n, D) of the original model, unit norm.
+    - `embeds`: (n, D) of a graph, for the same inputs in the same order.
     """
-    exact, other = _unit(reference), _unit(found)
+    exact, other = _to_unit_norm(reference), _to_unit_norm(embeds)
     plain = _cosines(exact, other)
     centre = exact.mean(0)
     centred = _cosines(exact - centre, other - centre)
@@ -55,13 +63,13 @@ def compare(reference: FloatArray, found: FloatArray) -> Fidelity:
         float(plain.min()),
         float(centred.mean()),
         float(centred.min()),
-        _overlap(exact, other),
+        _top_overlap(exact, other),
         float(np.abs(exact - other).max()),
     )
 
 
-def table(records: Mapping[str, Mapping[str, Any]]) -> str:
-    """Records of fidelity by name as a small text table."""
+def format_table(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return records of `Fidelity.as_record` by their names as a text table."""
     lines = [f"{'':14}{'cosine mean':>12}{'min':>9}{'centred mean':>14}{'min':>9}{'top-10':>9}{'n':>6}"]
     for name, f in records.items():
         values = f"{f['cosine_mean']:12.5f}{f['cosine_min']:9.5f}{f['centred_mean']:14.5f}{f['centred_min']:9.5f}"
@@ -69,26 +77,27 @@ def table(records: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _unit(rows: FloatArray) -> Doubles:
+def _to_unit_norm(rows: FloatArray) -> DoubleArray:
     doubles = rows.astype(np.float64)
-    unit: Doubles = doubles / np.maximum(np.linalg.norm(doubles, axis=1, keepdims=True), 1e-300)
+    unit: DoubleArray = doubles / np.maximum(np.linalg.norm(doubles, axis=1, keepdims=True), TINY_NORM)
     return unit
 
 
-def _cosines(a: Doubles, b: Doubles) -> Doubles:
+def _cosines(a: DoubleArray, b: DoubleArray) -> DoubleArray:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines: Doubles = (a * b).sum(1) / np.maximum(norms, 1e-300)
+    cosines: DoubleArray = (a * b).sum(1) / np.maximum(norms, TINY_NORM)
     return cosines
 
 
-def _overlap(a: Doubles, b: Doubles) -> float:
-    top = min(TOP, len(a) - 1)
-    both = [_nearest(rows, top) for rows in (a, b)]
-    return float(np.mean([len(set(x) & set(y)) / top for x, y in zip(*both, strict=True)]))
+def _top_overlap(a: DoubleArray, b: DoubleArray) -> float:
+    k = min(TOP, len(a) - 1)
+    neighbours = zip(_nearest(a, k), _nearest(b, k), strict=True)
+    return float(np.mean([len(set(x) & set(y)) / k for x, y in neighbours]))
 
 
-def _nearest(rows: Doubles, top: int) -> list[list[int]]:
+def _nearest(rows: DoubleArray, k: int) -> list[list[int]]:
+    """Return the positions of the `k` nearest other rows of each row."""
     scores = rows @ rows.T
     np.fill_diagonal(scores, -np.inf)
-    nearest: list[list[int]] = np.argsort(-scores, axis=1, kind="stable")[:, :top].tolist()
+    nearest: list[list[int]] = np.argsort(-scores, axis=1, kind="stable")[:, :k].tolist()
     return nearest

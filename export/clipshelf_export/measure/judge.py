@@ -1,13 +1,16 @@
-"""Measures plans of a tower against the original, on samples that may choose and on others that only say yes or no.
+"""The judge of a tower: measures plans against the original model and accepts the ones that reach a target.
 
-A plan must reach its target on the choosing samples with a margin before the final ones are asked. These decide nothing
-but whether to stop: where they say no, the margin grows and the climb goes on by the choosing samples alone. So what
-is reported comes from samples that preferred no plan over another, and each no stands among the rungs.
+A plan is measured on two sets of samples. It must first reach the target with a margin on the *choosing* samples, which
+are used to pick one plan over another. Only then is it measured on the *final* samples, which accept or refuse it and
+decide nothing else; the export reports their fidelity, which is therefore not biased by the choice. After a refusal the
+margin grows, and the search goes on with the choosing samples.
+
+A *rung* is a plan that was measured; the judge keeps a line of text for each, and the manifest records them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,109 +19,139 @@ from clipshelf.errors import ExportError
 from clipshelf.types import FloatArray
 
 from clipshelf_export.checkpoints.towers import Tower
-from clipshelf_export.graphs import build
+from clipshelf_export.graphs.build import write_graph
 from clipshelf_export.graphs.plan import Plan
 from clipshelf_export.measure import fidelity
 from clipshelf_export.measure.fidelity import Fidelity
+from clipshelf_export.measure.sessions import embed, open_session
 
-# share of the allowed loss that a plan must leave in hand on the choosing samples, since other samples of the same kind
-# may find a little more; where it is too small, the final samples say no
+# The share of the allowed loss that a plan must not use up on the choosing samples, since other samples of the same
+# kind may lose a little more. Each refusal by the final samples adds as much again.
 MARGIN = 0.15
-# times the loss of a plan that a cheaper one may have in its stead
-HARDLY = 1.2
-# what two orders of summation in fp32 cost a centred cosine
-ROUNDING = 1e-6
-
-
-def last(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The last number from `low` on for which `holds`, by bisection; it does for `low` and doesn't for `high`."""
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+# How many times the loss of a plan a simpler one may have.
+SIMPLER_LOSS_FACTOR = 1.2
+# The difference of a centred cosine between two orders of summation in fp32.
+COSINE_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Target:
-    """What int8 must reach, both as means over the measured samples."""
+    """The fidelity that int8 must reach, as means over samples.
+
+    - `overlap`: of the 10 nearest neighbours.
+    - `centred`: the centred cosine.
+    """
 
     overlap: float = 0.97
     centred: float = 0.995
 
     @classmethod
     def with_overlap(cls, overlap: float) -> Target:
-        """Another overlap, and a centred cosine that may lose as many times more, or fewer."""
-        usual = cls()
-        factor = (1 - overlap) / (1 - usual.overlap)
-        return cls(overlap, min(1 - factor * (1 - usual.centred), 1 - ROUNDING))
+        """Return a target with another overlap, and a centred loss changed by the same factor as the overlap's loss."""
+        default = cls()
+        factor = (1 - overlap) / (1 - default.overlap)
+        return cls(overlap, min(1 - factor * (1 - default.centred), 1 - COSINE_ROUNDING))
 
-    def reached(self, found: Fidelity, margin: float = 0.0) -> bool:
-        """Whether `found` is good enough with `margin` of the allowed loss to spare."""
-        left = 1 - margin
-        near = found.centred_mean >= 1 - left * (1 - self.centred)
-        return near and found.top10_overlap >= 1 - left * (1 - self.overlap)
+    def is_reached(self, measured: Fidelity, margin: float = 0.0) -> bool:
+        """Tell whether `measured` reaches this target with the share `margin` of the allowed loss unused."""
+        usable = 1 - margin
+        centred_reached = measured.centred_mean >= 1 - usable * (1 - self.centred)
+        return centred_reached and measured.top10_overlap >= 1 - usable * (1 - self.overlap)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An accepted plan and its fidelity on the final samples."""
+
+    plan: Plan
+    fidelity: Fidelity
 
 
 @dataclass
 class Judge:
-    """One tower, what it is measured on, and the rungs so far.
+    """Measures plans of one tower, and records its rungs.
 
-    `reference` holds the original's embeddings (n, D), of the samples `choose` first, then of those in `final`.
+    - `name`: of the tower, for messages.
+    - `tower`: the tower.
+    - `choosing_samples`, `final_samples`: pictures, uint8 (S, S, 3), or texts, int64 (L,).
+    - `reference`: embeddings (n, D) by the original model: of the choosing samples, then of the final ones.
+    - `scratch`: the file to which graphs are written while they are measured.
+    - `threads`: of a measurement.
+    - `target`: what a plan must reach.
+    - `margin`: the present margin on the choosing samples.
+    - `rungs`: a line for each measured plan.
     """
 
     name: str
     tower: Tower
-    choose: Sequence[Any]
-    final: Sequence[Any]
+    choosing_samples: Sequence[Any]
+    final_samples: Sequence[Any]
     reference: FloatArray
-    work: Path
+    scratch: Path
     threads: int
     target: Target = field(default_factory=Target)
     margin: float = MARGIN
     rungs: list[str] = field(default_factory=list)
 
-    def difference(self, plan: Plan) -> float:
-        """The largest difference from the original in any component of any embedding."""
-        return fidelity.compare(self.reference, self._embed(plan, [*self.choose, *self.final])).difference
+    def max_difference(self, plan: Plan) -> float:
+        """Return the largest difference of `plan` from the original in any component of any embedding."""
+        samples = [*self.choosing_samples, *self.final_samples]
+        return fidelity.compare(self.reference, self._embed(plan, samples)).difference
 
-    def choosing(self, plan: Plan, some: slice = slice(None)) -> Fidelity:
-        """Fidelity of `plan` on some of the choosing samples."""
-        return fidelity.compare(self.reference[: len(self.choose)][some], self._embed(plan, self.choose[some]))
+    def measure_choosing(self, plan: Plan, subset: slice = slice(None)) -> Fidelity:
+        """Return the fidelity of `plan` on a subset of the choosing samples, by default on all."""
+        reference = self.reference[: len(self.choosing_samples)][subset]
+        return fidelity.compare(reference, self._embed(plan, self.choosing_samples[subset]))
 
-    def measure(self, plan: Plan) -> Fidelity:
-        """Fidelity of `plan` on the final samples."""
-        return fidelity.compare(self.reference[len(self.choose) :], self._embed(plan, self.final))
+    def measure_final(self, plan: Plan) -> Fidelity:
+        """Return the fidelity of `plan` on the final samples."""
+        reference = self.reference[len(self.choosing_samples) :]
+        return fidelity.compare(reference, self._embed(plan, self.final_samples))
 
-    def passes(self, plan: Plan, label: str, bar: Target | None = None) -> bool:
-        """Whether `plan` reaches `bar` (default: the target) on the choosing samples, with the margin."""
-        found = self.choosing(plan)
-        self.rungs.append(f"{label}: {found.brief()}")
-        return (bar or self.target).reached(found, self.margin)
+    def passes(self, plan: Plan, label: str, target: Target | None = None) -> bool:
+        """Measure `plan` on the choosing samples and record the rung.
 
-    def near(self, plan: Plan) -> Target:
-        """What a plan must reach with the margin to lose hardly more than `plan` does, and no more than is allowed."""
-        found, left = self.choosing(plan), max(1 - self.margin, ROUNDING)
-        overlap, centred = (1 - HARDLY * (1 - value) / left for value in (found.top10_overlap, found.centred_mean))
+        - `label`: names the rung.
+        - `target`: to reach; by default the judge's own.
+
+        Returns whether the plan reaches the target with the margin.
+        """
+        measured = self.measure_choosing(plan)
+        self.rungs.append(f"{label}: {measured.summary()}")
+        return (target or self.target).is_reached(measured, self.margin)
+
+    def target_near(self, plan: Plan) -> Target:
+        """Return the target, to be reached with the margin, that a simpler plan than `plan` must reach.
+
+        It allows `SIMPLER_LOSS_FACTOR` times the loss of `plan`, and never more than the judge's own target.
+        """
+        measured, usable = self.measure_choosing(plan), max(1 - self.margin, COSINE_ROUNDING)
+        overlap, centred = (
+            1 - SIMPLER_LOSS_FACTOR * (1 - value) / usable for value in (measured.top10_overlap, measured.centred_mean)
+        )
         return Target(max(overlap, self.target.overlap), max(centred, self.target.centred))
 
-    def accepts(self, plan: Plan) -> Fidelity | None:
-        """Fidelity of `plan` on the final samples if it reaches the target; if not, the margin grows."""
-        found = self.measure(plan)
-        accepted = self.target.reached(found)
-        self.rungs.append(f"{'accepted' if accepted else 'not accepted'} on the final samples: {found.brief()}")
-        if accepted:
-            return found
+    def accept(self, plan: Plan) -> Accepted | None:
+        """Measure `plan` on the final samples and record the rung.
+
+        Returns the accepted plan, or None where it misses the target; then the margin has grown.
+        """
+        measured = self.measure_final(plan)
+        reached = self.target.is_reached(measured)
+        self.rungs.append(f"{'accepted' if reached else 'not accepted'} on the final samples: {measured.summary()}")
+        if reached:
+            return Accepted(plan, measured)
         self.margin = min(1.0, self.margin + MARGIN)
         return None
 
-    def failure(self, what: str) -> ExportError:
-        """The error for a tower that misses the target even with `what`, with the numbers of the last rung."""
+    def failure(self, last_resort: str) -> ExportError:
+        """Return the error of a tower that misses the target even with `last_resort`, with the last rung's numbers."""
         return ExportError(
             f"{self.name} int8: expected top-10 overlap >= {self.target.overlap:g} and centred cosine >= "
-            f"{self.target.centred:g}, found {self.rungs[-1].rpartition(': ')[2]} with {what} "
+            f"{self.target.centred:g}, found {self.rungs[-1].rpartition(': ')[2]} with {last_resort} "
             "(--min-overlap accepts less, --calibration-images and --calibration-texts take data of your own)"
         )
 
-    def _embed(self, plan: Plan, items: Sequence[Any]) -> FloatArray:
-        build.write(self.tower, plan, self.work)
-        return build.embed(build.open_session(self.work, self.threads), items, f"{self.name}: measuring")
+    def _embed(self, plan: Plan, samples: Sequence[Any]) -> FloatArray:
+        write_graph(self.tower, plan, self.scratch)
+        return embed(open_session(self.scratch, self.threads), samples, f"{self.name}: measuring")

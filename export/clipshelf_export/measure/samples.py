@@ -1,6 +1,6 @@
-"""What sets the ranges of int8, what chooses between plans, and what fidelity is measured on: three disjoint parts.
+"""The samples of a tower: inputs in three disjoint parts, so that no part judges what it has chosen.
 
-Pictures and texts come from the user, or from the sample shelf and `synthetic`; each part gets some of every kind.
+Pictures and texts come from the user, or from the sample shelf and `synthetic`. Each part gets a third of each origin.
 """
 
 from __future__ import annotations
@@ -24,133 +24,146 @@ from clipshelf.types import ImageSource, Pixels, TokenIds
 from clipshelf_export.checkpoints.towers import Checkpoint
 from clipshelf_export.measure import synthetic
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-# a third of it is the fewest in which a top-10 means something: half of the others
-LEAST = 60
-# a third sets ranges, a third chooses, a third measures. More costs minutes on large towers
-PICTURES, TEXTS = 288, 576
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+# A third of this, 20 samples, is the least in which the 10 nearest neighbours mean something: half of the others.
+MIN_SAMPLES = 60
+# More samples cost minutes on large towers.
+MAX_PICTURES, MAX_TEXTS = 288, 576
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs of one tower: `calibrate` sets ranges, `choose` picks a plan, `measure` does neither.
+    """Samples of one tower: pixels, uint8 (S, S, 3), or token ids, int64 (L,).
 
-    `origin` names where they came from.
-
-    An input is pixels (S, S, 3) uint8 or input_ids (L,) int64.
+    - `calibration`: set the ranges of int8.
+    - `choosing`: decide between plans.
+    - `final`: accept or refuse a plan.
+    - `origin`: where the samples come from, for the manifest.
     """
 
-    calibrate: Sequence[Pixels] | Sequence[TokenIds]
-    choose: Sequence[Pixels] | Sequence[TokenIds]
-    measure: Sequence[Pixels] | Sequence[TokenIds]
+    calibration: Sequence[Pixels] | Sequence[TokenIds]
+    choosing: Sequence[Pixels] | Sequence[TokenIds]
+    final: Sequence[Pixels] | Sequence[TokenIds]
     origin: str
 
-    def describe(self) -> dict[str, Any]:
-        """The manifest's record of them."""
+    def as_record(self) -> dict[str, Any]:
+        """Return the record for the manifest: the origin, the size of each part and a hash of all samples."""
         digest = hashlib.sha256()
-        for item in (*self.calibrate, *self.choose, *self.measure):
-            digest.update(np.ascontiguousarray(item).tobytes())
-        parts = {"calibrated_on": self.calibrate, "chosen_on": self.choose, "measured_on": self.measure}
+        for sample in (*self.calibration, *self.choosing, *self.final):
+            digest.update(np.ascontiguousarray(sample).tobytes())
+        parts = {"calibrated_on": self.calibration, "chosen_on": self.choosing, "measured_on": self.final}
         sizes = {name: len(part) for name, part in parts.items()}
         return {"origin": self.origin, **sizes, "sha256": digest.hexdigest()}
 
 
 def image_samples(spec: ImageSpec, folder: Path | None) -> Samples:
-    """Pictures of `folder` (all below it, in order), or the built-in set."""
+    """Read the pictures of a folder, or make the built-in set.
+
+    - `spec`: how a picture becomes pixels.
+    - `folder`: its pictures are found at any depth and taken in the order of their paths; None for the built-in set.
+
+    Raises ExportError where a picture cannot be read or there are fewer than `MIN_SAMPLES` different ones.
+    """
     reader = ImageReader(spec)
     if folder is None:
-        shelf: list[ImageSource] = [*_spread(_shelf_pictures(), PICTURES // 2)]
-        made: list[ImageSource] = [*synthetic.pictures(PICTURES - len(shelf), spec.size)]
-        return _deal([[reader.read(picture) for picture in part] for part in (shelf, made)], "built-in")
+        shelf: list[ImageSource] = [*_pick_evenly(_shelf_pictures(), MAX_PICTURES // 2)]
+        synthetic_pictures: list[ImageSource] = [*synthetic.make_pictures(MAX_PICTURES - len(shelf), spec.size)]
+        return _deal([[reader.read(picture) for picture in group] for group in (shelf, synthetic_pictures)], "built-in")
     if not folder.is_dir():
         raise ExportError(f"--calibration-images: expected a folder, found {folder}")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     try:
-        pixels = {found.tobytes(): found for found in (reader.read(path) for path in _spread(paths, PICTURES))}
+        pictures = [reader.read(path) for path in _pick_evenly(paths, MAX_PICTURES)]
     except ImageError as error:
         raise ExportError(f"--calibration-images: {error}") from error
-    return _deal([_enough([*pixels.values()], "--calibration-images", "different pictures")], folder.name)
+    different = [*{pixels.tobytes(): pixels for pixels in pictures}.values()]
+    _require_enough(different, "--calibration-images", "different pictures")
+    return _deal([different], folder.name)
 
 
 def text_samples(checkpoint: Checkpoint, file: Path | None) -> Samples:
-    """Lines of `file`, or the built-in set, as the checkpoint's tokenizer splits them."""
+    """Read the lines of a file, or make the built-in set, and split them with the checkpoint's tokenizer.
+
+    - `file`: a text per line, in UTF-8; None for the built-in set.
+
+    Raises ExportError where the file cannot be read or has fewer than `MIN_SAMPLES` texts with different tokens.
+    """
     if file is None:
-        shelf = _spread(_shelf_texts(), TEXTS // 2)
-        groups = _encode(checkpoint, [shelf, synthetic.sentences(TEXTS - len(shelf))])
-        _enough([row for group in groups for row in group], "built-in texts", "that the tokenizer tells apart")
+        shelf = _pick_evenly(_shelf_texts(), MAX_TEXTS // 2)
+        groups = _tokenize(checkpoint, [shelf, synthetic.make_sentences(MAX_TEXTS - len(shelf))])
+        _require_enough([ids for group in groups for ids in group], "built-in texts", "that the tokenizer tells apart")
         return _deal(groups, "built-in")
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"--calibration-texts: expected a text file in UTF-8, found: {error}") from error
     texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    [rows] = _encode(checkpoint, [_spread(texts, TEXTS)])
-    return _deal([_enough(rows, "--calibration-texts", "lines that the tokenizer tells apart")], file.name)
+    groups = _tokenize(checkpoint, [_pick_evenly(texts, MAX_TEXTS)])
+    _require_enough(groups[0], "--calibration-texts", "lines that the tokenizer tells apart")
+    return _deal(groups, file.name)
 
 
-def pad(rows: Sequence[TokenIds], pad_id: int) -> tuple[TokenIds, TokenIds]:
-    """Right-pad rows (L,) to input_ids and mask, both int64 (B, longest)."""
-    longest = max(len(row) for row in rows)
-    ids = np.full((len(rows), longest), pad_id, np.int64)
-    mask = np.zeros_like(ids)
-    for line, row in enumerate(rows):
-        ids[line, : len(row)], mask[line, : len(row)] = row, 1
-    return ids, mask
+def pad(texts: Sequence[TokenIds], pad_id: int) -> tuple[TokenIds, TokenIds]:
+    """Right-pad texts of any length, int64 (L,), with `pad_id`; return input_ids and mask, both int64 (B, longest)."""
+    longest = max(len(ids) for ids in texts)
+    input_ids = np.full((len(texts), longest), pad_id, np.int64)
+    mask = np.zeros_like(input_ids)
+    for index, ids in enumerate(texts):
+        input_ids[index, : len(ids)], mask[index, : len(ids)] = ids, 1
+    return input_ids, mask
 
 
-def _encode(checkpoint: Checkpoint, groups: Sequence[Sequence[str]]) -> list[list[TokenIds]]:
-    """Different token rows of each group; texts that only differ past the context fall together."""
+def _tokenize(checkpoint: Checkpoint, groups: Sequence[Sequence[str]]) -> list[list[TokenIds]]:
+    """Return the token ids of each group without repeats; texts that differ only beyond the context are repeats."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tokenizer.json"
         path.write_text(checkpoint.tokenizer_json, encoding="utf-8")
         tokenizer = Tokenizer(path, checkpoint.text_spec)
     seen: set[bytes] = set()
-    groups_of_rows = []
+    tokenized = []
     for texts in groups:
-        rows = {row.tobytes(): row for row in tokenizer.encode(texts)}
-        groups_of_rows.append([row for key, row in rows.items() if key not in seen])
-        seen |= rows.keys()
-    return groups_of_rows
+        different = {ids.tobytes(): ids for ids in tokenizer.encode(texts)}
+        tokenized.append([ids for key, ids in different.items() if key not in seen])
+        seen |= different.keys()
+    return tokenized
 
 
-def _shelf() -> list[dict[str, str]]:
+def _shelf_products() -> list[dict[str, str]]:
+    """Return the products of the sample shelf, or none where a checkout lacks it."""
     try:
-        path = bundled.shelf_path() / "products.csv"
-        with path.open(encoding="utf-8", newline="") as file:
+        with (bundled.shelf_path() / "products.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
     except (ClipshelfError, FileNotFoundError):
-        return []  # a checkout from which the shelf is still missing
+        return []
 
 
 def _shelf_pictures() -> list[Path]:
-    folder = bundled.shelf_path() if _shelf() else Path()
-    return [folder / row["image"] for row in _shelf() if row.get("image")]
+    return [bundled.shelf_path() / product["image"] for product in _shelf_products() if product.get("image")]
 
 
 def _shelf_texts() -> list[str]:
-    return [row["text"] for row in _shelf() if row.get("text")]
+    return [product["text"] for product in _shelf_products() if product.get("text")]
 
 
 def _deal(groups: Sequence[Sequence[Any]], origin: str) -> Samples:
-    """Each group in threes: one sets the ranges, one chooses, one measures.
+    """Deal each group into the three parts, three samples at a time.
 
-    The place in a three moves on from one to the next, so that a period in a group does not fall to one side.
+    Each round starts at the next part, so that samples that recur with a period of three do not all go to one part.
     """
-    dealt: tuple[list[Any], list[Any], list[Any]] = [], [], []
+    parts: tuple[list[Any], list[Any], list[Any]] = [], [], []
     for group in groups:
-        for index, item in enumerate(group):
-            dealt[(index - index // 3) % 3].append(item)
-    return Samples(*dealt, origin)
+        for index, sample in enumerate(group):
+            parts[(index - index // 3) % 3].append(sample)
+    return Samples(*parts, origin)
 
 
-def _spread(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` items at even steps."""
+def _pick_evenly(items: Sequence[Any], count: int) -> list[Any]:
+    """Return at most `count` items at even steps."""
     if len(items) <= count:
         return list(items)
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def _enough(items: list[Any], origin: str, what: str) -> list[Any]:
-    if len(items) < LEAST:
-        raise ExportError(f"{origin}: expected at least {LEAST} {what}, found {len(items)}")
-    return items
+def _require_enough(samples: Sequence[Any], origin: str, kind: str) -> None:
+    if len(samples) < MIN_SAMPLES:
+        raise ExportError(f"{origin}: expected at least {MIN_SAMPLES} {kind}, found {len(samples)}")

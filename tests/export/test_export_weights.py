@@ -1,3 +1,5 @@
+"""Rounding of weights to int8."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,7 +9,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="export needs clipshelf[export]")
 
-from clipshelf_export.graphs.plan import quantise_weight
+from clipshelf_export.graphs.weights import quantise_weight
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,4 +1,4 @@
-"""The loader of the embedded default's family, on a checkpoint of a few kilobytes that torch's own modules computed."""
+"""The loader of the bundled default model, on a checkpoint of a few kilobytes that torch's own modules computed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ import transformers
 from clipshelf.errors import ExportError
 from clipshelf_export import export
 from clipshelf_export.checkpoints import bundled_default
-from clipshelf_export.checkpoints.load import load
-from clipshelf_export.checkpoints.towers import Checkpoint
+from clipshelf_export.checkpoints.load import load_checkpoint
+from clipshelf_export.graphs.build import write_graph
+from clipshelf_export.graphs.plan import Plan
+from clipshelf_export.measure.sessions import open_session
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -102,24 +104,17 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
-    return load(str(folder))
-
-
 def test_a_checkpoint_is_read_as_torch_computes_it(source: Path, tmp_path: Path) -> None:
-    from clipshelf_export.graphs import build
-    from clipshelf_export.graphs.plan import Plan
-
-    checkpoint = load_checkpoint(source)
+    checkpoint = load_checkpoint(str(source))
     assert (checkpoint.family, checkpoint.vision.dim, checkpoint.text.dim) == (bundled_default.FAMILY, DIM, DIM)
-    assert checkpoint.text_spec.attention_mask and checkpoint.image.resize == "squash"
+    assert checkpoint.text_spec.attention_mask and checkpoint.image_spec.resize == "squash"
     with np.load(source / "reference.npz") as saved:
-        build.write(checkpoint.vision, Plan(), tmp_path / "vision.onnx")
-        images = build.open_session(tmp_path / "vision.onnx", 1).run(None, {"pixels": saved["pixels"]})[0]
+        write_graph(checkpoint.vision, Plan(), tmp_path / "vision.onnx")
+        images = open_session(tmp_path / "vision.onnx", 1).run(None, {"pixels": saved["pixels"]})[0]
         assert np.abs(images - saved["image_embeds"]).max() <= 1e-5
-        build.write(checkpoint.text, Plan(), tmp_path / "text.onnx")
+        write_graph(checkpoint.text, Plan(), tmp_path / "text.onnx")
         feeds = {name: saved[name] for name in ("input_ids", "attention_mask")}
-        texts = build.open_session(tmp_path / "text.onnx", 1).run(None, feeds)[0]
+        texts = open_session(tmp_path / "text.onnx", 1).run(None, feeds)[0]
         assert np.abs(texts - saved["text_embeds"]).max() <= 1e-5
 
 
@@ -135,7 +130,7 @@ def test_a_missing_file_is_named(name: str, source: Path, tmp_path: Path) -> Non
     shutil.copytree(source, tmp_path / "copy")
     (tmp_path / "copy" / name).unlink()
     with pytest.raises(ExportError, match=f"found no {name}"):
-        load_checkpoint(tmp_path / "copy")
+        load_checkpoint(str(tmp_path / "copy"))
 
 
 def test_outputs_unlike_the_original_are_refused(source: Path, tmp_path: Path) -> None:
@@ -144,4 +139,4 @@ def test_outputs_unlike_the_original_are_refused(source: Path, tmp_path: Path) -
         changed = dict(saved) | {"text_embeds": saved["text_embeds"] + np.float32(1e-3)}
     np.savez(tmp_path / "copy/reference.npz", **changed)
     with pytest.raises(ExportError, match="text_embeds: expected agreement to 1e-5, found a difference of"):
-        load_checkpoint(tmp_path / "copy")
+        load_checkpoint(str(tmp_path / "copy"))
