@@ -19,7 +19,7 @@ def _exporter() -> str:
     """A digest of the exporter's sources, which are not imported: an artifact of another one is made anew."""
     spec = find_spec("clipshelf_export")
     folders = (spec and spec.submodule_search_locations) or ()
-    sources = sorted(path for folder in folders for path in Path(folder).glob("*.py"))
+    sources = sorted(path for folder in folders for path in Path(folder).rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
