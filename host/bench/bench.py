@@ -1,6 +1,8 @@
-"""What the C interface costs over the same calls in Python: alternating processes, medians.
+"""What the C++ interface costs over the same calls in Python: processes of both in turn, medians.
 
-usage: bench.py MEASURE [ARTIFACT]: the program built from measure.cpp, and a folder in place of the embedded default
+usage: bench.py MEASURE [ARTIFACT]
+
+MEASURE is the program built from measure.cpp, ARTIFACT the folder of a model (default: the embedded default).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from clipshelf.bundled import queries_path
 
 TEXT = "I love running shoes, especially those with great support and comfort."
 ROUNDS = 15
-# the same call, timed in the same way
+# The same call as `measure text`, timed in the same way.
 PYTHON = f"""
 import sys, time
 from clipshelf import Engine
@@ -28,19 +30,22 @@ print(1e6 * sorted(times[200:])[1000])
 
 
 def main() -> None:
-    """Print microseconds of a text embedding from either side, and how calls scale over threads."""
+    """Print microseconds of a text embedding from Python and from C++, and how calls scale over threads."""
     measure, artifact = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "-"
-    sides = {"Python": [sys.executable, "-c", PYTHON, artifact], "C++": [measure, "text", artifact, "1"]}
-    found: dict[str, list[float]] = {side: [] for side in sides}
+    commands = {"Python": [sys.executable, "-c", PYTHON, artifact], "C++": [measure, "text", artifact, "1"]}
+    microseconds: dict[str, list[float]] = {language: [] for language in commands}
     for _ in range(ROUNDS):
-        for side, command in sides.items():
-            found[side].append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    over = [ours - theirs for ours, theirs in zip(found["C++"], found["Python"], strict=True)]
-    medians = {side: statistics.median(times) for side, times in found.items()}
-    for side, median in medians.items():
-        print(f"{side}: {median:.1f} us a text")
+        for language, command in commands.items():
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            microseconds[language].append(float(done.stdout))
+    differences = [cpp - python for cpp, python in zip(microseconds["C++"], microseconds["Python"], strict=True)]
+    medians = {language: statistics.median(times) for language, times in microseconds.items()}
+    for language, median in medians.items():
+        print(f"{language}: {median:.1f} us a text")
     print(f"C++ over Python, by the medians: {medians['C++'] - medians['Python']:+.1f} us")
-    print(f"in each round: {statistics.median(over):+.1f} us ({min(over):+.1f} to {max(over):+.1f})")
+    print(
+        f"in each round: {statistics.median(differences):+.1f} us ({min(differences):+.1f} to {max(differences):+.1f})"
+    )
     print("4 host threads over 1, one thread an inference:", flush=True)
     subprocess.run([measure, "scale", artifact, str(queries_path() / "sneaker.jpg")], check=True)
 

@@ -1,7 +1,9 @@
-"""What cffi's embedding mode would cost in place of pybind11: the text embedding through both, in turns, medians.
+"""What cffi's embedding mode would cost in place of pybind11: the text embedding through both in turn, medians.
 
-usage: cffi_variant.py PREFIX FOLDER: where `clipshelf host build` installed, and where to build the variant.
-Needs cffi and setuptools in the environment, and a C compiler.
+usage: cffi_variant.py PREFIX FOLDER
+
+PREFIX is where `clipshelf host build` installed the library, FOLDER is where the variant is built. Needs cffi and
+setuptools in the environment, and a C compiler.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ SIGNATURES = """
 int variant_open(void);
 int variant_embed(const char *const *texts, size_t count, float *out, size_t capacity);
 """
-# median microseconds of CPU time: bridge pybind11|cffi COUNT CALLS, COUNT texts a call
+# The program prints median microseconds of CPU time. Usage: bridge pybind11|cffi COUNT CALLS, with COUNT texts a call.
 BRIDGE = """
 #include <clipshelf.h>
 #include <stdio.h>
@@ -77,34 +79,41 @@ int main(int argc, char **argv) {
 
 
 def build(prefix: Path, folder: Path) -> Path:
-    """Build the variant and a program that calls either; the program's path."""
+    """Build the variant, and a program that calls it or the library.
+
+    - `prefix`: where `clipshelf host build` installed the library.
+    - `folder`: where to build.
+
+    Returns the path of the program.
+    """
     ffi = FFI()
     ffi.embedding_api(SIGNATURES)
     ffi.set_source("clipshelf_cffi", "")
     ffi.embedding_init_code(PYTHON.format(folder=str(folder), packages=sysconfig.get_path("purelib")))
     ffi.compile(tmpdir=str(folder), target="libclipshelf_cffi.*")
     (folder / "bridge.c").write_text(BRIDGE % SIGNATURES)
-    places = [f"-I{prefix / 'include'}", *(f"-L{place} -Wl,-rpath,{place}" for place in (prefix / "lib", folder))]
-    flags = " ".join(["-O2", *places, "-lclipshelf", "-lclipshelf_cffi"])
+    paths = [f"-I{prefix / 'include'}", *(f"-L{path} -Wl,-rpath,{path}" for path in (prefix / "lib", folder))]
+    flags = " ".join(["-O2", *paths, "-lclipshelf", "-lclipshelf_cffi"])
     subprocess.run(["cc", folder / "bridge.c", "-o", folder / "bridge", *flags.split()], check=True)
     return folder / "bridge"
 
 
 def main() -> None:
-    """Print the cost of an empty call and of one text, either way."""
+    """Print the cost of an empty call and of one text through pybind11 and through cffi."""
     folder = Path(sys.argv[2]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    bridge = build(Path(sys.argv[1]).resolve(), folder)
-    for name, count, calls in (("empty call", "0", "5000"), ("one text", "1", "500")):
-        found: dict[str, list[float]] = {"pybind11": [], "cffi": []}
+    program = build(Path(sys.argv[1]).resolve(), folder)
+    for call, count, calls in (("empty call", "0", "5000"), ("one text", "1", "500")):
+        microseconds: dict[str, list[float]] = {"pybind11": [], "cffi": []}
         for _ in range(ROUNDS):
-            for way, times in found.items():
-                done = subprocess.run([bridge, way, count, calls], stdout=subprocess.PIPE, check=True)
+            for binding, times in microseconds.items():
+                done = subprocess.run([program, binding, count, calls], stdout=subprocess.PIPE, check=True)
                 times.append(float(done.stdout))
-        over = [cffi - ours for cffi, ours in zip(found["cffi"], found["pybind11"], strict=True)]
-        medians = ", ".join(f"{way} {statistics.median(times):.1f} us" for way, times in found.items())
-        spread = f"{statistics.median(over):+.1f} ({min(over):+.1f} to {max(over):+.1f})"
-        print(f"{name}: {medians}; cffi over pybind11 {spread}")
+        pairs = zip(microseconds["cffi"], microseconds["pybind11"], strict=True)
+        differences = [cffi - pybind11 for cffi, pybind11 in pairs]
+        medians = ", ".join(f"{name} {statistics.median(times):.1f} us" for name, times in microseconds.items())
+        spread = f"{statistics.median(differences):+.1f} ({min(differences):+.1f} to {max(differences):+.1f})"
+        print(f"{call}: {medians}; cffi over pybind11 {spread}")
 
 
 if __name__ == "__main__":

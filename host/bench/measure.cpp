@@ -1,4 +1,4 @@
-// What a host pays. usage:
+// What calls of the library cost a host. Usage:
 //     measure text ARTIFACT THREADS            median microseconds of one text embedding
 //     measure scale ARTIFACT PICTURE           calls a second of 4 host threads over those of 1, one thread an inference
 //     measure cycles ARTIFACT CATALOGUE N      growth of resident memory in KiB over N cycles of open, call and close
@@ -20,55 +20,55 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr std::string_view TEXT = "I love running shoes, especially those with great support and comfort.";
 
-clipshelf::Options options(const std::string &artifact, std::size_t threads) {
-    clipshelf::Options made;
-    if (artifact != "-") made.artifact = artifact;
-    made.threads = threads;
-    made.warm = true;
-    return made;
+clipshelf::Options make_options(const std::string &artifact, std::size_t threads) {
+    clipshelf::Options options;
+    if (artifact != "-") options.artifact = artifact;
+    options.threads = threads;
+    options.warm = true;
+    return options;
 }
 
-double micros(Clock::duration time) { return std::chrono::duration<double, std::micro>(time).count(); }
+double microseconds(Clock::duration time) { return std::chrono::duration<double, std::micro>(time).count(); }
 
 void text(const std::string &artifact, std::size_t threads) {
-    const clipshelf::Engine engine(options(artifact, threads));
+    const clipshelf::Engine engine(make_options(artifact, threads));
     clipshelf::Rows row(1, engine.dim());
     const std::string_view texts[] = {TEXT};
     std::vector<double> times;
     for (int i = 0; i < 2200; ++i) {
         const auto start = Clock::now();
         engine.embed_texts({texts, 1}, row.floats());
-        if (i >= 200) times.push_back(micros(Clock::now() - start));
+        if (i >= 200) times.push_back(microseconds(Clock::now() - start));
     }
     std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
     std::printf("%.1f\n", times[times.size() / 2]);
 }
 
 double rate(std::size_t threads, const std::function<void()> &call) {
-    std::vector<std::thread> running;
+    std::vector<std::thread> workers;
     std::vector<long> counts(threads);
     const auto start = Clock::now(), end = start + std::chrono::milliseconds(1500);
     for (auto &count : counts)
-        running.emplace_back([&] {
+        workers.emplace_back([&] {
             while (Clock::now() < end) call(), ++count;
         });
-    for (auto &thread : running) thread.join();
+    for (auto &thread : workers) thread.join();
     long total = 0;
     for (const long count : counts) total += count;
-    return 1e6 * total / micros(Clock::now() - start);
+    return 1e6 * total / microseconds(Clock::now() - start);
 }
 
 void scale(const std::string &artifact, const char *picture) {
     std::ifstream file(picture, std::ios::binary);
     const std::vector<unsigned char> photo{std::istreambuf_iterator<char>(file), {}};
-    const clipshelf::Engine engine(options(artifact, 1));
+    const clipshelf::Engine engine(make_options(artifact, 1));
     const std::function<void()> texts = [&] { engine.embed_texts({TEXT}); };
     const std::function<void()> images = [&] { engine.embed_images({clipshelf::encoded(photo)}); };
     for (const auto &[name, call] : {std::pair("text", texts), std::pair("image", images)}) {
         std::vector<double> ratios;
         for (int i = 0; i < 5; ++i) {
-            const double one = rate(1, call);
-            ratios.push_back(rate(4, call) / one);
+            const double single = rate(1, call);
+            ratios.push_back(rate(4, call) / single);
         }
         std::sort(ratios.begin(), ratios.end());
         std::printf("%s %.2f (%.2f to %.2f)\n", name, ratios[2], ratios[0], ratios[4]);
@@ -86,8 +86,8 @@ void cycles(const std::string &artifact, const std::string &folder, long count) 
     long before = 0;
     const unsigned char red[] = {255, 0, 0};
     for (long i = 0; i < count + 500; ++i) {
-        if (i == 500) before = resident();  // when pools and caches are full
-        const clipshelf::Engine engine(options(artifact, 1));
+        if (i == 500) before = resident();  // pools and caches are full now
+        const clipshelf::Engine engine(make_options(artifact, 1));
         const clipshelf::Catalogue catalogue(engine, folder);
         engine.embed_images({clipshelf::pixels(red, CLIPSHELF_RGB, 1, 1)});
         const auto result = catalogue.recommend(clipshelf::Query().text("red shoe").k(2));

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from clipshelf_bench.report import cell, markdown, markdown_table, text_table, write
-from clipshelf_bench.result import Plot, Row, Table
+from clipshelf_bench.report import markdown_table, text_table, to_markdown, write_report
+from clipshelf_bench.tables import Plot, Table, TableRow, format_value
 
 TABLE = Table(
     part="latency",
@@ -34,17 +34,17 @@ TABLE = Table(
         (0.99871, "0.999"),
     ],
 )
-def test_cells(value: object, shown: str) -> None:
-    assert cell(value) == shown
+def test_values(value: object, shown: str) -> None:
+    assert format_value(value) == shown
 
 
-def test_cells_near_one_where_that_matters() -> None:
-    assert cell(0.99871, exact=True) == "0.99871"
-    assert cell(1.0, exact=True) == "1"
+def test_values_near_one() -> None:
+    assert format_value(0.99871, near_one=True) == "0.99871"
+    assert format_value(1.0, near_one=True) == "1"
 
 
 def test_a_ratio_stands_with_its_interval_and_empty_columns_go() -> None:
-    rows: list[Row] = [{"contender": "ours"}, {"contender": "other", "ratio": 0.5, "low": 0.25, "high": 0.99444}]
+    rows: list[TableRow] = [{"contender": "ours"}, {"contender": "other", "ratio": 0.5, "low": 0.25, "high": 0.99444}]
     table = Table("latency", "Latency", ("contender", "ratio", "centred"), rows)
     assert markdown_table(table).splitlines() == [
         "| contender | ratio |",
@@ -63,14 +63,14 @@ def test_markdown_has_empty_cells_for_missing_values() -> None:
     ]
 
 
-def test_text_names_who_was_skipped() -> None:
+def test_text_names_the_skipped_contenders() -> None:
     assert "skipped absent: not installed: absent" in text_table(TABLE)
 
 
-def test_report_says_what_every_contender_is_and_who_was_left_out_of_what() -> None:
+def test_report_describes_contenders_and_says_which_were_skipped_where() -> None:
     skipped = {"absent": "not installed: absent", "missing": "not installed: absent", "hnswlib": "too slow"}
     rank = Table("rank", "Ranking", ("contender",), [{"contender": "numpy"}], skipped=skipped)
-    text = markdown({}, [TABLE, rank], (), set())
+    text = to_markdown({}, [TABLE, rank], (), set())
     for line in (
         "| clipshelf | clipshelf, int8 artifact |",
         "| numpy | NumPy matmul + argpartition, fp32 |",
@@ -79,13 +79,13 @@ def test_report_says_what_every_contender_is_and_who_was_left_out_of_what() -> N
         "- hnswlib: too slow (rank)",
     ):
         assert text.splitlines().count(line) == 1
-    assert "## Contenders" not in markdown({}, [Table("quality", "Quality", (), [])], (), set())
+    assert "## Contenders" not in to_markdown({}, [Table("quality", "Quality", (), [])], (), set())
 
 
 def test_report_folder(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     machine = {"cpu": "A CPU", "packages": {"numpy": "2.0"}, "instruction_sets": ["avx2"]}
-    write(tmp_path, machine, [TABLE], ("SOME_VARIABLE",))
+    write_report(tmp_path, machine, [TABLE], ("SOME_VARIABLE",))
     text = (tmp_path / "RESULTS.md").read_text()
     assert "A CPU" in text
     assert "SOME_VARIABLE" in text

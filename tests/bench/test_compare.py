@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-from clipshelf_bench.compare import compare
+from clipshelf_bench.compare import compare_reports
 
 
 def _report(**ratios: tuple[float, float, float]) -> dict[str, Any]:
@@ -20,16 +22,23 @@ def _report(**ratios: tuple[float, float, float]) -> dict[str, Any]:
 def test_only_what_left_its_interval_moved() -> None:
     old = _report(a=(0.5, 0.4, 0.6), b=(0.5, 0.4, 0.6), c=(0.5, 0.4, 0.6), d=(1, 1, 1))
     new = _report(a=(0.58, 0.55, 0.7), b=(0.7, 0.65, 0.8), c=(0.3, 0.2, 0.39), e=(1, 1, 1))
-    verdicts = {move.contender: move.verdict for move in compare(old, new)}
+    verdicts = {change.contender: change.verdict for change in compare_reports(old, new)}
     assert verdicts == {"a": "same", "b": "slower", "c": "faster", "d": "gone", "e": "new"}
 
 
 def test_what_moved_comes_first_and_reads_well() -> None:
-    moves = compare(_report(a=(1, 1, 1), z=(0.5, 0.4, 0.6)), _report(a=(1, 1, 1), z=(0.9, 0.8, 1.0)))
-    assert str(moves[0]) == "slower  Latency: image: against z: 0.500 [0.400, 0.600] -> 0.900 [0.800, 1.000]"
+    changes = compare_reports(_report(a=(1, 1, 1), z=(0.5, 0.4, 0.6)), _report(a=(1, 1, 1), z=(0.9, 0.8, 1.0)))
+    assert str(changes[0]) == "slower  Latency: image: against z: 0.500 [0.400, 0.600] -> 0.900 [0.800, 1.000]"
 
 
 def test_parts_that_only_one_report_ran_say_nothing() -> None:
     both, other = _report(a=(1, 1, 1)), _report(b=(1, 1, 1))["tables"]
     other[0] |= {"part": "rank", "title": "Ranking"}
-    assert [move.contender for move in compare({"tables": both["tables"] + other}, both)] == ["a"]
+    assert [change.contender for change in compare_reports({"tables": both["tables"] + other}, both)] == ["a"]
+
+
+def test_committed_results_can_be_compared() -> None:
+    folder = Path(__file__).parents[2] / "bench"
+    old, new = (json.loads((folder / name / "results.json").read_text()) for name in (".", "avx2"))
+    assert {change.verdict for change in compare_reports(old, old)} == {"same"}
+    assert {change.verdict for change in compare_reports(old, new)} >= {"same", "slower", "faster"}

@@ -2,32 +2,32 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clipshelf_bench.race.stats import exponent, fidelity, ratio, recall, summarise
+from clipshelf_bench.stats import bootstrap_interval, fidelity, growth_exponent, ratio, recall, summarise
 
 
 def test_summary_is_over_all_runs() -> None:
-    found = summarise([[1, 2, 3], [4, 5]])
-    assert (found.p50, found.runs) == (3, 5)
-    assert found.p50 < found.p95 < found.p99 <= 5
+    result = summarise([[1, 2, 3], [4, 5]])
+    assert (result.p50, result.runs) == (3, 5)
+    assert result.p50 < result.p95 < result.p99 <= 5
 
 
 def test_ratio_of_steady_times_is_certain() -> None:
-    found = ratio([[1.0, 1.0]] * 9, [[2.0, 2.0]] * 9)
-    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+    result = ratio([[1.0, 1.0]] * 9, [[2.0, 2.0]] * 9)
+    assert (result.value, result.low, result.high) == (0.5, 0.5, 0.5)
 
 
 def test_a_drift_that_both_share_cancels() -> None:
     drift = [[float(i)] * 3 for i in range(1, 20)]
-    found = ratio(drift, [[2 * t for t in r] for r in drift])
-    assert found.low == found.high == pytest.approx(0.5)
+    result = ratio(drift, [[2 * t for t in r] for r in drift])
+    assert result.low == result.high == pytest.approx(0.5)
 
 
 def test_noise_widens_the_interval_around_the_ratio() -> None:
     rng = np.random.default_rng(0)
     noisy = [rng.normal(1, 0.2, 5).tolist() for _ in range(9)]
-    found = ratio(noisy, [[2.0]] * 9)
-    assert found.low < found.value < found.high
-    assert 0.4 < found.low < found.high < 0.6
+    result = ratio(noisy, [[2.0]] * 9)
+    assert result.low < result.value < result.high
+    assert 0.4 < result.low < result.high < 0.6
 
 
 def test_ratio_needs_the_same_rounds() -> None:
@@ -63,4 +63,11 @@ def test_recall_counts_shared_rows_in_any_order() -> None:
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
 def test_exponent_of_a_power_law(power: float) -> None:
     sizes = [10, 100, 1000]
-    assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power)
+    assert growth_exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power)
+
+
+def test_interval_of_a_mean_is_around_it() -> None:
+    values = np.array([0.0, 1.0] * 50)
+    low, high = bootstrap_interval(values)
+    assert 0.35 < low < 0.5 < high < 0.65
+    assert bootstrap_interval(np.ones(5)) == (1.0, 1.0)

@@ -9,16 +9,18 @@ import io
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from clipshelf.files import FileRecord
 from clipshelf.model.artifact import MANIFEST, TOKENIZER, ImageSpec, Manifest, TextSpec
-from clipshelf.types import Pixels
+from clipshelf.types import FloatArray, Pixels, TokenIds
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+Constant: TypeAlias = Pixels | FloatArray | np.generic | TokenIds
 
 SIZE, DIM = 8, 4
 WORDS = ["[PAD]", "[BOS]", "[EOS]", "[UNK]", "red", "green", "blue", "shoe", "shirt", "watch", "warm"]
@@ -78,7 +80,7 @@ def _vision(dim: int) -> onnx.ModelProto:
         helper.make_node("MatMul", ["positive", "weights"], ["y"]),
         helper.make_node("LpNormalization", ["y"], ["image_embeds"], axis=-1, p=2),
     ]
-    constants = {"axes": np.array([1, 2]), "one": np.float32(1), "weights": weights}
+    constants: dict[str, Constant] = {"axes": np.array([1, 2]), "one": np.float32(1), "weights": weights}
     return _model(nodes, constants, ("pixels", TensorProto.UINT8, ["B", SIZE, SIZE, 3]), ("image_embeds", dim))
 
 
@@ -97,7 +99,7 @@ def _text(dim: int, seed: int) -> onnx.ModelProto:
 
 def _model(
     nodes: list[onnx.NodeProto],
-    constants: Mapping[str, npt.ArrayLike],
+    constants: Mapping[str, Constant],
     source: tuple[str, int, list[str | int]],
     result: tuple[str, int],
 ) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""faiss: the exact flat index, and scalar quantisation to 8 bits."""
+"""faiss: the exact flat index, and one of numbers quantised to 8 bits."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 
 from clipshelf_bench.arrays import FloatArray
-from clipshelf_bench.contenders.base import Call, Contender, Job, K
+from clipshelf_bench.contenders.base import TOP_K, Call, Contender, Job, Task
 
 _TRAINING_ROWS = 10_000
 
 
 class FaissFlat(Contender):
-    """IndexFlatIP."""
+    """IndexFlatIP: exact inner products in float32."""
 
     name = "faiss-flat"
-    about = "faiss IndexFlatIP, fp32"
+    description = "faiss IndexFlatIP, fp32"
     requires = ("faiss",)
     needs_checkpoint = False
 
-    def openers(self) -> Mapping[str, Callable[[Job], Call]]:
-        """Ranking alone."""
+    def tasks(self) -> Mapping[Task, Callable[[Job], Call]]:
+        """Ranking only."""
         return {"rank": self.rank}
 
     def index(self, rows: FloatArray) -> Any:
-        """An index of the rows."""
+        """Build an index of the rows (N, D); variants override this."""
         import faiss
 
         index = faiss.IndexFlatIP(rows.shape[1])
@@ -38,18 +38,18 @@ class FaissFlat(Contender):
         import faiss
 
         faiss.omp_set_num_threads(job.threads)
-        index = self.index(job.rows())
-        return lambda queries: np.asarray(index.search(queries, K)[1])
+        index = self.index(job.load_matrix())
+        return lambda queries: np.asarray(index.search(queries, TOP_K)[1])
 
 
 class FaissSq8(FaissFlat):
-    """IndexScalarQuantizer, 8 bits, exhaustive."""
+    """IndexScalarQuantizer: an exhaustive search of 8-bit numbers."""
 
     name = "faiss-sq8"
-    about = "faiss scalar quantizer, 8 bits"
+    description = "faiss scalar quantizer, 8 bits"
 
     def index(self, rows: FloatArray) -> Any:
-        """An index of the rows, its ranges trained on the first of them."""
+        """Build an index of the rows (N, D), whose ranges the first rows set."""
         import faiss
 
         index = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)

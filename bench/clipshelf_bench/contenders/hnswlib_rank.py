@@ -1,4 +1,4 @@
-"""hnswlib: an approximate graph index, for what exactness costs. Building it takes minutes for a million rows."""
+"""hnswlib: an approximate graph index, which shows what exactness costs."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from clipshelf_bench.arrays import Array, FloatArray
-from clipshelf_bench.contenders.base import Call, Contender, Job, K
+from clipshelf_bench.contenders.base import TOP_K, Call, Contender, Job, Task
 
-MOST_ROWS = 100_000
+# Building the graph takes minutes for a million rows.
+MAX_ROWS = 100_000
 
 
 class Hnswlib(Contender):
-    """M 16, ef_construction 100, ef 64."""
+    """An HNSW graph with M 16, ef_construction 100 and ef 64."""
 
     name = "hnswlib"
-    about = "hnswlib HNSW, fp32, approximate"
+    description = "hnswlib HNSW, fp32, approximate"
     quick = False
     requires = ("hnswlib",)
     needs_checkpoint = False
 
-    def openers(self) -> Mapping[str, Callable[[Job], Call]]:
-        """Ranking alone."""
+    def tasks(self) -> Mapping[Task, Callable[[Job], Call]]:
+        """Ranking only."""
         return {"rank": self.rank}
 
     def rank(self, job: Job) -> Call:
-        """Search the rows of the matrix; ValueError where building the graph would take too long."""
+        """Search the rows of the matrix; ValueError above `MAX_ROWS`."""
         import hnswlib
 
-        if job.count > MOST_ROWS:
-            raise ValueError(f"its graph takes minutes to build past {MOST_ROWS} products")
-        rows = job.rows()
+        if job.count_rows() > MAX_ROWS:
+            raise ValueError(f"its graph takes minutes to build past {MAX_ROWS} products")
+        rows = job.load_matrix()
         index = hnswlib.Index(space="ip", dim=rows.shape[1])
         index.init_index(max_elements=len(rows), M=16, ef_construction=100, random_seed=0)
         index.add_items(rows)
@@ -39,6 +40,6 @@ class Hnswlib(Contender):
         index.set_num_threads(job.threads)
 
         def call(queries: FloatArray) -> Array:
-            return np.asarray(index.knn_query(queries, k=K)[0], dtype=np.int64)
+            return np.asarray(index.knn_query(queries, k=TOP_K)[0], dtype=np.int64)
 
         return call

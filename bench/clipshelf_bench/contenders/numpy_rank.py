@@ -1,4 +1,4 @@
-"""Plain NumPy, as most scripts rank."""
+"""NumPy alone, as most scripts rank."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from clipshelf_bench.arrays import Array, FloatArray
-from clipshelf_bench.contenders.base import Call, Contender, Job, K
+from clipshelf_bench.contenders.base import TOP_K, Call, Contender, Job, Task
 
 
 class NumpyRank(Contender):
-    """One matmul, argpartition, a sort of k."""
+    """One matrix product, argpartition, and a sort of the k best."""
 
     name = "numpy"
-    about = "NumPy matmul + argpartition, fp32"
+    description = "NumPy matmul + argpartition, fp32"
     needs_checkpoint = False
 
-    def openers(self) -> Mapping[str, Callable[[Job], Call]]:
-        """Ranking alone."""
+    def tasks(self) -> Mapping[Task, Callable[[Job], Call]]:
+        """Ranking only."""
         return {"rank": self.rank}
 
     def rank(self, job: Job) -> Call:
         """Search the rows of the matrix."""
-        matrix = job.rows()
+        matrix = job.load_matrix()
 
         def call(queries: FloatArray) -> Array:
             scores = queries @ matrix.T
-            best = np.argpartition(scores, -K, axis=1)[:, -K:]
+            best = np.argpartition(scores, -TOP_K, axis=1)[:, -TOP_K:]
             order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1)
             return np.take_along_axis(best, order, axis=1)
 

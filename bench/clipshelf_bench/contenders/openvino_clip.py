@@ -1,6 +1,7 @@
 """OpenVINO on the plain export: fp32, bf16, and int8 by NNCF with its preset for transformers.
 
-mean and std go into the graph by OpenVINO's own PrePostProcessor, so that it too takes uint8 pixels.
+OpenVINO's PrePostProcessor puts CLIP's mean and standard deviation into the vision graph, which then takes uint8
+pixels, as clipshelf's does.
 """
 
 from __future__ import annotations
@@ -10,33 +11,33 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from clipshelf_bench.arrays import Array, Pixels, TokenIds
-from clipshelf_bench.contenders.base import MEAN, STD, Call, Contender, Job, normalise, unit
+from clipshelf_bench.contenders.base import MEAN, STD, Call, Contender, Job, Task, normalise_pixels, to_unit_norm
 from clipshelf_bench.contenders.plain_export import REQUIRES, plain_export
-from clipshelf_bench.subjects.subject import Subject, whole
+from clipshelf_bench.subjects.subject import Subject, build_once
 
 _INPUTS = {"vision": "pixel_values", "text": "input_ids"}
 _OUTPUTS = {"vision": "image_embeds", "text": "text_embeds"}
-_CALIBRATION = 128
+_CALIBRATION_SAMPLES = 128
 _CALIBRATION_SEED = 7
 
 
 class OpenVinoFloat(Contender):
-    """The fp32 graph, its weights kept in fp16 on disk, as OpenVINO saves them."""
+    """The fp32 graph, whose weights are fp16 on disk, which is how OpenVINO saves them."""
 
     name: ClassVar[str] = "openvino-fp32"
-    about = "OpenVINO, fp32"
+    description = "OpenVINO, fp32"
     quick = False
     requires: ClassVar[tuple[str, ...]] = (*REQUIRES, "openvino")
     files: ClassVar[str] = "openvino-fp32"
     options: ClassVar[Mapping[str, str]] = {"INFERENCE_PRECISION_HINT": "f32"}
 
-    def openers(self) -> Mapping[str, Callable[[Job], Call]]:
-        """The towers."""
+    def tasks(self) -> Mapping[Task, Callable[[Job], Call]]:
+        """Both towers."""
         return {"image": self.image, "text": self.text}
 
     def prepare(self, subject: Subject) -> None:
-        """Convert both towers."""
-        with whole(self.disk(subject)) as folder:
+        """Convert both towers of the plain export."""
+        with build_once(self.shipped_folder(subject)) as folder:
             if folder is None:
                 return
             import openvino as ov
@@ -46,12 +47,12 @@ class OpenVinoFloat(Contender):
                 model = self.quantise(model, tower, subject)
                 ov.save_model(_take_pixels(model) if tower == "vision" else model, folder / f"{tower}.xml")
 
-    def disk(self, subject: Subject) -> Path:
+    def shipped_folder(self, subject: Subject) -> Path:
         """The converted towers."""
-        return subject.prepared(self.files)
+        return subject.prepared_folder(self.files)
 
     def quantise(self, model: Any, tower: str, subject: Subject) -> Any:
-        """The model as it is; the int8 variant overrides this."""
+        """Returns the model unchanged; the int8 variant overrides this."""
         del tower, subject
         return model
 
@@ -60,7 +61,7 @@ class OpenVinoFloat(Contender):
         request, output = self._request(job, "vision")
 
         def call(pixels: Pixels) -> Array:
-            return unit(request.infer({"pixel_values": pixels}, share_inputs=True)[output])
+            return to_unit_norm(request.infer({"pixel_values": pixels}, share_inputs=True)[output])
 
         return call
 
@@ -69,7 +70,7 @@ class OpenVinoFloat(Contender):
         request, output = self._request(job, "text")
 
         def call(ids: TokenIds) -> Array:
-            return unit(request.infer({"input_ids": ids}, share_inputs=True)[output])
+            return to_unit_norm(request.infer({"input_ids": ids}, share_inputs=True)[output])
 
         return call
 
@@ -77,16 +78,16 @@ class OpenVinoFloat(Contender):
         import openvino as ov
 
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": job.threads, **self.options}
-        path = self.disk(job.model) / f"{tower}.xml"
+        path = self.shipped_folder(job.require_subject()) / f"{tower}.xml"
         compiled = ov.Core().compile_model(path, "CPU", options)
         return compiled.create_infer_request(), compiled.output(_OUTPUTS[tower])
 
 
 class OpenVinoHalf(OpenVinoFloat):
-    """The same files, computed in bf16 where the processor can."""
+    """The same files, computed in bf16."""
 
     name = "openvino-bf16"
-    about = "OpenVINO, bf16"
+    description = "OpenVINO, bf16"
     quick = False
     needs_bf16 = True
     options: ClassVar[Mapping[str, str]] = {"INFERENCE_PRECISION_HINT": "bf16"}
@@ -96,34 +97,38 @@ class OpenVinoInt8(OpenVinoFloat):
     """Post-training quantisation by NNCF, calibrated on pictures and sentences made like the measured ones."""
 
     name = "openvino-int8"
-    about = "OpenVINO, int8 by NNCF"
+    description = "OpenVINO, int8 by NNCF"
     quick = True
     requires = (*OpenVinoFloat.requires, "nncf")
     files = "openvino-int8"
     options: ClassVar[Mapping[str, str]] = {}
 
     def quantise(self, model: Any, tower: str, subject: Subject) -> Any:
-        """nncf.quantize with the transformer preset."""
+        """Quantise with `nncf.quantize` and its preset for transformers."""
         import nncf
 
-        from clipshelf_bench.datasets.inputs import pixels as make_pixels
-        from clipshelf_bench.datasets.inputs import token_ids
-        from clipshelf_bench.subjects.checkpoint import vocabulary
+        from clipshelf_bench.datasets.inputs import random_pixels, random_token_ids
+        from clipshelf_bench.subjects.checkpoint import vocabulary_size
 
         if tower == "vision":
-            pictures = make_pixels(_CALIBRATION, subject.size, _CALIBRATION_SEED)
-            data: list[Any] = [normalise(pictures[i : i + 1]) for i in range(len(pictures))]
+            pictures = random_pixels(_CALIBRATION_SAMPLES, subject.size, _CALIBRATION_SEED)
+            data: list[Any] = [normalise_pixels(pictures[i : i + 1]) for i in range(len(pictures))]
         else:
-            words = vocabulary(subject.source)
-            data = [token_ids(1, 4 + i % 24, words, _CALIBRATION_SEED + i) for i in range(_CALIBRATION)]
+            words = vocabulary_size(subject.require_checkpoint())
+            lengths = (4 + i % 24 for i in range(_CALIBRATION_SAMPLES))
+            data = [random_token_ids(1, length, words, _CALIBRATION_SEED + i) for i, length in enumerate(lengths)]
         dataset = nncf.Dataset(data, lambda row: {_INPUTS[tower]: row})
         return nncf.quantize(
-            model, dataset, model_type=nncf.ModelType.TRANSFORMER, subset_size=_CALIBRATION, fast_bias_correction=True
+            model,
+            dataset,
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=_CALIBRATION_SAMPLES,
+            fast_bias_correction=True,
         )
 
 
 def _take_pixels(model: Any) -> Any:
-    """Fold uint8 (B, S, S, 3) input, mean and std into the vision graph."""
+    """Make the vision graph take uint8 (B, S, S, 3), and put mean and standard deviation into it."""
     import openvino as ov
 
     steps = ov.preprocess.PrePostProcessor(model)

@@ -1,4 +1,4 @@
-"""onnxruntime alone: the plain export after `quantize_dynamic`, the recipe of most int8 models on the hubs."""
+"""onnxruntime alone: the plain export after `quantize_dynamic`, as most int8 models on model hubs are made."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 import numpy as np
 
 from clipshelf_bench.arrays import Array, Pixels, TokenIds
-from clipshelf_bench.contenders.base import Call, Contender, Job, normalise, unit
+from clipshelf_bench.contenders.base import Call, Contender, Job, Task, normalise_pixels, to_unit_norm
 from clipshelf_bench.contenders.plain_export import REQUIRES, plain_export
-from clipshelf_bench.subjects.subject import Subject, whole
+from clipshelf_bench.subjects.subject import Subject, build_once
 
 
 class OrtDynamic(Contender):
-    """QInt8 weights, one scale per channel, activations ranged at run time."""
+    """QInt8 weights with a scale per channel; ranges of activations are computed at run time."""
 
     name = "ort-dynamic-int8"
-    about = "onnxruntime quantize_dynamic, int8"
+    description = "onnxruntime quantize_dynamic, int8"
     requires = REQUIRES
 
-    def openers(self) -> Mapping[str, Callable[[Job], Call]]:
-        """The towers."""
+    def tasks(self) -> Mapping[Task, Callable[[Job], Call]]:
+        """Both towers."""
         return {"image": self.image, "text": self.text}
 
     def prepare(self, subject: Subject) -> None:
         """Quantise both towers of the plain export."""
-        with whole(subject.prepared(self.name)) as folder:
+        with build_once(subject.prepared_folder(self.name)) as folder:
             if folder is None:
                 return
             from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -40,7 +40,8 @@ class OrtDynamic(Contender):
         session = self._session(job, "vision")
 
         def call(pixels: Pixels) -> Array:
-            return unit(np.asarray(session.run(["image_embeds"], {"pixel_values": normalise(pixels)})[0]))
+            outputs = session.run(["image_embeds"], {"pixel_values": normalise_pixels(pixels)})
+            return to_unit_norm(np.asarray(outputs[0]))
 
         return call
 
@@ -49,7 +50,7 @@ class OrtDynamic(Contender):
         session = self._session(job, "text")
 
         def call(ids: TokenIds) -> Array:
-            return unit(np.asarray(session.run(["text_embeds"], {"input_ids": ids})[0]))
+            return to_unit_norm(np.asarray(session.run(["text_embeds"], {"input_ids": ids})[0]))
 
         return call
 
@@ -58,6 +59,5 @@ class OrtDynamic(Contender):
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = job.threads
-        return ort.InferenceSession(
-            job.model.prepared(self.name) / f"{tower}.onnx", options, providers=["CPUExecutionProvider"]
-        )
+        graph = job.require_subject().prepared_folder(self.name) / f"{tower}.onnx"
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -1,1 +1,1 @@
-"""Inputs that every contender is given: made from seeds, or taken from free packages; and how they are read back."""
+"""Inputs that all contenders share: made from seeds, or taken from free packages; and how workers read them back."""

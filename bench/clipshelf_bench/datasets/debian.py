@@ -13,7 +13,14 @@ class PackageError(RuntimeError):
 
 
 def run_tool(command: list[str], cwd: Path, hint: str) -> str:
-    """Standard output of `command` run in `cwd`; PackageError with `hint` when the tool is missing or fails."""
+    """Run a program and return its standard output.
+
+    - `command`: the program and its arguments.
+    - `cwd`: the folder to run it in.
+    - `hint`: what to do where the program is not installed.
+
+    Raises PackageError when the program is missing or fails.
+    """
     if shutil.which(command[0]) is None:
         raise PackageError(f"{command[0]} not found on PATH: {hint}")
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
@@ -23,9 +30,13 @@ def run_tool(command: list[str], cwd: Path, hint: str) -> str:
 
 
 def debian_package(name: str, cache: Path) -> Path:
-    """Root of the unpacked Debian package `name` (the folder that holds `usr/`), kept under `cache`.
+    """Download and unpack a package, unless it is in the cache.
 
-    Raises PackageError when apt-get or dpkg-deb is missing, or knows no such package.
+    - `name`: name of the package.
+    - `cache`: the folder that keeps unpacked packages.
+
+    Returns the folder that holds the package's `usr/`. Raises PackageError when apt-get or dpkg-deb is missing, or
+    knows no such package.
     """
     root = cache / "debian" / name
     if root.is_dir():

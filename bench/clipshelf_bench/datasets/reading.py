@@ -1,4 +1,4 @@
-"""Input files back to values, in the workers: nothing but NumPy is imported here."""
+"""Input files read back in the workers; this module imports nothing but NumPy."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 
-def read(path: Path) -> Any:
+def read_input(path: Path) -> Any:
     """The value of an input file.
 
-    .npy: an array. .json: a list of sentences, or for {"text", "photo"} the sentence and the bytes of the photo's
-    file. A folder: the bytes of each of its files.
+    - A .npy file: its array.
+    - A .json file: a list of sentences; for an object with `text` and `photo`, the text and the bytes of the photo.
+    - A folder: the bytes of its files, in order of their names.
     """
     if path.suffix == ".npy":
         return np.load(path)
@@ -25,6 +26,6 @@ def read(path: Path) -> Any:
 
 
 def read_products(folder: Path) -> list[tuple[str, bytes]]:
-    """Sentence and bytes of the picture of each row of `products.csv` in a folder, which names id, text and image."""
+    """Sentence and encoded picture of each product of a folder that `inputs.write_products` wrote."""
     with (folder / "products.csv").open(newline="") as file:
         return [(row["text"], (folder / row["image"]).read_bytes()) for row in csv.DictReader(file)]

@@ -1,6 +1,6 @@
 """The held-out set: Tux Paint's stamps, a picture and an English sentence each, and how retrieval on it is scored.
 
-n pictures, m different sentences. The set is never used to train or to choose anything.
+n pictures, m different sentences. The set is never used to train a model or to choose anything.
 """
 
 from __future__ import annotations
@@ -11,31 +11,35 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from clipshelf_bench.stats import bootstrap_interval
+
 PACKAGE = "tuxpaint-stamps-default"
 STAMPS = Path("usr/share/tuxpaint/stamps")
-# Glyphs of a script: letters, coins, operators and notes are told apart by reading, not by looking.
+# Letters, coins, operators and notes are distinguished by reading, not by looking.
 _GLYPHS = ("symbols/alphabets", "symbols/money", "symbols/math", "symbols/music")
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """A picture and what it shows."""
+    """A picture's file and the sentence that says what it shows."""
 
     path: Path
     sentence: str
 
 
 def read_stamps(root: Path) -> list[Stamp]:
-    """Stamps under `root` (an unpacked package) in order of path: every .png or .jpg with a sentence beside it.
+    """Stamps of an unpacked package, in order of path: every .png or .jpg with a sentence beside it.
 
-    The sentence is the first line of the .txt of the same name; the lines after it are translations.
+    - `root`: the folder that holds the package's `usr/`.
+
+    The sentence is the first line of the .txt file of the same name; the lines after it are translations.
     Raises FileNotFoundError when `root` holds no stamps.
     """
     folder = root / STAMPS
     if not folder.is_dir():
         raise FileNotFoundError(f"no stamps at {folder}: expected the unpacked Debian package {PACKAGE}")
     stamps = []
-    for picture in sorted(p for p in folder.rglob("*") if p.suffix in {".png", ".jpg"}):
+    for picture in sorted(path for path in folder.rglob("*") if path.suffix in {".png", ".jpg"}):
         text = picture.with_suffix(".txt")
         if picture.relative_to(folder).as_posix().startswith(_GLYPHS) or not text.is_file():
             continue
@@ -46,20 +50,20 @@ def read_stamps(root: Path) -> list[Stamp]:
 
 
 def sentence_targets(stamps: list[Stamp]) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Different sentences (m) in order of first appearance, and for each stamp (n,) the row of its own."""
-    rows: dict[str, int] = {}
-    targets = [rows.setdefault(stamp.sentence, len(rows)) for stamp in stamps]
-    return list(rows), np.asarray(targets, dtype=np.int64)
+    """The m different sentences in order of first appearance, and for each stamp (n,) the position of its sentence."""
+    positions: dict[str, int] = {}
+    targets = [positions.setdefault(stamp.sentence, len(positions)) for stamp in stamps]
+    return list(positions), np.asarray(targets, dtype=np.int64)
 
 
 def ranks(scores: npt.NDArray[np.floating], targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Rank (n,) of each target under scores (n, m), 0 is best. Ties count against the target."""
-    own = np.take_along_axis(scores, targets[:, None], axis=1)
-    return np.asarray((scores >= own).sum(axis=1) - 1, dtype=np.int64)
+    """Rank (n,) of each target (n,) under scores (n, m); 0 is best, and a tie counts against the target."""
+    target_scores = np.take_along_axis(scores, targets[:, None], axis=1)
+    return np.asarray((scores >= target_scores).sum(axis=1) - 1, dtype=np.int64)
 
 
 def recall_at(scores: npt.NDArray[np.floating], targets: npt.NDArray[np.int64], k: int) -> float:
-    """Share of rows of scores (n, m) whose target (n,) is among the k highest."""
+    """Share of rows of scores (n, m) whose target (n,) is among the k highest; ValueError when k is below 1."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     return float((ranks(scores, targets) < k).mean())
@@ -68,8 +72,10 @@ def recall_at(scores: npt.NDArray[np.floating], targets: npt.NDArray[np.int64], 
 def recall_interval(
     scores: npt.NDArray[np.floating], targets: npt.NDArray[np.int64], k: int, *, rounds: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of `recall_at`, resampling the n pictures."""
-    hits = ranks(scores, targets) < k
-    draws = np.random.default_rng(seed).integers(0, len(hits), size=(rounds, len(hits)))
-    low, high = np.percentile(hits[draws].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+    """Bounds of the 95 % percentile bootstrap interval of `recall_at`.
+
+    - `scores`, `targets`, `k`: as for `recall_at`.
+    - `rounds`: how often the n pictures are resampled.
+    - `seed`: of the resampling.
+    """
+    return bootstrap_interval(ranks(scores, targets) < k, resamples=rounds, seed=seed)

@@ -1,1 +1,1 @@
-"""The machine that was measured, its peaks, and how near a tower comes to them."""
+"""The machine that is measured: what it is, its peaks, and the least time that a graph takes on it."""

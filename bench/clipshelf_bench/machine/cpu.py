@@ -1,15 +1,15 @@
-"""What the processor says of itself."""
+"""What the kernel reports about the processor."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# instruction sets with bf16 arithmetic; without them bf16 is emulated, or silently run as fp32
+# Instruction sets with bf16 arithmetic. Without them a library emulates bf16, or computes in fp32 and does not say so.
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
-def field(*names: str) -> str:
-    """The first of the kernel's fields with one of the names; empty where there is none."""
+def cpuinfo_field(*names: str) -> str:
+    """Value of the first line of /proc/cpuinfo that has one of the names; "" where there is none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -17,12 +17,12 @@ def field(*names: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() in names), "")
 
 
-def flags() -> set[str]:
-    """Instruction sets, by the kernel's names; empty where it does not tell."""
-    return set(field("flags", "Features").split())
+def instruction_sets() -> set[str]:
+    """Instruction sets by the kernel's names; empty where the kernel does not list them."""
+    return set(cpuinfo_field("flags", "Features").split())
 
 
 def has_bf16() -> bool:
-    """Whether bf16 arithmetic is there; True where the kernel does not tell."""
-    found = flags()
-    return not found or bool(found & _BF16)
+    """Whether the processor computes in bf16; True where the kernel does not list instruction sets."""
+    available = instruction_sets()
+    return not available or bool(available & _BF16)

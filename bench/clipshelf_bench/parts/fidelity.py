@@ -1,4 +1,4 @@
-"""How right every contender is, untimed: against torch fp32, and against itself in a batch."""
+"""How accurate every contender is, untimed: against torch fp32, and against its own embeddings in a batch."""
 
 from __future__ import annotations
 
@@ -8,39 +8,44 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf_bench.parts.timing import accuracy, batch_heats
-from clipshelf_bench.race.harness import Heat, answers
-from clipshelf_bench.result import Row, Table
-from clipshelf_bench.setup import Setup
+from clipshelf_bench.bench import SHORT_TOKENS, Bench
+from clipshelf_bench.parts.embedding import accuracy_columns, batch_cases
+from clipshelf_bench.race.cases import Case
+from clipshelf_bench.race.harness import save_outputs
+from clipshelf_bench.tables import Table, TableRow
 
-COLUMNS = ("case", "contender", "cosine", "cosine_min", "centred", "centred_min", "overlap", "batch_change")
+_COLUMNS = ("case", "contender", "cosine", "cosine_min", "centred", "centred_min", "overlap", "batch_change")
 
 
-def fidelity(setup: Setup) -> list[Table]:
-    """Both towers of every subject that has a checkpoint to compare with; batch invariance for all."""
+def fidelity(bench: Bench) -> list[Table]:
+    """Both towers against torch fp32, and how much an embedding changes when it is computed in a batch.
+
+    A subject without a checkpoint has no torch model, so its table has the change in a batch alone.
+    """
     tables = []
-    for subject in setup.subjects:
-        alone = [setup.image_heat(subject, 1), setup.text_heat(subject, 12, 1)]
-        together = batch_heats(setup, subject)
-        lanes, absent = setup.lanes("image", "text", subject=subject)
-        result = answers(lanes, [*alone, *together], setup.plan, setup.folder, setup.tell)
-        rows = [row for pair in zip(alone, together, strict=True) for row in _rows(*pair, result.outputs)]
+    for subject in bench.subjects:
+        single = [bench.image_case(subject, 1), bench.text_case(subject, SHORT_TOKENS, 1)]
+        batched = batch_cases(bench, subject)
+        entries, skipped = bench.entries("image", "text", subject=subject)
+        result = save_outputs(entries, [*single, *batched], bench.options, bench.folder, bench.notify)
+        rows = [row for pair in zip(single, batched, strict=True) for row in _rows(*pair, result.outputs)]
         note = (
-            f"{setup.rows} pictures and as many sentences of 12 tokens, one by one, against torch fp32. centred: "
+            f"{bench.row_count} pictures and as many sentences of 12 tokens, one by one, against torch fp32. centred: "
             "cosine after subtracting the mean embedding; overlap: shared rows among the ten nearest; batch change: "
             "largest change of any number of an embedding when it is computed in a batch, of "
-            f"{together[0].batch} pictures or {together[1].batch} sentences."
+            f"{batched[0].batch} pictures or {batched[1].batch} sentences."
         )
-        tables.append(Table("fidelity", f"Fidelity: {subject.name}", COLUMNS, rows, [note], absent | result.skipped))
+        title = f"Fidelity: {subject.name}"
+        tables.append(Table("fidelity", title, _COLUMNS, rows, [note], skipped | result.skipped))
     return tables
 
 
-def _rows(alone: Heat, together: Heat, outputs: Mapping[str, Mapping[str, Path]]) -> list[Row]:
-    """A row per contender that answered both heats."""
-    rows: list[Row] = []
-    for name, own in outputs[alone.name].items():
-        row: dict[str, Any] = {"case": alone.task, "contender": name, **accuracy(outputs[alone.name], name)}
-        if name in outputs[together.name]:
-            row["batch_change"] = float(np.abs(np.load(own) - np.load(outputs[together.name][name])).max())
+def _rows(single: Case, batched: Case, outputs: Mapping[str, Mapping[str, Path]]) -> list[TableRow]:
+    """A row per contender that has an output for the single case."""
+    rows: list[TableRow] = []
+    for name, output in outputs[single.name].items():
+        row: dict[str, Any] = {"case": single.task, "contender": name, **accuracy_columns(outputs[single.name], name)}
+        if name in outputs[batched.name]:
+            row["batch_change"] = float(np.abs(np.load(output) - np.load(outputs[batched.name][name])).max())
         rows.append(row)
     return rows

@@ -1,4 +1,4 @@
-"""Against the limit: our towers and our ranking as a share of what this machine's peaks allow."""
+"""clipshelf's towers and rankers against what the machine's peaks allow."""
 
 from __future__ import annotations
 
@@ -8,80 +8,91 @@ from typing import Any
 import numpy as np
 from clipshelf import Artifact
 
-from clipshelf_bench.contenders.clipshelf_runtime import Clipshelf, ClipshelfRank, ClipshelfRankFloat
-from clipshelf_bench.machine.machine import peaks
+from clipshelf_bench.bench import Bench
+from clipshelf_bench.contenders.clipshelf_rank import ClipshelfRank, ClipshelfRankFloat
+from clipshelf_bench.contenders.clipshelf_runtime import OURS, Clipshelf
+from clipshelf_bench.machine.peaks import measure_peaks
 from clipshelf_bench.machine.roofline import Work, count_work
-from clipshelf_bench.parts.ranking import DIM
-from clipshelf_bench.race.harness import Heat
-from clipshelf_bench.result import Row, Table
-from clipshelf_bench.setup import Setup
+from clipshelf_bench.parts.rank import RANK_DIM
+from clipshelf_bench.race.cases import Case
 from clipshelf_bench.subjects.subject import Subject
+from clipshelf_bench.tables import Table, TableRow
 
-COLUMNS = ("case", "p50_ms", "gmacs", "weights_mb", "compute_ms", "memory_ms", "share", "operators")
-# Points of the curves that are held against the limit.
-BATCHES, TOKENS = (1, 8), 16
+_COLUMNS = ("case", "p50_ms", "gmacs", "weights_mb", "compute_ms", "memory_ms", "share", "operators")
+# The points of the curves that are compared.
+_BATCHES, _TOKENS = (1, 8), 16
 _OPERATORS = 3
 
 
-def limit_table(setup: Setup, curves: Iterable[tuple[Subject, Iterable[Row]]], products: Iterable[Row]) -> Table:
-    """Some measured points of the towers' curves, and the last of the products'."""
-    bounds = peaks(setup.plan.threads)
-    rows = [row for subject, points in curves for row in _tower_rows(setup, subject, points, bounds)]
-    rows += _rank_rows(products, bounds)
+def limit_table(
+    bench: Bench, curves: Iterable[tuple[Subject, Iterable[TableRow]]], products: Iterable[TableRow]
+) -> Table:
+    """Compare measured times with the least times at the machine's peaks.
+
+    - `bench`: the run.
+    - `curves`: each subject with the rows of its towers' curves, from `scaling`.
+    - `products`: rows of the rankers' curve.
+    """
+    peaks = measure_peaks(bench.options.threads)
+    rows = [row for subject, points in curves for row in _tower_rows(bench, subject, points, peaks)]
+    rows += _rank_rows(products, peaks)
     note = (
-        "Measured peaks: " + ", ".join(f"{name} {value:.0f}" for name, value in bounds.items()) + " (1e9 per second). "
+        "Measured peaks: " + ", ".join(f"{name} {value:.0f}" for name, value in peaks.items()) + " (1e9 per second). "
         "compute ms and memory ms: the least time that arithmetic and reading the weights (for ranking: the rows) take "
         "at these peaks; share: the larger of the two over the measured time. Weights that stay in the caches can beat "
         f"memory ms. operators: the {_OPERATORS} that took most, in ms."
     )
-    return Table("scaling", "Against the limit", COLUMNS, rows, [note])
+    return Table("scaling", "Against the limit", _COLUMNS, rows, [note])
 
 
-def _tower_rows(setup: Setup, subject: Subject, points: Iterable[Row], bounds: Mapping[str, float]) -> list[Row]:
-    """Our towers against the peaks, with the operators that take most of the time."""
-    measured = {(row["curve"], row["x"]): row["p50_ms"] for row in points if row["contender"] == Clipshelf.name}
-    wanted: dict[tuple[str, int], Heat] = {("batch", batch): setup.image_heat(subject, batch) for batch in BATCHES}
-    wanted["tokens", TOKENS] = setup.text_heat(subject, TOKENS, 1)
-    rows: list[Row] = []
-    for point in wanted.keys() & measured.keys():
-        heat, artifact = wanted[point], Artifact.open(Clipshelf().disk(subject))
-        graph = artifact.path / ("vision.onnx" if heat.task == "image" else "text.onnx")
-        work = count_work(graph, _feeds(artifact, heat), setup.plan.threads)
+def _tower_rows(
+    bench: Bench, subject: Subject, points: Iterable[TableRow], peaks: Mapping[str, float]
+) -> list[TableRow]:
+    """A row per compared point of a subject, with the operators that take most of its time."""
+    measured = {(row["curve"], row["x"]): row["p50_ms"] for row in points if row["contender"] == OURS}
+    cases: dict[tuple[str, int], Case] = {("batch", batch): bench.image_case(subject, batch) for batch in _BATCHES}
+    cases["tokens", _TOKENS] = bench.text_case(subject, _TOKENS, 1)
+    rows: list[TableRow] = []
+    for point in cases.keys() & measured.keys():
+        case, artifact = cases[point], Artifact.open(Clipshelf().shipped_folder(subject))
+        graph = artifact.path / ("vision.onnx" if case.task == "image" else "text.onnx")
+        work = count_work(graph, _feeds(artifact, case), bench.options.threads)
         slowest = sorted(work.operator_ms.items(), key=lambda item: -item[1])[:_OPERATORS]
-        row = _row(f"{subject.name}: {heat.name}", work, measured[point], bounds)
+        row = _row(f"{subject.name}: {case.name}", work, measured[point], peaks)
         rows.append(row | {"operators": ", ".join(f"{name} {ms:.2f}" for name, ms in slowest)})
     return sorted(rows, key=lambda row: str(row["case"]))
 
 
-def _feeds(artifact: Artifact, heat: Heat) -> dict[str, Any]:
-    rows = np.load(heat.input)[: heat.batch]
-    if heat.task == "image":
+def _feeds(artifact: Artifact, case: Case) -> dict[str, Any]:
+    """Inputs of a graph by name."""
+    rows = np.load(case.input)[: case.batch]
+    if case.task == "image":
         return {"pixels": rows}
     mask = {"attention_mask": np.ones_like(rows)} if artifact.manifest.text.attention_mask else {}
     return {"input_ids": rows} | mask
 
 
-def _rank_rows(products: Iterable[Row], bounds: Mapping[str, float]) -> list[Row]:
-    """Our scans of the most products against reading every row once: in one byte per number, or in four."""
-    last = {row["contender"]: row for row in sorted(products, key=lambda row: float(row["x"]))}
-    rows: list[Row] = []
-    for ranker, eight in ((ClipshelfRank, True), (ClipshelfRankFloat, False)):
-        if ranker.name in last:
-            macs = float(last[ranker.name]["x"] * DIM)
-            work = Work(macs, 0.0, int(macs), {}) if eight else Work(0.0, macs, 4 * int(macs), {})
-            case = f"{ranker.name}: one query among {last[ranker.name]['x']}"
-            rows.append(_row(case, work, last[ranker.name]["p50_ms"], bounds))
+def _rank_rows(products: Iterable[TableRow], peaks: Mapping[str, float]) -> list[TableRow]:
+    """A row per ranker with the most products, whose scan reads every number once, in one byte or in four."""
+    largest = {row["contender"]: row for row in sorted(products, key=lambda row: float(row["x"]))}
+    rows: list[TableRow] = []
+    for ranker, is_int8 in ((ClipshelfRank, True), (ClipshelfRankFloat, False)):
+        if ranker.name in largest:
+            point = largest[ranker.name]
+            macs = float(point["x"] * RANK_DIM)
+            work = Work(macs, 0.0, int(macs), {}) if is_int8 else Work(0.0, macs, 4 * int(macs), {})
+            rows.append(_row(f"{ranker.name}: one query among {point['x']}", work, point["p50_ms"], peaks))
     return rows
 
 
-def _row(case: str, work: Work, measured: float, bounds: Mapping[str, float]) -> dict[str, Any]:
-    compute, memory = work.bound_ms(bounds)
+def _row(case: str, work: Work, measured_ms: float, peaks: Mapping[str, float]) -> dict[str, Any]:
+    compute, memory = work.bound_ms(peaks)
     return {
         "case": case,
-        "p50_ms": measured,
+        "p50_ms": measured_ms,
         "gmacs": (work.int8_macs + work.fp32_macs) / 1e9,
         "weights_mb": work.weight_bytes / 1e6,
         "compute_ms": compute,
         "memory_ms": memory,
-        "share": max(compute, memory) / measured,
+        "share": max(compute, memory) / measured_ms,
     }

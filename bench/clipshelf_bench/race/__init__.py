@@ -1,1 +1,1 @@
-"""Fair races: a process per contender, rounds in random order, ratios of medians with intervals."""
+"""Fair comparisons: a process per contender, rounds in random order, ratios of medians with intervals."""

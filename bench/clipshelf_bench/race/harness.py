@@ -1,35 +1,46 @@
 """Fair races: a process per contender, rounds in random order, the same inputs and threads for all.
 
-Within a round every contender has one turn, in an order drawn from the seed, so that a drift of the machine meets all
-alike. Before a heat, and after every restart, a contender runs untimed until it is warm. Between turns there is a
-pause in which the threads of the last one stop spinning. What a contender answers on the whole input of a heat is
-saved once in a run of the bench, untimed, by whichever part needs it first.
+Every contender has one turn in each round, in an order drawn from the seed, so that a machine that becomes slower
+slows all of them. Before a case, and after a restart, a contender runs untimed until it is warm. Between turns there
+is a pause in which the threads of the previous contender stop spinning. What a contender returns on the whole input
+of a case is saved once per run of the bench, untimed, by the first part that needs it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
-from clipshelf_bench.contenders.base import Contender
-from clipshelf_bench.machine import cpu
-from clipshelf_bench.race.process import ContenderError, Process
+from clipshelf_bench.contenders.base import Task
+from clipshelf_bench.race.cases import Case, Entry
+from clipshelf_bench.race.process import ContenderError, ContenderProcess
 
-_PAUSE = 0.05
-# Opening is mostly importing, in one thread. Product matrices are large, and what is built of them is too.
-_OPENED_AT_ONCE = 2
+Returned = TypeVar("Returned")
+
+_PAUSE_SECONDS = 0.05
+# Opening is mostly importing, which takes one thread.
+_OPEN_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How long to measure: `seconds` and at least `runs` calls per turn, `warm` seconds before a heat."""
+class RaceOptions:
+    """How long to measure, and how.
+
+    - `rounds`: turns of every contender in a case; 0 saves outputs and times nothing.
+    - `runs`, `seconds`: least calls and least seconds of a turn.
+    - `warm`: seconds of untimed calls before a case.
+    - `threads`: threads of every contender.
+    - `seed`: of the order of turns.
+    - `restart`: whether every turn gets a new process.
+    """
 
     rounds: int = 5
     runs: int = 3
@@ -40,164 +51,150 @@ class Plan:
     restart: bool = False
 
 
-@dataclass(frozen=True)
-class Heat:
-    """One input of a race: the first `batch` rows of the file are one call of the task."""
-
-    name: str
-    task: str
-    input: Path
-    batch: int
-
-
-@dataclass(frozen=True)
-class Lane:
-    """A contender at the start, and what it runs on."""
-
-    contender: type[Contender]
-    subject: Path | None = None
-    matrix: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """The contender's name."""
-        return self.contender.name
-
-    def enters(self, heat: Heat) -> bool:
-        """Whether the contender does the task of a heat."""
-        return heat.task in self.contender().openers()
-
-    def answers(self, heat: Heat, folder: Path) -> Path:
-        """File in `folder` of what the contender answers on the whole input of a heat."""
-        subject = self.subject.parent.name if self.subject else "rows"
-        return folder / f"{subject}--{heat.name.replace(' ', '-')}--{self.name}.npy"
-
-
 @dataclass
-class Race:
-    """What was measured: milliseconds per heat, contender, round and run; saved outputs; who fell out and why."""
+class RaceResult:
+    """What a race measured.
+
+    - `samples`: milliseconds by case, contender, round and call.
+    - `outputs`: .npy files by case and contender.
+    - `skipped`: why contenders are missing, by name. A contender that fails in one case is missing in all.
+    """
 
     samples: dict[str, dict[str, list[list[float]]]]
     outputs: dict[str, dict[str, Path]]
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-def missing_reason(contender: type[Contender]) -> str | None:
-    """Why a contender cannot start here, None where it can."""
-    missing = contender().missing()
-    if missing:
-        return f"not installed: {', '.join(missing)}"
-    if contender.needs_bf16 and not cpu.has_bf16():
-        return "this CPU has no bf16 arithmetic"
-    return None
-
-
 def race(
-    lanes: Sequence[Lane],
-    heats: Sequence[Heat],
-    plan: Plan,
+    entries: Sequence[Entry],
+    cases: Sequence[Case],
+    options: RaceOptions,
     folder: Path,
-    tell: Callable[[str], None] = print,
+    notify: Callable[[str], None],
     *,
     save: bool = True,
-) -> Race:
-    """Run every heat over the lanes that do its task; with `save`, their answers on whole inputs go to `folder`."""
-    result = Race({heat.name: {} for heat in heats}, {heat.name: {} for heat in heats})
-    order = np.random.default_rng(plan.seed)
-    tell("opening " + ", ".join(lane.name for lane in lanes))
-    with _opened(lanes, heats, plan, result) as runners:
-        for heat in heats:
-            entered = [runner for runner in runners if runner.lane.enters(heat)]
-            for runner in entered:
-                tell(f"{heat.name}: warming up {runner.lane.name}")
-                runner.ready(heat, folder if save else None)
-            for number in range(plan.rounds):
-                tell(f"{heat.name}: round {number + 1} of {plan.rounds}")
+) -> RaceResult:
+    """Time every case on all contenders that support it.
+
+    - `entries`: the contenders, and what they run on.
+    - `cases`: the inputs, in the order of measuring.
+    - `options`: how long to measure.
+    - `folder`: keeps saved outputs.
+    - `notify`: called with one line about the next step.
+    - `save`: whether to save what contenders return on whole inputs.
+    """
+    result = RaceResult({case.name: {} for case in cases}, {case.name: {} for case in cases})
+    order = np.random.default_rng(options.seed)
+    notify("opening " + ", ".join(entry.name for entry in entries))
+    with _open_all(entries, cases, options, result) as racers:
+        for case in cases:
+            entered = [racer for racer in racers if racer.entry.supports(case)]
+            for racer in entered:
+                notify(f"{case.name}: warming up {racer.entry.name}")
+                racer.get_ready(case, folder if save else None)
+            for number in range(options.rounds):
+                notify(f"{case.name}: round {number + 1} of {options.rounds}")
                 for i in order.permutation(len(entered)):
-                    entered[i].turn(heat)
+                    entered[i].take_turn(case)
     for name in result.skipped:
-        for heat in heats:
-            result.samples[heat.name].pop(name, None)
-            result.outputs[heat.name].pop(name, None)
+        for case in cases:
+            result.samples[case.name].pop(name, None)
+            result.outputs[case.name].pop(name, None)
     return result
 
 
-def answers(
-    lanes: Sequence[Lane], heats: Sequence[Heat], plan: Plan, folder: Path, tell: Callable[[str], None] = print
-) -> Race:
-    """A race without rounds, for the answers alone; lanes whose answers are all there start no process."""
-    saved = [lane for lane in lanes if all(lane.answers(heat, folder).is_file() for heat in heats if lane.enters(heat))]
-    result = race([lane for lane in lanes if lane not in saved], heats, replace(plan, rounds=0), folder, tell)
-    for heat in heats:
-        result.outputs[heat.name] |= {lane.name: lane.answers(heat, folder) for lane in saved if lane.enters(heat)}
+def save_outputs(
+    entries: Sequence[Entry],
+    cases: Sequence[Case],
+    options: RaceOptions,
+    folder: Path,
+    notify: Callable[[str], None],
+) -> RaceResult:
+    """Save what contenders return on whole inputs, without timing.
+
+    The parameters are those of `race`. A contender whose outputs are all in `folder` starts no process.
+    """
+    saved = [entry for entry in entries if _has_all_outputs(entry, cases, folder)]
+    unsaved = [entry for entry in entries if entry not in saved]
+    result = race(unsaved, cases, replace(options, rounds=0), folder, notify)
+    for case in cases:
+        result.outputs[case.name] |= {
+            entry.name: entry.output_file(case, folder) for entry in saved if entry.supports(case)
+        }
     return result
+
+
+def _has_all_outputs(entry: Entry, cases: Sequence[Case], folder: Path) -> bool:
+    return all(entry.output_file(case, folder).is_file() for case in cases if entry.supports(case))
 
 
 @contextmanager
-def _opened(lanes: Sequence[Lane], heats: Sequence[Heat], plan: Plan, result: Race) -> Iterator[list[_Runner]]:
-    """A process per lane, with the tasks of the heats open; all of them end with the block."""
-    runners = [_Runner(lane, [heat.task for heat in heats if lane.enters(heat)], plan, result) for lane in lanes]
-    at_once = 1 if any(lane.matrix for lane in lanes) else _OPENED_AT_ONCE
+def _open_all(
+    entries: Sequence[Entry], cases: Sequence[Case], options: RaceOptions, result: RaceResult
+) -> Iterator[list[_Racer]]:
+    """A process for each entry, with the tasks of the cases open; all processes end with the block."""
+    racers = [_Racer(entry, cases, options, result) for entry in entries]
+    # A matrix is large, and so is the index that a contender builds from it.
+    at_once = 1 if any(entry.matrix for entry in entries) else _OPEN_AT_ONCE
     try:
         with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(_Runner.open, runners))
-        yield runners
+            list(pool.map(_Racer.open, racers))
+        yield racers
     finally:
-        for runner in runners:
-            runner.close()
+        for racer in racers:
+            racer.close()
 
 
-class _Runner:
-    """One contender in a race. Where a step fails it falls out with its reason, and the race goes on."""
+class _Racer:
+    """One contender in a race. After its first error it is skipped, and the race goes on without it."""
 
-    def __init__(self, lane: Lane, tasks: Sequence[str], plan: Plan, result: Race) -> None:
-        self.lane = lane
-        self._tasks, self._plan, self._result = tuple(dict.fromkeys(tasks)), plan, result
-        self._process: Process | None = None
+    def __init__(self, entry: Entry, cases: Sequence[Case], options: RaceOptions, result: RaceResult) -> None:
+        self.entry = entry
+        self._tasks: tuple[Task, ...] = tuple(dict.fromkeys(case.task for case in cases if entry.supports(case)))
+        self._options, self._result = options, result
+        self._process: ContenderProcess | None = None
 
     def open(self) -> None:
         """Start the process and open every task."""
-        self._process = Process(self.lane.contender, self._plan.threads)
-        ran_on = {"subject": self.lane.subject, "matrix": self.lane.matrix, "threads": self._plan.threads}
+        self._process = ContenderProcess(self.entry, self._options.threads)
         for task in self._tasks:
-            self._ask(do="open", task=task, **ran_on)
+            self._attempt(partial(ContenderProcess.open, task=task))
 
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
             self._process.close()
 
-    def ready(self, heat: Heat, folder: Path | None) -> None:
-        """Save the answers on the whole input in `folder`, unless an earlier race did, and warm up."""
+    def get_ready(self, case: Case, folder: Path | None) -> None:
+        """Save the output on the whole input in `folder`, unless an earlier race did, and warm up."""
         if folder is not None:
-            output = self.lane.answers(heat, folder)
+            output = self.entry.output_file(case, folder)
             if not output.is_file():
-                self._ask(do="save", task=heat.task, input=heat.input, batch=heat.batch, output=output)
-            self._result.outputs[heat.name][self.lane.name] = output
-        if self._plan.rounds:
-            self._run(heat, 1, self._plan.warm)
+                self._attempt(lambda process: process.save_output(case, output))
+            self._result.outputs[case.name][self.entry.name] = output
+        if self._options.rounds:
+            self._warm_up(case)
 
-    def turn(self, heat: Heat) -> None:
-        """Run timed, for one round."""
-        if self._plan.restart:
+    def take_turn(self, case: Case) -> None:
+        """Time the calls of one round."""
+        if self._options.restart:
             self.close()
             self.open()
-            self._run(heat, 1, self._plan.warm)
-        time.sleep(_PAUSE)
-        runs = self._run(heat, self._plan.runs, self._plan.seconds)
-        self._result.samples[heat.name].setdefault(self.lane.name, []).append(runs)
+            self._warm_up(case)
+        time.sleep(_PAUSE_SECONDS)
+        runs, seconds = self._options.runs, self._options.seconds
+        times = self._attempt(lambda process: process.time_calls(case, count=runs, seconds=seconds))
+        self._result.samples[case.name].setdefault(self.entry.name, []).append(times or [])
 
-    def _run(self, heat: Heat, count: int, seconds: float) -> list[float]:
-        asked = {"task": heat.task, "input": heat.input, "batch": heat.batch, "count": count, "seconds": seconds}
-        found: list[float] = self._ask(do="run", **asked).get("ms", [])
-        return found
+    def _warm_up(self, case: Case) -> None:
+        self._attempt(lambda process: process.time_calls(case, seconds=self._options.warm))
 
-    def _ask(self, **message: Any) -> Mapping[str, Any]:
-        """The answer; empty where the contender fell out, now or before."""
-        if self._process is None or self.lane.name in self._result.skipped:
-            return {}
+    def _attempt(self, step: Callable[[ContenderProcess], Returned]) -> Returned | None:
+        """What a step returns; None where the contender fails, now or before."""
+        if self._process is None or self.entry.name in self._result.skipped:
+            return None
         try:
-            return self._process.ask(**message)
+            return step(self._process)
         except ContenderError as error:
-            self._result.skipped[self.lane.name] = str(error)
-            return {}
+            self._result.skipped[self.entry.name] = str(error)
+            return None

@@ -1,44 +1,102 @@
-"""A contender's process, and the environment that all of them share."""
+"""A contender's process, seen from the bench's: each method sends one message and waits for the reply.
+
+`worker` is the other end and defines the messages.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from clipshelf_bench.contenders.base import Contender
-
-# These make NumPy's OpenBLAS choose kernels for another machine; where they are set, every child runs without them.
-UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+from clipshelf_bench.contenders.base import Contender, Task
+from clipshelf_bench.machine.environment import child_environment
+from clipshelf_bench.race.cases import Case, Entry
 
 
 class ContenderError(RuntimeError):
-    """A contender failed or died; the message is its own."""
+    """A contender raised an error or its process ended; the message is the contender's."""
 
 
-class Process:
-    """One contender in a process of its own."""
+@dataclass(frozen=True)
+class Memory:
+    """Resident memory of a process, now and at its highest, in 1e6 bytes."""
 
-    def __init__(self, contender: type[Contender], threads: int) -> None:
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed with the process
-        spec = f"{contender.__module__}:{contender.__qualname__}"
+    resident_mb: float
+    peak_mb: float
+
+
+class ContenderProcess:
+    """One contender in a process of its own, which ends with the `with` block or with `close`.
+
+    - `entry`: the contender, and the files that tasks are opened on.
+    - `threads`: threads that the contender may use.
+
+    Every method raises ContenderError when the contender raises an error or its process ends.
+    """
+
+    def __init__(self, entry: Entry, threads: int) -> None:
+        self._entry, self._threads = entry, threads
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed with the process
+        class_name = f"{entry.contender.__module__}:{entry.contender.__qualname__}"
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "clipshelf_bench.race.worker", spec],
+            [sys.executable, "-m", "clipshelf_bench.race.worker", class_name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=self._stderr,
             text=True,
             env=child_environment(threads),
         )
 
-    def ask(self, **message: Any) -> dict[str, Any]:
-        """Send a message and wait for the answer; ContenderError with what the contender said."""
+    def prepare(self) -> None:
+        """Let the contender make its files for the subject."""
+        self._ask({"do": "prepare", "subject": self._entry.subject})
+
+    def open(self, task: Task) -> None:
+        """Open a task on the files of the entry."""
+        files = {"subject": self._entry.subject, "matrix": self._entry.matrix, "products": self._entry.products}
+        self._ask({"do": "open", "task": task, "threads": self._threads, **files})
+
+    def time_calls(self, case: Case, *, count: int = 1, seconds: float = 0.0) -> list[float]:
+        """Repeat the call of a case whose task is open.
+
+        - `count`: least number of calls.
+        - `seconds`: least time to go on for.
+
+        Returns milliseconds of each call.
+        """
+        files = {"task": case.task, "input": case.input, "batch": case.batch}
+        times: list[float] = self._ask({"do": "time", "count": count, "seconds": seconds, **files})["ms"]
+        return times
+
+    def save_output(self, case: Case, output: Path) -> None:
+        """Write what the contender returns on the whole input of a case to a .npy file."""
+        files = {"task": case.task, "input": case.input, "batch": case.batch}
+        self._ask({"do": "save", "output": output, **files})
+
+    def memory(self) -> Memory:
+        """Resident memory of the process."""
+        reply = self._ask({"do": "memory"})
+        return Memory(reply["resident_mb"], reply["peak_mb"])
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.communicate()
+        self._stderr.close()
+
+    def __enter__(self) -> ContenderProcess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
         if self._child.stdin is None or self._child.stdout is None:
             raise ContenderError("expected pipes to the contender, found none")
         try:
@@ -48,36 +106,27 @@ class Process:
         except BrokenPipeError:
             line = ""
         if not line:
-            self._log.seek(0)
-            raise ContenderError(f"died with {self._child.wait()}: {' '.join(self._log.read().split())[-300:]}")
+            status = self._child.wait()
+            self._stderr.seek(0)
+            raise ContenderError(f"died with {status}: {' '.join(self._stderr.read().split())[-300:]}")
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise ContenderError(reply["error"])
         return reply
 
-    def close(self) -> None:
-        """End the process."""
-        self._child.communicate()
-        self._log.close()
 
-    def __enter__(self) -> Process:
-        return self
+def prepare_contender(contender: type[Contender], subject: Path, threads: int) -> str | None:
+    """Let a contender make its files, in a process of its own.
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
+    - `contender`: the class.
+    - `subject`: record of the model.
+    - `threads`: threads that it may use.
 
-
-def child_environment(threads: int) -> dict[str, str]:
-    """This process's environment with the same thread limits for every library."""
-    kept = {name: value for name, value in os.environ.items() if name not in UNSET}
-    return kept | dict.fromkeys(_THREADS, str(threads)) | {"TOKENIZERS_PARALLELISM": "false"}
-
-
-def prepare(contender: type[Contender], subject: Path, threads: int) -> str | None:
-    """Let a contender make its files, in a process of its own; why that failed, None where it did not."""
-    with Process(contender, threads) as process:
+    Returns why that failed, None where it did not.
+    """
+    with ContenderProcess(Entry(contender, subject), threads) as process:
         try:
-            process.ask(do="prepare", subject=subject)
+            process.prepare()
         except ContenderError as error:
             return f"could not prepare: {error}"
     return None

@@ -1,13 +1,13 @@
-"""The process of one contender: JSON lines in, JSON lines out. Started by the harness, never by hand.
+"""The process of one contender: reads messages from standard input and replies on standard output, a JSON line each.
 
-    {"do": "prepare", "subject": PATH}
-    {"do": "open", "task": T, "threads": N, and perhaps "subject", "matrix", "shelf": PATH}   -> seconds
-    {"do": "run", "task": T, "input": PATH, "batch": B, "count": N, "seconds": S}             -> ms: [...]
-    {"do": "save", "task": T, "input": PATH, "batch": B, "output": PATH}                      all rows, as .npy
-    {"do": "memory"}                                                                          -> rss_mb, peak_mb
+    {"do": "prepare", "subject": PATH}                                               -> {}
+    {"do": "open", "task": T, "threads": N, "subject": P, "matrix": P, "products": P}  -> {}; P is a path or null
+    {"do": "time", "task": T, "input": PATH, "batch": B, "count": N, "seconds": S}   -> {"ms": [...]}
+    {"do": "save", "task": T, "input": PATH, "batch": B, "output": PATH}             -> {}; all rows, as .npy
+    {"do": "memory"}                                                                 -> {"resident_mb", "peak_mb"}
 
-`run` repeats the call on the first B rows of the input until both N runs and S seconds are done. An answer with
-`error` says what went wrong.
+`time` repeats the call on the first B rows of the input until N calls and S seconds are both done. A reply with `error`
+says what went wrong. `ContenderProcess` starts the worker; it imports nothing but NumPy and what the contender imports.
 """
 
 from __future__ import annotations
@@ -25,84 +25,90 @@ from typing import Any
 import numpy as np
 
 from clipshelf_bench.contenders.base import Call, Contender, Job
-from clipshelf_bench.datasets.reading import read
+from clipshelf_bench.datasets.reading import read_input
 from clipshelf_bench.subjects.subject import Subject
 
-_MOST_RUNS = 2000
-_PATHS = ("subject", "matrix", "shelf")
+_MAX_CALLS = 2000
 
 
-def load_contender(spec: str) -> Contender:
+def load_contender(class_name: str) -> Contender:
     """An instance of the class that "module:Class" names."""
-    module, _, name = spec.partition(":")
+    module, _, name = class_name.partition(":")
     contender: Contender = getattr(importlib.import_module(module), name)()
     return contender
 
 
 class Worker:
-    """Answers the harness's messages with one contender."""
+    """Replies to messages with one contender."""
 
     def __init__(self, contender: Contender) -> None:
         self._contender = contender
         self._calls: dict[str, Call] = {}
         self._inputs: dict[str, Any] = {}
+        self._actions = {
+            "prepare": self._prepare,
+            "open": self._open,
+            "time": self._time,
+            "save": self._save,
+            "memory": _memory,
+        }
 
-    def answer(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what a message asks."""
-        do = {"prepare": self._prepare, "open": self._open, "run": self._run, "save": self._save, "memory": _memory}
-        return do[message["do"]](message)
+    def reply(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what a message asks for; raises whatever the contender raises."""
+        return self._actions[message["do"]](message)
 
     def _prepare(self, message: Mapping[str, Any]) -> dict[str, Any]:
         self._contender.prepare(Subject.load(Path(message["subject"])))
         return {}
 
     def _open(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        subject, matrix, shelf = (Path(path) if (path := message.get(name)) else None for name in _PATHS)
-        job = Job(message["threads"], Subject.load(subject) if subject else None, matrix, shelf)
-        start = time.perf_counter()
-        self._calls[message["task"]] = self._contender.openers()[message["task"]](job)
-        return {"seconds": time.perf_counter() - start}
+        subject, matrix, products = (
+            None if message[name] is None else Path(message[name]) for name in ("subject", "matrix", "products")
+        )
+        job = Job(message["threads"], Subject.load(subject) if subject else None, matrix, products)
+        self._calls[message["task"]] = self._contender.tasks()[message["task"]](job)
+        return {}
 
-    def _run(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        call, data = self._calls[message["task"]], self._input(message["input"])[: message["batch"]]
-        runs: list[float] = []
+    def _time(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        call, rows = self._calls[message["task"]], self._input(message["input"])[: message["batch"]]
+        times: list[float] = []
         gc.disable()
         end = time.perf_counter() + message["seconds"]
-        while len(runs) < message["count"] or (time.perf_counter() < end and len(runs) < _MOST_RUNS):
+        while len(times) < message["count"] or (time.perf_counter() < end and len(times) < _MAX_CALLS):
             start = time.perf_counter()
-            call(data)
-            runs.append(1e3 * (time.perf_counter() - start))
+            call(rows)
+            times.append(1e3 * (time.perf_counter() - start))
         gc.enable()
-        return {"ms": runs}
+        return {"ms": times}
 
     def _save(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        call, data, batch = self._calls[message["task"]], self._input(message["input"]), message["batch"]
-        rows = [np.asarray(call(data[i : i + batch])) for i in range(0, len(data), batch)]
-        np.save(message["output"], np.concatenate(rows))
+        call, rows, batch = self._calls[message["task"]], self._input(message["input"]), message["batch"]
+        outputs = [np.asarray(call(rows[i : i + batch])) for i in range(0, len(rows), batch)]
+        np.save(message["output"], np.concatenate(outputs))
         return {}
 
     def _input(self, path: str) -> Any:
         if path not in self._inputs:
-            self._inputs[path] = read(Path(path))
+            self._inputs[path] = read_input(Path(path))
         return self._inputs[path]
 
 
 def _memory(_: Mapping[str, Any]) -> dict[str, Any]:
-    """Resident memory now and at its highest, 1e6 bytes, from the kernel's own counters."""
+    """Resident memory in 1e6 bytes, from the kernel's counters."""
     lines = Path("/proc/self/status").read_text().splitlines()
     kilobytes = {line.split()[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmHWM"))}
-    return {"rss_mb": kilobytes["VmRSS:"] * 1.024e-3, "peak_mb": kilobytes["VmHWM:"] * 1.024e-3}
+    return {"resident_mb": kilobytes["VmRSS:"] * 1.024e-3, "peak_mb": kilobytes["VmHWM:"] * 1.024e-3}
 
 
 def main() -> None:
-    """Serve until standard input closes. Libraries that print are sent to standard error."""
+    """Reply until standard input closes. What libraries print goes to standard error."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     worker = Worker(load_contender(sys.argv[1]))
     for line in sys.stdin:
         try:
-            reply = worker.answer(json.loads(line))
-        except Exception as error:  # whatever a contender raises is its result
+            reply = worker.reply(json.loads(line))
+        except Exception as error:  # any error of a contender is a result
             reply = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
         replies.write(json.dumps(reply) + "\n")
 

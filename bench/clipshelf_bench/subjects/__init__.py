@@ -1,1 +1,1 @@
-"""What contenders run: a checkpoint on disk, and the files that each made from it."""
+"""The models that are measured: a checkpoint, an artifact or both, and the files that contenders make from them."""

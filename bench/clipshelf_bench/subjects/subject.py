@@ -1,4 +1,4 @@
-"""What the contenders run: a checkpoint on disk, and the files that each of them made from it."""
+"""A model that is measured, as the record that every contender's process reads."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from pathlib import Path
 class Subject:
     """A model to measure.
 
-    `checkpoint` is a local folder with a `CLIPModel`, its tokenizer and its image processor; None for the embedded
-    default, which only clipshelf can run. `artifact` is ours; None where it is still to be exported. `folder` keeps
-    what contenders prepare, `size` is the edge S of a picture, `tokens` the longest sentence.
+    - `name`: in titles of tables and in file names.
+    - `folder`: keeps the record and what contenders prepare.
+    - `checkpoint`: a folder with a `CLIPModel`, its tokenizer and its image processor; None for the embedded default,
+      which only clipshelf runs.
+    - `artifact`: the clipshelf artifact of it; None where it is still to be exported.
+    - `size`: edge S of a picture in pixels.
+    - `tokens`: the longest sentence that the text tower takes.
     """
 
     name: str
@@ -32,33 +36,36 @@ class Subject:
         return self.folder / "subject.json"
 
     def save(self) -> None:
-        """Write the record beside the prepared files, for the workers."""
+        """Write the record for the workers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record.write_text(json.dumps(asdict(self), default=str, indent=2))
 
     @classmethod
-    def load(cls, path: Path) -> Subject:
+    def load(cls, record: Path) -> Subject:
         """Read what `save` wrote."""
-        data = json.loads(path.read_text())
+        values = json.loads(record.read_text())
         for key in ("folder", "checkpoint", "artifact"):
-            data[key] = None if data[key] is None else Path(data[key])
-        return cls(**data)
+            values[key] = None if values[key] is None else Path(values[key])
+        return cls(**values)
 
-    @property
-    def source(self) -> Path:
-        """The checkpoint's folder; FileNotFoundError where there is none."""
+    def require_checkpoint(self) -> Path:
+        """The checkpoint's folder; FileNotFoundError for a subject without one."""
         if self.checkpoint is None:
             raise FileNotFoundError(f"{self.name}: expected a CLIPModel checkpoint, found none")
         return self.checkpoint
 
-    def prepared(self, name: str) -> Path:
-        """Folder of the files that contender `name` made."""
+    def prepared_folder(self, name: str) -> Path:
+        """The folder of files that a contender prepares; `name` is the contender's, or what several of them share."""
         return self.folder / name
 
 
 @contextmanager
-def whole(folder: Path) -> Iterator[Path | None]:
-    """A temporary folder that becomes `folder` when the block ends well; None where `folder` is there already."""
+def build_once(folder: Path) -> Iterator[Path | None]:
+    """Make a folder completely or not at all.
+
+    Gives None where `folder` exists. Otherwise gives an empty temporary folder to fill, which is renamed to `folder`
+    when the block ends without an error.
+    """
     if folder.is_dir():
         yield None
         return
@@ -70,5 +77,5 @@ def whole(folder: Path) -> Iterator[Path | None]:
 
 
 def size_on_disk(folder: Path) -> int:
-    """Bytes of all files under `folder`."""
+    """Bytes of all files under a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

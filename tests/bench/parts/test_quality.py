@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from clipshelf import Engine
 from clipshelf_bench.cli import main
-from clipshelf_bench.parts.quality import measure, picture_hits
+from clipshelf_bench.parts.quality import picture_hits, retrieval_table
 from PIL import Image
 from support import tiny
 
@@ -22,7 +22,7 @@ def stamps(tmp_path: Path) -> Path:
 
 
 def test_colours_find_their_words(tiny_artifact: Path, stamps: Path) -> None:
-    table = measure(Engine.load(tiny_artifact), stamps)
+    table = retrieval_table(Engine.load(tiny_artifact), stamps)
     assert [row["recall"] for row in table.rows] == [1.0] * 6
     assert table.rows[0]["chance"] == table.rows[3]["chance"] == pytest.approx(1 / 3)
     assert "3 pictures and 3 different sentences" in table.notes[0]
@@ -43,11 +43,11 @@ def test_command_prints_and_writes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("CLIPSHELF_BENCH_CACHE", str(tmp_path / "cache"))
-    found = tmp_path / "quality.json"
-    options = ["--artifact", str(tiny_artifact), "--stamps", str(stamps), "--json", str(found)]
+    results = tmp_path / "quality.json"
+    options = ["--artifact", str(tiny_artifact), "--stamps", str(stamps), "--json", str(results)]
     assert main(["quality", *options]) == 0
     assert "picture to sentence" in capsys.readouterr().out
-    assert '"commit"' in found.read_text()
+    assert '"commit"' in results.read_text()
 
 
 def test_no_stamps_is_one_line(tiny_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
