@@ -17,10 +17,11 @@ demo: .venv/.runtime  ## the main job on the embedded model and shelf
 
 test: lint suite  ## lint, types, tests, coverage
 
-lint: .venv/.dev  ## style, types, and the schemas of what GitHub reads
+lint: .venv/.dev  ## style, types, the layers, and the schemas of what GitHub reads
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*_*.yml
