@@ -19,8 +19,7 @@ import math
 import os
 from typing import cast, get_args
 
-from clipshelf.model.artifact import Artifact
-from clipshelf.model.artifact import Tower as TowerName
+from clipshelf.model.artifact import Artifact, TowerName
 from clipshelf.types import Precision
 
 HELP = "turn a CLIP checkpoint into an artifact (needs clipshelf[export])"

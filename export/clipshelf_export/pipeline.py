@@ -9,8 +9,7 @@ from typing import Any, get_args
 
 from clipshelf.errors import ExportError
 from clipshelf.files import FileRecord
-from clipshelf.model.artifact import MANIFEST, TOKENIZER, Artifact, Manifest
-from clipshelf.model.artifact import Tower as TowerName
+from clipshelf.model.artifact import MANIFEST, TOKENIZER, Artifact, Manifest, TowerName
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import PathLike, Precision
 

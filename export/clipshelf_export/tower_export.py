@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from clipshelf.errors import ExportError
-from clipshelf.model.artifact import Tower as TowerName
+from clipshelf.model.artifact import TowerName
 from clipshelf.types import FloatArray, Precision
 from tqdm import tqdm
 

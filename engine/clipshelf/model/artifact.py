@@ -28,7 +28,7 @@ from clipshelf.types import PathLike, Precision
 FORMAT = 1
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 
-Tower = Literal["vision", "text"]
+TowerName = Literal["vision", "text"]
 Resize = Literal["shortest", "pad", "squash"]
 Resample = Literal["bicubic", "bilinear", "lanczos"]
 Record = TypeVar("Record")
@@ -114,7 +114,7 @@ class Manifest:
         second = [p for p in get_args(Precision) if {f"vision.{p}.onnx", f"text.{p}.onnx"} <= self.files.keys()]
         return (self.precision, *second)
 
-    def graph(self, tower: Tower, precision: Precision | None = None) -> str:
+    def graph(self, tower: TowerName, precision: Precision | None = None) -> str:
         """File name of a tower's graph in a precision, None for the default; ArtifactError where it is not stored."""
         if precision in (None, self.precision):
             return f"{tower}.onnx"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -15,11 +15,12 @@ from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.artifact import Artifact
 from clipshelf.model.image import Decode, ImageReader
 from clipshelf.model.image_decoding import source_name
+from clipshelf.model.text_parts import check_text, group_by_length, pool_parts
 from clipshelf.model.towers import Towers
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.runtime.providers import resolve_precision, resolve_provider
 from clipshelf.timeline import Timeline
-from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels, Progress, TokenIds
+from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels, Progress
 from clipshelf.workers import Workers, batches
 
 Value = TypeVar("Value")
@@ -130,7 +131,7 @@ class Engine:
         Raises InputError for an item that is no Unicode text.
         """
         _check_items("texts", texts)
-        items = ((text, _checked_text(index, text)) for index, text in enumerate(texts))
+        items = ((text, check_text(index, text)) for index, text in enumerate(texts))
         encode = partial(self._embed_sentences, timeline=timeline or Timeline())
         return self._embed(items, _TOKENISER_BATCH, encode, on_error, _counter(progress, texts), describe_item=ascii)
 
@@ -228,13 +229,13 @@ class Engine:
         parts = [part for parts in parts_by_text for part in parts]
         embeds: FloatArray = np.empty((len(parts), self.dim), np.float32)
         with timeline.stage("text"):
-            for positions in _same_length(parts):
+            for positions in group_by_length(parts, _TEXT_BATCH):
                 ids = np.array([parts[position] for position in positions])
                 mask = {"attention_mask": np.ones_like(ids)} if self.artifact.manifest.text.attention_mask else {}
                 embeds[positions] = session.run({"input_ids": ids} | mask)
         if len(parts) == len(sentences):
             return embeds
-        return _pool(embeds, [len(part) for part in parts], [len(parts) for parts in parts_by_text])
+        return pool_parts(embeds, [len(part) for part in parts], [len(parts) for parts in parts_by_text])
 
 
 def _counter(progress: Progress | None, items: object) -> Callable[[int], object]:
@@ -259,40 +260,3 @@ def _reopen(kind: type[Engine], fingerprint: str, *options: Any) -> Engine:
 def _check_items(name: str, items: object) -> None:
     if isinstance(items, (str, bytes)):
         raise InputError(f"{name}: expected a sequence, found one {type(items).__name__}")
-
-
-def _checked_text(index: int, text: object) -> str | InputError:
-    """The text itself, or what is wrong with it."""
-    if not isinstance(text, str):
-        return InputError(f"texts[{index}]: expected str, found {type(text).__name__}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return InputError(f"texts[{index}]: expected Unicode text, found a lone surrogate at {error.start}")
-    return text
-
-
-def _same_length(parts: Sequence[TokenIds]) -> Iterator[list[int]]:
-    """Positions of parts that have the same length, at most a batch of them at a time."""
-    # NumPy's unique would take longer than everything else that a single text does under the interpreter's lock.
-    positions: dict[int, list[int]] = {}
-    for position, part in enumerate(parts):
-        positions.setdefault(len(part), []).append(position)
-    for group in positions.values():
-        yield from batches(group, _TEXT_BATCH)
-
-
-def _pool(embeds: FloatArray, lengths: Sequence[int], counts: Sequence[int]) -> FloatArray:
-    """Mean of each text's parts, weighted by their tokens, of unit norm; a single part stays as it is.
-
-    `embeds` (P, D) and `lengths` (P,) hold the parts of all texts in turn, `counts` (n,) how many each text has.
-    """
-    pooled = np.empty((len(counts), embeds.shape[1]), np.float32)
-    for row, (count, end) in enumerate(zip(counts, np.cumsum(counts), strict=True)):
-        if count == 1:
-            pooled[row] = embeds[end - 1]
-            continue
-        parts = slice(end - count, end)
-        pooled[row] = np.array(lengths[parts], np.float32) @ embeds[parts]
-        pooled[row] /= np.linalg.norm(pooled[row])
-    return pooled

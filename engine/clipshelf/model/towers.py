@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from clipshelf.model.artifact import TOKENIZER, Artifact, Tower
+from clipshelf.model.artifact import TOKENIZER, Artifact, TowerName
 from clipshelf.model.tokenizer import Tokenizer
 from clipshelf.runtime.session import Port, Session
 from clipshelf.types import Precision
@@ -36,7 +36,7 @@ class Towers:
     def _start(self) -> None:
         # one lock each, so that the towers can be opened at the same time
         self._locks = {name: threading.Lock() for name in ("vision", "text", TOKENIZER)}
-        self._sessions: dict[Tower, Session] = {}
+        self._sessions: dict[TowerName, Session] = {}
         self._tokenizer: Tokenizer | None = None
         self._pid = os.getpid()
 
@@ -48,7 +48,7 @@ class Towers:
                 self._tokenizer = Tokenizer(self._artifact.file(TOKENIZER), self._artifact.manifest.text)
             return self._tokenizer
 
-    def session(self, tower: Tower) -> Session:
+    def session(self, tower: TowerName) -> Session:
         """The session of a tower. Raises ArtifactError where its graph is not what the manifest says.
 
         Raises ProviderUnavailable where the provider does not start.
@@ -64,7 +64,7 @@ class Towers:
             _INHERITED.append((self._sessions, self._tokenizer))
             self._start()
 
-    def _open(self, tower: Tower) -> Session:
+    def _open(self, tower: TowerName) -> Session:
         manifest = self._artifact.manifest
         size = manifest.image.size
         pixels: Port = ("uint8", (-1, size, size, 3))

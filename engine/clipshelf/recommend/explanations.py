@@ -48,8 +48,8 @@ class Explainer:
         for start in range(0, len(signals), _QUERIES_AT_A_TIME):
             chunk = slice(start, start + _QUERIES_AT_A_TIME)
             liked = self._centred([query.rows for query in signals[chunk]])
-            found = self._centred([query.rows for query in hits[chunk]])
-            yield from map(self._explain, signals[chunk], weights[chunk], vectors[chunk], hits[chunk], liked, found)
+            products = self._centred([query.rows for query in hits[chunk]])
+            yield from map(self._explain, signals[chunk], weights[chunk], vectors[chunk], hits[chunk], liked, products)
 
     def _centred(self, rows: Sequence[Rows]) -> list[DoubleArray]:
         """Sides (n, 2, D) of the products of each query, less the mean of each side, fetched for all at once."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import Signature, signature
 from typing import Any, Concatenate, ParamSpec
@@ -14,20 +13,20 @@ from typing import Any, Concatenate, ParamSpec
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import InputError
-from clipshelf.failures import Failure, OnError, check_on_error, handle
+from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.answers import Contributions, Recommendation, Recommendations
 from clipshelf.recommend.arguments import is_number
+from clipshelf.recommend.embedding import QueryEmbedder
 from clipshelf.recommend.explanations import Explainer
 from clipshelf.recommend.fusion import QueryVector, fuse
 from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.resolve import ResolvedQuery, resolve
 from clipshelf.recommend.search import Hits, Searcher
-from clipshelf.recommend.signals import Signals, collect_signals
+from clipshelf.recommend.signals import Signals
 from clipshelf.recommend.weights import Weights
 from clipshelf.timeline import Timeline
-from clipshelf.types import FloatArray, ImageSource, Pixels
 from clipshelf.workers import Workers, batches
 
 _DAY = 86_400.0  # seconds
@@ -93,10 +92,9 @@ class Recommender:
         self.half_life = half_life
         self.gap_correction = gap_correction
         self._statistics = catalogue.statistics if gap_correction else Statistics.none(catalogue.dim)
+        self._embedder = QueryEmbedder(engine)
         self._searcher = Searcher(catalogue, self._statistics, engine.threads)
         self._explainer = Explainer(catalogue, self._statistics)
-        # The engine's own decoders may be busy with many pictures, behind which the one of a query would wait.
-        self._decoders = Workers()
         self._searches = Workers(_SEARCHES)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -143,42 +141,13 @@ class Recommender:
                 handle(on_error, index, "query", query)
             else:
                 good[index] = query
-        signals = self._embed(good, on_error, timeline)
+        signals = self._embedder.embed(good, on_error, timeline)
         items = dict(self._rank(good, signals, on_error, timeline))
         timeline.lap("rank")
         took_ms = {name: timeline.milliseconds(name) for name in ("embed_text", "embed_image", "rank")}
         took_ms["total"] = timeline.total()
         stages = timeline.spans()
         return [Recommendations(items.get(index, ()), took_ms.copy(), stages.copy()) for index in range(len(resolved))]
-
-    def _embed(self, queries: Mapping[int, ResolvedQuery], on_error: OnError, timeline: Timeline) -> dict[int, Signals]:
-        """Signals of queries by index, without the queries of which an item cannot be embedded."""
-        texts = [(index, text) for index, query in queries.items() for text in query.texts]
-        images = [(index, image) for index, query in queries.items() for image in query.images]
-        bad_texts, bad_images = list[Failure](), list[Failure]()
-        with self._decoding([image for _, image in images] if texts else [], timeline) as decoded:
-            words = self.engine.embed_texts(
-                [text for _, text in texts],
-                on_error="raise" if on_error == "raise" else bad_texts.append,
-                timeline=timeline,
-            )
-            timeline.lap("embed_text")
-        if decoded is not None and decoded.exception() is None:
-            pictures = self.engine.embed_pixels(decoded.result()[None], timeline=timeline)
-        else:
-            pictures = self.engine.embed_images(
-                [image for _, image in images],
-                on_error="raise" if on_error == "raise" else bad_images.append,
-                timeline=timeline,
-            )
-        timeline.lap("embed_image")
-        failed: dict[int, Failure] = {}
-        for items, failures in ((texts, bad_texts), (images, bad_images)):
-            failed |= {items[failure.index][0]: failure for failure in failures}
-        for index, failure in failed.items():
-            handle(on_error, index, failure.source, InputError(failure.reason))
-        signals = zip(queries, _signals(queries.values(), words, pictures), strict=True)
-        return {index: each for index, each in signals if index not in failed}
 
     def _rank(
         self,
@@ -193,79 +162,56 @@ class Recommender:
         """
         # Parts of equal size, so that no thread waits for the last of them.
         size = math.ceil(len(signals) / math.ceil(len(signals) / _PART)) if signals else 1
-        parts = (self._fuse(indices, queries, signals, on_error, timeline) for indices in batches(signals, size))
-        answer = partial(self._answer, queries, signals, timeline)
-        for answers in self._searches.map_ahead(answer, parts, depth=_SEARCHES):
+        parts = (
+            self._fuse({index: (queries[index], signals[index]) for index in indices}, on_error, timeline)
+            for indices in batches(signals, size)
+        )
+        for answers in self._searches.map_ahead(partial(self._answer, timeline), parts, depth=_SEARCHES):
             yield from answers
 
     def _fuse(
-        self,
-        indices: Sequence[int],
-        queries: Mapping[int, ResolvedQuery],
-        signals: Mapping[int, Signals],
-        on_error: OnError,
-        timeline: Timeline,
-    ) -> dict[int, QueryVector]:
-        """Vectors of queries by index, without the queries whose signals have no weight."""
+        self, part: Mapping[int, tuple[ResolvedQuery, Signals]], on_error: OnError, timeline: Timeline
+    ) -> _FusedPart:
+        """A part of the queries with their vectors, without those whose signals have no weight."""
+        queries, signals = zip(*part.values(), strict=True)
         with timeline.stage("fuse"):
-            weights = [queries[index].weights for index in indices]
-            vectors = fuse([signals[index] for index in indices], weights, self.catalogue, self._statistics)
-        weighty: dict[int, QueryVector] = {}
-        for index, vector in zip(indices, vectors, strict=True):
+            vectors = fuse(signals, [query.weights for query in queries], self.catalogue, self._statistics)
+        fused = _FusedPart([], [], [], [])
+        for index, query, signal, vector in zip(part, queries, signals, vectors, strict=True):
             if vector.mass.sum():
-                weighty[index] = vector
+                fused.append(index, query, signal, vector)
             else:
                 handle(on_error, index, "query", InputError(_NO_WEIGHT))
-        return weighty
+        return fused
 
-    def _answer(
-        self,
-        queries: Mapping[int, ResolvedQuery],
-        signals: Mapping[int, Signals],
-        timeline: Timeline,
-        vectors: Mapping[int, QueryVector],
-    ) -> list[tuple[int, tuple[Recommendation, ...]]]:
-        """Index and items of a part of the queries."""
-        resolved = [queries[index] for index in vectors]
+    def _answer(self, timeline: Timeline, part: _FusedPart) -> list[tuple[int, tuple[Recommendation, ...]]]:
+        """Index and items of each query of a part."""
         with timeline.stage("search"):
-            hits = self._searcher.search(resolved, [*vectors.values()])
-        reasons = self._explainer.explain(
-            [signals[index] for index in vectors], [query.weights for query in resolved], [*vectors.values()], hits
-        )
-        return list(zip(vectors, map(self._items, hits, reasons), strict=True))
+            hits = self._searcher.search(part.queries, part.vectors)
+        weights = [query.weights for query in part.queries]
+        contributions = self._explainer.explain(part.signals, weights, part.vectors, hits)
+        return list(zip(part.indices, map(self._items, hits, contributions), strict=True))
 
-    def _items(self, hits: Hits, reasons: Sequence[Contributions]) -> tuple[Recommendation, ...]:
+    def _items(self, hits: Hits, contributions: Sequence[Contributions]) -> tuple[Recommendation, ...]:
         """The items of one answer."""
         scores = (hits.fits - hits.penalties).tolist()
         products = self.catalogue.records(hits.rows)
         ids = [product["id"] for product in products]
-        return tuple(map(Recommendation, ids, scores, hits.relevance.tolist(), products, reasons))
-
-    @contextmanager
-    def _decoding(self, images: Sequence[ImageSource], timeline: Timeline) -> Iterator[Future[Pixels] | None]:
-        """Open the vision tower and decode a single picture in another thread while the block runs.
-
-        Of several pictures, the engine itself decodes the next ones while it embeds the first.
-        """
-        if len(images) != 1:
-            yield None
-            return
-        decoded = self._decoders.submit(partial(_open_and_read, self.engine, timeline), images[0])
-        try:
-            yield decoded
-        finally:
-            wait([decoded])
+        return tuple(map(Recommendation, ids, scores, hits.relevance.tolist(), products, contributions))
 
 
-def _open_and_read(engine: Engine, timeline: Timeline, image: ImageSource) -> Pixels:
-    engine.towers.session("vision")
-    return engine.read_image(image, timeline=timeline)
+@dataclass(frozen=True)
+class _FusedPart:
+    """Queries that are searched for together, one entry of each list for each of them."""
 
+    indices: list[int]
+    queries: list[ResolvedQuery]
+    signals: list[Signals]
+    vectors: list[QueryVector]
 
-def _signals(queries: Iterable[ResolvedQuery], words: FloatArray, pictures: FloatArray) -> Iterator[Signals]:
-    """Signals of each query, from embeddings (t, D) and (i, D) of their texts and pictures in turn."""
-    text = image = 0
-    for query in queries:
-        texts, images = words[text : text + len(query.texts)], pictures[image : image + len(query.images)]
-        text, image = text + len(query.texts), image + len(query.images)
-        yield collect_signals(texts, images, query.products, query.rows, query.weights)
+    def append(self, index: int, query: ResolvedQuery, signals: Signals, vector: QueryVector) -> None:
+        """Add a query."""
+        self.indices.append(index)
+        self.queries.append(query)
+        self.signals.append(signals)
+        self.vectors.append(vector)
