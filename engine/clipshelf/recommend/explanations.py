@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
@@ -15,8 +13,6 @@ from clipshelf.recommend.signals import Signals
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import DoubleArray, Rows
 
-# Queries whose rows are fetched at a time, which bounds the memory for them.
-_QUERIES_AT_A_TIME = 32
 # Multiply-adds of one matrix product up to which OpenBLAS stays in the calling thread. Its other threads would stay
 # awake for milliseconds, on cores that the next query needs.
 _SINGLE_THREADED = 1 << 17
@@ -37,51 +33,28 @@ class Explainer:
         self._statistics = statistics
         self._embeddings = np.asarray(catalogue.embeddings)  # a memory map without the price of its subclass
 
-    def explain(
-        self,
-        signals: Sequence[Signals],
-        weights: Sequence[Weights],
-        vectors: Sequence[QueryVector],
-        hits: Sequence[Hits],
-    ) -> Iterator[list[Contributions]]:
-        """For each of Q queries, the contributions to the score of each of its hits."""
-        for start in range(0, len(signals), _QUERIES_AT_A_TIME):
-            chunk = slice(start, start + _QUERIES_AT_A_TIME)
-            liked = self._centred([query.rows for query in signals[chunk]])
-            products = self._centred([query.rows for query in hits[chunk]])
-            yield from map(self._explain, signals[chunk], weights[chunk], vectors[chunk], hits[chunk], liked, products)
-
-    def _centred(self, rows: Sequence[Rows]) -> list[DoubleArray]:
-        """Sides (n, 2, D) of the products of each query, less the mean of each side, fetched for all at once."""
-        embeddings = self._embeddings.take(np.concatenate(rows), axis=0).astype(np.float64)
-        sides = embeddings.reshape(-1, 2, self._catalogue.dim)
-        sides -= self._statistics.means  # in place: NumPy casts and subtracts in one step at a third of the rate
-        return np.split(sides, np.cumsum([len(each) for each in rows[:-1]]))
-
-    def _explain(  # noqa: PLR0917
-        self,
-        signals: Signals,
-        weights: Weights,
-        vector: QueryVector,
-        hits: Hits,
-        sides: DoubleArray,
-        products: DoubleArray,
-    ) -> list[Contributions]:
-        """The contributions of one query, from the centred sides of its products and of its hits."""
-        present = self._catalogue.present[signals.rows]
+    def explain(self, signals: Signals, weights: Weights, vector: QueryVector, hits: Hits) -> list[Contributions]:
+        """The contributions to the score of each of a query's k hits."""
+        sides, present = self._centred(signals.rows), self._catalogue.present[signals.rows]
         if len(signals.embeds):
             sides = np.concatenate((signals.embeds - self._statistics.means, sides))
             present = np.concatenate((signals.present, present))
+        values = _dot_products(sides, self._centred(hits.rows))  # (S, 2, k, 2)
         scale = weights.cosines / self._statistics.spreads / (vector.mass.sum() or 1.0)
-        values = _dot_products(sides, products)  # (S, 2, k, 2)
         values *= (signals.weights[:, None] * present)[:, :, None, None] * scale[:, None, :]
         by_side = values[:, 0] + values[:, 1]
         by_side *= hits.side_factors[:, None]
         product_sides = map(tuple, self._catalogue.present[hits.rows].tolist())
         return [
-            Contributions(signals.names, by_side[:, i], _SIDES[each], penalty)
-            for i, (each, penalty) in enumerate(zip(product_sides, hits.penalties.tolist(), strict=True))
+            Contributions(signals.names, by_side[:, i], _SIDES[sides_of_product], penalty)
+            for i, (sides_of_product, penalty) in enumerate(zip(product_sides, hits.penalties.tolist(), strict=True))
         ]
+
+    def _centred(self, rows: Rows) -> DoubleArray:
+        """Sides (n, 2, D) of n products, less the mean of each side."""
+        sides = self._embeddings.take(rows, axis=0).astype(np.float64).reshape(-1, 2, self._catalogue.dim)
+        sides -= self._statistics.means
+        return sides
 
 
 def _dot_products(sides: DoubleArray, products: DoubleArray) -> DoubleArray:

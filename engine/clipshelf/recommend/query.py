@@ -27,6 +27,9 @@ from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource
 
 
+_NO_TASTE = Profile()
+
+
 @dataclass(frozen=True)
 class Query:
     """What `Recommender.recommend` takes, as one value, checked when it is made.
@@ -70,8 +73,10 @@ class Query:
             raise InputError(f"k: expected 1 or more, found {self.k!r}")
         if not isinstance(self.profile, (Profile, type(None))):
             raise InputError(f"profile: expected a Profile, found {type(self.profile).__name__}")
-        Weights.of(self.weights, Weights())  # raises; the recommender's own defaults fill it in later
-        taste = Profile(liked=self.liked, disliked=self.disliked, history=self.history)
+        if self.weights is not None:
+            Weights.of(self.weights, Weights())  # checks them; a recommender merges them with weights of its own
+        named = self.liked or self.disliked or self.history
+        taste = Profile(liked=self.liked, disliked=self.disliked, history=self.history) if named else _NO_TASTE
         normalised: dict[str, Any] = {
             "liked": dict(taste.liked),
             "disliked": dict(taste.disliked),

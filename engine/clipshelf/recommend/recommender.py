@@ -189,7 +189,7 @@ class Recommender:
         with timeline.stage("search"):
             hits = self._searcher.search(part.queries, part.vectors)
         weights = [query.weights for query in part.queries]
-        contributions = self._explainer.explain(part.signals, weights, part.vectors, hits)
+        contributions = map(self._explainer.explain, part.signals, weights, part.vectors, hits)
         return list(zip(part.indices, map(self._items, hits, contributions), strict=True))
 
     def _items(self, hits: Hits, contributions: Sequence[Contributions]) -> tuple[Recommendation, ...]:
