@@ -26,7 +26,8 @@ To add a contender:
 2. Give it `name`, `description` and `requires`, and a method for each task that it does; return these methods from
    `tasks`. A method takes a `Job` and returns the function that is timed.
 3. Override `prepare` where it needs files of its own, such as a converted graph.
-4. Add the class to `CONTENDERS` in `contenders/roster.py`, and the package to the `bench` extra in `pyproject.toml`.
+4. Add the class to `CONTENDERS` in `contenders/roster.py`. In `pyproject.toml`, add the package to the `bench` extra,
+   and the module to mypy's list of modules without types.
 5. Run `python -m clipshelf_bench latency --quick --only NAME,clipshelf`, and compare its `cosine` column with the
    others': a contender that is fast and wrong has a mistake.
 
