@@ -4,12 +4,12 @@
  * runtime, which then stays for the life of the process. host/README.md is the guide.
  *
  * Status      Every function that can fail returns a clipshelf_status; clipshelf_last_error() then says what was
- *             expected and what was found. After a failure, nothing was opened and out parameters that are handles or
- *             pointers are NULL, counts 0; a buffer of yours may have been partly written.
- * Handles     are opaque and owned by the caller, who closes each once. A handle that was closed, or that never was one,
- *             gives CLIPSHELF_CLOSED_HANDLE, always. Closing while another thread is in a call with the handle is
- *             allowed: the call ends well, and what it used is freed after it.
- * Inputs      are read during the call only and never kept: free or reuse them as soon as it returns.
+ *             expected and what was found. After a failure nothing is open, out parameters that are handles or pointers
+ *             are NULL, and counts are 0; a buffer of the caller may have been partly written.
+ * Handles     are opaque and owned by the caller, who closes each once. A handle that was closed, or never opened, always
+ *             gives CLIPSHELF_CLOSED_HANDLE. A handle may be closed while another thread is in a call with it: the call
+ *             completes, and what it uses is freed after it.
+ * Inputs      are read during the call only and never kept: free or reuse them as soon as the call returns.
  * Strings     are UTF-8 and end with a NUL, in both directions, unless a length comes with them.
  * Limits      CLIPSHELF_MAX_COUNT items a call, CLIPSHELF_MAX_BYTES bytes a text or an encoded picture,
  *             CLIPSHELF_MAX_PIXELS pixels a raw picture.
@@ -34,7 +34,7 @@
 #define CLIPSHELF_API
 #endif
 
-/* Any int is then a value of the enums, for a program that a checker watches too. */
+/* With a fixed underlying type any int is a valid value of the enums, so that sanitizers accept it. */
 #ifdef __cplusplus
 #define CLIPSHELF_INT : int
 extern "C" {
@@ -58,12 +58,12 @@ typedef enum clipshelf_status CLIPSHELF_INT {
     CLIPSHELF_INTERNAL = 12         /* anything else: a fault of clipshelf's, please report it */
 } clipshelf_status;
 
-/* How the bytes of a picture lie. */
+/* The layout of the bytes of a picture. */
 typedef enum clipshelf_format CLIPSHELF_INT {
     CLIPSHELF_ENCODED = 0, /* a whole file: JPEG, PNG, WebP, GIF, BMP, TIFF and so on */
     CLIPSHELF_RGB = 1,     /* raw pixels, 3 bytes each */
     CLIPSHELF_BGR = 2,
-    CLIPSHELF_RGBA = 3,    /* 4 bytes each, alpha not premultiplied; lies over white */
+    CLIPSHELF_RGBA = 3,    /* 4 bytes each, alpha not premultiplied; laid over white */
     CLIPSHELF_BGRA = 4,
     CLIPSHELF_GRAY = 5     /* 1 byte each */
 } clipshelf_format;
@@ -72,14 +72,14 @@ typedef struct clipshelf_engine clipshelf_engine;
 typedef struct clipshelf_catalogue clipshelf_catalogue;
 typedef struct clipshelf_result clipshelf_result;
 
-/* Options and queries begin with their own size, so that a host and a library of different versions get along: fields
- * that an older host does not have take their defaults; fields that this library does not have must be zero. Start
- * from the _INIT macro, or set `size` and zero the rest. Zero and NULL mean the default everywhere. */
+/* Options and queries begin with their own size, so that a host and a library of different versions work together. Fields
+ * that an older host does not have take their defaults; fields that this library does not have must be zero. Start from
+ * the _INIT macro, or set `size` and zero the rest. Zero and NULL mean the default everywhere. */
 typedef struct clipshelf_engine_options {
     size_t size;          /* sizeof(clipshelf_engine_options) */
     const char *venv;     /* folder of the Python environment that has clipshelf. NULL: the environment variable
-                             CLIPSHELF_VENV, else the one that the library was built with. There is one for a process:
-                             another one, after the first open, is refused */
+                             CLIPSHELF_VENV, else the one that the library was built with. A process has one
+                             environment: after the first open, another one is refused */
     const char *artifact; /* folder of the model; NULL: the embedded default */
     const char *provider; /* "cpu", "cuda" or "auto"; NULL: "cpu" */
     const char *decode;   /* "fast" or "exact"; NULL: "fast" */
@@ -100,7 +100,7 @@ typedef struct clipshelf_image {
     size_t stride; /* bytes from a row to the next; 0: rows without a gap */
 } clipshelf_image;
 
-/* What is asked for: at least a text, a picture, a liked or a disliked product; they add up. */
+/* A query: at least a text, a picture, a liked or a disliked product. All of them count together. */
 typedef struct clipshelf_query {
     size_t size;                 /* sizeof(clipshelf_query) */
     const char *text;            /* a review or a wish, in words */
@@ -111,7 +111,7 @@ typedef struct clipshelf_query {
     size_t disliked_count;
     const char *where;           /* a filter, such as "price<100 and category=shoes" */
     size_t k;                    /* how many products at the most; 0: 10 */
-    const char *json;            /* everything else, such as {"weights": {"image": 0.5}, "diversity": 0.3}: a JSON object
+    const char *json;            /* all other arguments, such as {"weights": {"image": 0.5}, "diversity": 0.3}: a JSON object
                                     as docs/json.md describes, with names that are not set above. It may be the whole
                                     query. "explain": true adds contributions to clipshelf_result_json() */
 } clipshelf_query;
@@ -121,8 +121,8 @@ typedef struct clipshelf_query {
 /* A recommended product. */
 typedef struct clipshelf_item {
     const char *id;
-    double score;        /* higher is better, 0 is a product like any other; of one query only */
-    double relevance;    /* 0 to 1: how sure it is that the product fits at all; of all queries */
+    double score;        /* higher is better, 0 is an average product; compares within one result only */
+    double relevance;    /* 0 to 1: how sure it is that the product fits at all; compares between results too */
     const char *product; /* its record as it was indexed, a JSON object */
 } clipshelf_item;
 
@@ -136,9 +136,9 @@ CLIPSHELF_API const char *clipshelf_status_name(clipshelf_status status);
  * until its next failure; copy it to keep it. Success does not change it. Cut off after 1023 bytes. */
 CLIPSHELF_API const char *clipshelf_last_error(void);
 
-/* Open an engine. `options` may be NULL for all defaults. The first call of a process starts the runtime, which takes
- * about a second. Engines are shared by threads; several of one model cost several times its memory.
- * On success *engine is a handle to close. */
+/* Open an engine. `options` may be NULL for all defaults. The first call of a process starts the runtime, which takes about
+ * a second. Threads may share an engine; each engine has the model in memory once more. On success *engine is a handle to
+ * close. */
 CLIPSHELF_API clipshelf_status clipshelf_engine_open(const clipshelf_engine_options *options, clipshelf_engine **engine);
 
 /* Close an engine; NULL does nothing. Catalogues opened with it keep what they need of it and stay usable. */
@@ -173,7 +173,7 @@ CLIPSHELF_API clipshelf_status clipshelf_catalogue_size(const clipshelf_catalogu
 CLIPSHELF_API clipshelf_status clipshelf_recommend(const clipshelf_catalogue *catalogue, const clipshelf_query *query,
                                                    clipshelf_result **result);
 
-/* Close a result, and with it all that was got from it; NULL does nothing. */
+/* Close a result, and with it its items and JSON; NULL does nothing. */
 CLIPSHELF_API clipshelf_status clipshelf_result_close(clipshelf_result *result);
 
 /* The products of a result: *items points to *count of them, best first. Owned by the result, valid until it is
@@ -185,8 +185,8 @@ CLIPSHELF_API clipshelf_status clipshelf_result_items(const clipshelf_result *re
  * closed. */
 CLIPSHELF_API clipshelf_status clipshelf_result_json(const clipshelf_result *result, const char **json);
 
-/* Close every handle that is open in the process, as if each were closed, and free what they held. The runtime stays,
- * idle: opening again works at once. For hosts that unload their parts; ending a process needs no call. */
+/* Close every open handle of the process and free what they hold. The runtime stays, idle, and opening works again. This
+ * is for hosts that unload their parts; a process may end without it. */
 CLIPSHELF_API clipshelf_status clipshelf_shutdown(void);
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
-// clipshelf for C++17: RAII over clipshelf.h, header only. host/README.md is the guide.
+// clipshelf for C++17: RAII over clipshelf.h, in one header. host/README.md is the guide.
 //
-// Every function may be called from any thread. A failure throws clipshelf::Error. Objects move and do not copy; one that
-// was moved from, or closed, answers with CLIPSHELF_CLOSED_HANDLE or CLIPSHELF_INVALID_ARGUMENT, like a null handle.
+// Every function may be called from any thread. A failure throws clipshelf::Error. Objects move and do not copy. An object
+// that was moved from or closed throws CLIPSHELF_CLOSED_HANDLE or CLIPSHELF_INVALID_ARGUMENT, like a null handle.
 #ifndef CLIPSHELF_HPP
 #define CLIPSHELF_HPP
 
@@ -19,7 +19,7 @@
 
 namespace clipshelf {
 
-// What failed: `status()` for programs, `what()` for people.
+// A failure: `status()` for programs, `what()` for people.
 class Error : public std::runtime_error {
 public:
     Error(clipshelf_status status, const char *message) : std::runtime_error(message), status_(status) {}
@@ -33,7 +33,7 @@ inline void check(clipshelf_status status) {
     if (status != CLIPSHELF_OK) throw Error(status, clipshelf_last_error());
 }
 
-// A run of values that belong to someone else, as std::span is in C++20.
+// A view of contiguous values that the caller owns; std::span of C++20.
 template <class T>
 class View {
 public:
@@ -44,7 +44,7 @@ public:
     // From anything with data() and size(): std::vector, std::array, std::string, std::span.
     template <class Container, class = decltype(static_cast<T *>(std::declval<Container>().data()))>
     constexpr View(Container &&container) noexcept : data_(container.data()), size_(container.size()) {}
-    // From values in braces, which last as long as the call that they are written in.
+    // From values in braces, which live until the end of the call that they are written in.
     template <class Value = T, class = std::enable_if_t<std::is_const_v<Value>>>
     constexpr View(std::initializer_list<std::remove_const_t<Value>> values) noexcept
         : View(values.begin(), values.size()) {}
@@ -64,7 +64,7 @@ private:
 using Image = clipshelf_image;
 using Item = clipshelf_item;
 
-// Bytes of someone else's: a pointer and a size, or anything with data() and size() whose elements are bytes.
+// A view of bytes that the caller owns: a pointer and a size, or anything with data() and size() whose elements are bytes.
 class Bytes {
 public:
     Bytes(const void *data, std::size_t size) noexcept : data_(data), size_(size) {}
@@ -79,7 +79,7 @@ private:
     std::size_t size_;
 };
 
-// A picture as it came from a file or the network. The bytes are read during calls that take it.
+// A picture as it came from a file or the network. Its bytes are read during the calls that take it.
 inline Image encoded(Bytes bytes) noexcept { return {bytes.data(), bytes.size(), CLIPSHELF_ENCODED, 0, 0, 0}; }
 
 // Raw pixels, `stride` bytes from a row to the next; 0: rows without a gap.
@@ -116,7 +116,7 @@ struct Options {
     bool warm = false;
 };
 
-// Rows of embeddings, in one piece: rows[i] is a view of `dim` floats.
+// Rows of embeddings, contiguous: rows[i] is a view of `dim` floats.
 class Rows {
 public:
     Rows(std::size_t count, std::size_t dim) : floats_(count * dim), count_(count), dim_(dim) {}
@@ -173,27 +173,27 @@ public:
 private:
     static clipshelf_engine *open(const Options &options) {
         const auto text = [](const std::string &value) { return value.empty() ? nullptr : value.c_str(); };
-        clipshelf_engine_options given = CLIPSHELF_ENGINE_OPTIONS_INIT;
-        given.venv = text(options.venv);
-        given.artifact = text(options.artifact);
-        given.provider = text(options.provider);
-        given.decode = text(options.decode);
-        given.threads = options.threads;
-        given.warm = options.warm;
+        clipshelf_engine_options c_options = CLIPSHELF_ENGINE_OPTIONS_INIT;
+        c_options.venv = text(options.venv);
+        c_options.artifact = text(options.artifact);
+        c_options.provider = text(options.provider);
+        c_options.decode = text(options.decode);
+        c_options.threads = options.threads;
+        c_options.warm = options.warm;
         clipshelf_engine *handle = nullptr;
-        check(clipshelf_engine_open(&given, &handle));
+        check(clipshelf_engine_open(&c_options, &handle));
         return handle;
     }
 
     std::size_t dim_;
 };
 
-// What is asked for: each call adds something. Ids are copied; texts, filters and pictures are read when it is asked.
+// A query: each call adds to it. Strings are copied; a picture is read when the catalogue answers.
 class Query {
 public:
     Query &text(std::string value) { return set(text_, std::move(value)); }
     Query &where(std::string value) { return set(where_, std::move(value)); }
-    // Everything else, as docs/json.md describes.
+    // All other arguments, as docs/json.md describes them.
     Query &json(std::string value) { return set(json_, std::move(value)); }
     Query &image(const Image &value) {
         image_ = value;
@@ -210,11 +210,11 @@ public:
 private:
     friend class Catalogue;
 
-    static const char *given(const std::string &value) { return value.empty() ? nullptr : value.c_str(); }
+    static const char *or_null(const std::string &value) { return value.empty() ? nullptr : value.c_str(); }
     static std::vector<const char *> pointers(const std::vector<std::string> &ids) {
-        std::vector<const char *> found;
-        for (const auto &id : ids) found.push_back(id.c_str());
-        return found;
+        std::vector<const char *> pointers;
+        for (const auto &id : ids) pointers.push_back(id.c_str());
+        return pointers;
     }
     Query &set(std::string &field, std::string value) {
         field = std::move(value);
@@ -232,7 +232,7 @@ private:
     std::size_t k_ = 0;
 };
 
-// The products that fit, best first. Items and JSON point into it, so that a temporary does not give them.
+// The products that fit, best first. Items and JSON point into the result, so a temporary result does not give them.
 class Result : public Handle<clipshelf_result, clipshelf_result_close> {
 public:
     View<const Item> items() const && = delete;
@@ -269,18 +269,18 @@ public:
 
     Result recommend(const Query &query) const {
         const auto liked = Query::pointers(query.liked_), disliked = Query::pointers(query.disliked_);
-        clipshelf_query given = CLIPSHELF_QUERY_INIT;
-        given.text = Query::given(query.text_);
-        given.image = query.has_image_ ? &query.image_ : nullptr;
-        given.liked = liked.data();
-        given.liked_count = liked.size();
-        given.disliked = disliked.data();
-        given.disliked_count = disliked.size();
-        given.where = Query::given(query.where_);
-        given.k = query.k_;
-        given.json = Query::given(query.json_);
+        clipshelf_query c_query = CLIPSHELF_QUERY_INIT;
+        c_query.text = Query::or_null(query.text_);
+        c_query.image = query.has_image_ ? &query.image_ : nullptr;
+        c_query.liked = liked.data();
+        c_query.liked_count = liked.size();
+        c_query.disliked = disliked.data();
+        c_query.disliked_count = disliked.size();
+        c_query.where = Query::or_null(query.where_);
+        c_query.k = query.k_;
+        c_query.json = Query::or_null(query.json_);
         clipshelf_result *result = nullptr;
-        check(clipshelf_recommend(get(), &given, &result));
+        check(clipshelf_recommend(get(), &c_query, &result));
         return Result(result);
     }
 

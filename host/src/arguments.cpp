@@ -20,7 +20,7 @@ std::size_t pixel_bytes(clipshelf_format format, const std::string &name) {
     }
 }
 
-// The stride of a raw picture whose memory holds all that it says.
+// The stride of a raw picture, after a check that its memory holds all of its rows.
 std::size_t checked_stride(const clipshelf_image &image, const std::string &name) {
     const std::size_t pixel = pixel_bytes(image.format, name), limit = CLIPSHELF_MAX_PIXELS;
     require(image.width && image.height && image.width <= limit && image.height <= limit / image.width,
@@ -38,15 +38,15 @@ std::size_t checked_stride(const clipshelf_image &image, const std::string &name
 
 }  // namespace
 
-void check_limit(std::size_t found, std::size_t limit, const std::string &name) {
-    require(found <= limit, name + ": expected at most " + std::to_string(limit) + ", found " + std::to_string(found));
+void check_limit(std::size_t value, std::size_t limit, const std::string &name) {
+    require(value <= limit, name + ": expected at most " + std::to_string(limit) + ", found " + std::to_string(value));
 }
 
 py::str text(const char *data, std::size_t size, const std::string &name) {
     require(data || !size, name + ": expected a string, found NULL");
     check_limit(size, MAX_BYTES, name + ": bytes");
-    PyObject *made = PyUnicode_DecodeUTF8(data ? data : "", static_cast<Py_ssize_t>(size), "strict");
-    if (made) return py::reinterpret_steal<py::str>(made);
+    PyObject *string = PyUnicode_DecodeUTF8(data ? data : "", static_cast<Py_ssize_t>(size), "strict");
+    if (string) return py::reinterpret_steal<py::str>(string);
     py::error_already_set error;
     if (!error.matches(PyExc_UnicodeDecodeError)) throw error;
     throw Failure{CLIPSHELF_INVALID_ARGUMENT, name + ": expected UTF-8, found: " + translate(error).message};
@@ -73,7 +73,7 @@ py::tuple picture(const clipshelf_image &image, const std::string &name) {
         check_limit(size, MAX_BYTES, name + ".size");
     } else {
         stride = checked_stride(image, name);
-        // no more than the picture, whatever else the memory holds
+        // The view ends with the picture, even where the memory goes on.
         size = (image.height - 1) * stride + image.width * pixel_bytes(image.format, name);
     }
     return py::make_tuple(py::memoryview::from_memory(image.data, static_cast<py::ssize_t>(size)),
@@ -82,7 +82,7 @@ py::tuple picture(const clipshelf_image &image, const std::string &name) {
 
 py::memoryview rows(std::size_t count, std::size_t dim, float *out, std::size_t capacity) {
     check_limit(count, MAX_COUNT, "count");
-    const std::size_t floats = count * dim;  // a dim is a few thousand
+    const std::size_t floats = count * dim;  // cannot overflow: dim is at most 65536
     require(out || !count, "out: expected room for " + std::to_string(floats) + " floats, found NULL");
     require(capacity >= floats, "capacity: expected at least " + std::to_string(count) + " rows of " +
                                     std::to_string(dim) + " floats, found " + std::to_string(capacity) + " floats");

@@ -9,12 +9,12 @@ std::shared_ptr<Catalogue> open_catalogue(const Engine &engine, const char *fold
     std::shared_ptr<Catalogue> catalogue;
     with_python([&] {
         const py::tuple opened = bridge("open_catalogue")(engine.python.get(), text(folder, "folder"));
-        catalogue.reset(new Catalogue{Held(opened[0]), opened[1].cast<std::size_t>()});
+        catalogue.reset(new Catalogue{PythonObject(opened[0]), opened[1].cast<std::size_t>()});
     });
     return catalogue;
 }
 
-// The arguments of the recommender that the query sets.
+// The arguments of the recommender that the fields of the query set.
 py::dict query_arguments(const clipshelf_query &query) {
     py::dict arguments;
     if (query.text) arguments["text"] = text(query.text, "text");
@@ -29,7 +29,7 @@ py::dict query_arguments(const clipshelf_query &query) {
 std::shared_ptr<Result> to_result(const py::tuple &answer) {
     const py::list ids = answer[0], scores = answer[1], relevances = answer[2], products = answer[3];
     auto result = std::make_shared<Result>();
-    result->strings.reserve(2 * ids.size());  // none moves once it is pointed to
+    result->strings.reserve(2 * ids.size());  // so that no string moves once an item points to it
     for (std::size_t i = 0; i < ids.size(); ++i) {
         const char *id = result->strings.emplace_back(ids[i].cast<std::string>()).c_str();
         const char *product = result->strings.emplace_back(products[i].cast<std::string>()).c_str();
@@ -79,15 +79,15 @@ clipshelf_status clipshelf_recommend(const clipshelf_catalogue *catalogue, const
     return guarded([&] {
         clear(result, "result");
         require(query, "query: expected a clipshelf_query, found NULL");
-        const auto own = versioned(query, "query");
-        check_limit(own.k, MAX_COUNT, "k");
-        const auto searched = catalogues().get(catalogue);
-        std::shared_ptr<Result> made;
+        const auto copy = versioned(query, "query");
+        check_limit(copy.k, MAX_COUNT, "k");
+        const auto object = catalogues().get(catalogue);
+        std::shared_ptr<Result> answer;
         with_python([&] {
-            const py::object more = own.json ? py::object(text(own.json, "json")) : py::none();
-            made = to_result(bridge("recommend")(searched->recommender.get(), query_arguments(own), more));
+            const py::object more = copy.json ? py::object(text(copy.json, "json")) : py::none();
+            answer = to_result(bridge("recommend")(object->recommender.get(), query_arguments(copy), more));
         });
-        *result = results().add(std::move(made));
+        *result = results().add(std::move(answer));
     });
 }
 
@@ -97,12 +97,12 @@ clipshelf_status clipshelf_result_close(clipshelf_result *result) {
 
 clipshelf_status clipshelf_result_items(const clipshelf_result *result, const clipshelf_item **items, size_t *count) {
     return guarded([&] {
-        if (count) *count = 0;  // whatever else is wrong
+        if (count) *count = 0;  // even where `items` is NULL
         clear(items, "items");
         clear(count, "count");
-        const auto own = results().get(result);
-        *items = own->items.data();
-        *count = own->items.size();
+        const auto object = results().get(result);
+        *items = object->items.data();
+        *count = object->items.size();
     });
 }
 

@@ -14,7 +14,7 @@ std::shared_ptr<Engine> open_engine(const clipshelf_engine_options &options) {
             options.artifact ? py::object(text(options.artifact, "artifact")) : py::none(),
             text(options.provider ? options.provider : "cpu", "provider"),
             text(options.decode ? options.decode : "fast", "decode"), options.threads, options.warm != 0);
-        engine.reset(new Engine{Held(opened[0]), opened[1].cast<std::size_t>()});
+        engine.reset(new Engine{PythonObject(opened[0]), opened[1].cast<std::size_t>()});
     });
     return engine;
 }
@@ -33,10 +33,10 @@ using namespace clipshelf::host;
 clipshelf_status clipshelf_engine_open(const clipshelf_engine_options *options, clipshelf_engine **engine) {
     return guarded([&] {
         clear(engine, "engine");
-        const auto own = options ? versioned(options, "options") : clipshelf_engine_options{};
-        check_limit(own.threads, MAX_THREADS, "threads");
-        start(own.venv);
-        *engine = engines().add(open_engine(own));
+        const auto copy = options ? versioned(options, "options") : clipshelf_engine_options{};
+        check_limit(copy.threads, MAX_THREADS, "threads");
+        start(copy.venv);
+        *engine = engines().add(open_engine(copy));
     });
 }
 
@@ -54,10 +54,10 @@ clipshelf_status clipshelf_engine_dim(const clipshelf_engine *engine, size_t *di
 clipshelf_status clipshelf_embed_texts(const clipshelf_engine *engine, const char *const *data, const size_t *lengths,
                                        size_t count, float *out, size_t capacity) {
     return guarded([&] {
-        const auto own = engines().get(engine);
+        const auto object = engines().get(engine);
         with_python([&] {
-            const py::memoryview view = rows(count, own->dim, out, capacity);
-            bridge("embed_texts")(own->python.get(), texts(data, lengths, count, "texts"), view);
+            const py::memoryview view = rows(count, object->dim, out, capacity);
+            bridge("embed_texts")(object->python.get(), texts(data, lengths, count, "texts"), view);
         });
     });
 }
@@ -65,13 +65,13 @@ clipshelf_status clipshelf_embed_texts(const clipshelf_engine *engine, const cha
 clipshelf_status clipshelf_embed_images(const clipshelf_engine *engine, const clipshelf_image *images, size_t count,
                                         float *out, size_t capacity) {
     return guarded([&] {
-        const auto own = engines().get(engine);
+        const auto object = engines().get(engine);
         with_python([&] {
-            const py::memoryview view = rows(count, own->dim, out, capacity);
+            const py::memoryview view = rows(count, object->dim, out, capacity);
             require(images || !count, "images: expected an array of pictures, found NULL");
             py::list list(count);
             for (std::size_t i = 0; i < count; ++i) list[i] = picture(images[i], numbered("images", i));
-            bridge("embed_images")(own->python.get(), list, view);
+            bridge("embed_images")(object->python.get(), list, view);
         });
     });
 }

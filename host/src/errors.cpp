@@ -6,7 +6,7 @@ namespace clipshelf::host {
 
 namespace {
 
-// An array rather than a string: it is there until the very end of its thread, and needs no memory.
+// An array, not a string: it lives until its thread ends, and allocates nothing.
 thread_local char last_error[1024];
 
 }  // namespace

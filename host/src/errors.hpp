@@ -1,4 +1,4 @@
-// Failures on their way to a status and a message.
+// Failures, and how they become a status and a message.
 #pragma once
 
 #include <exception>
@@ -18,10 +18,10 @@ struct Failure {
     std::string message;
 };
 
-// Keep `message` as this thread's last error, and give the status back.
+// Stores `message` as this thread's last error, and returns the status.
 clipshelf_status fail(clipshelf_status status, const char *message) noexcept;
 
-// Run a function of the interface: no exception leaves it.
+// Runs the body of a function of the interface. No exception leaves it.
 template <class Body>
 clipshelf_status guarded(Body &&body) {
     try {
@@ -35,7 +35,7 @@ clipshelf_status guarded(Body &&body) {
         return fail(CLIPSHELF_INTERNAL, error.what());
 #ifdef __GLIBCXX__
     } catch (abi::__forced_unwind &) {
-        throw;  // an interpreter that shuts down ends the threads that wait for it; to stop that would abort
+        throw;  // An interpreter that shuts down ends threads that wait for it this way; to catch it would abort.
 #endif
     } catch (...) {
         return fail(CLIPSHELF_INTERNAL, "expected a standard exception, found another");
@@ -46,7 +46,7 @@ inline void require(bool holds, const std::string &message) {
     if (!holds) throw Failure{CLIPSHELF_INVALID_ARGUMENT, message};
 }
 
-// Check a pointer for a result, and clear what it points to.
+// Checks the pointer of an out parameter, and clears what it points to.
 template <class T>
 void clear(T *out, const char *name) {
     require(out, std::string(name) + ": expected a pointer, found NULL");

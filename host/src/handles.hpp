@@ -1,4 +1,4 @@
-// Handles are keys of a table, not addresses: one that was closed, or made up, is not found, and that is all.
+// Handles are keys of a table, not addresses, so that a closed or invented handle is found to be none and does no harm.
 #pragma once
 
 #include <atomic>
@@ -14,13 +14,13 @@
 
 namespace clipshelf::host {
 
-// Keys start where no address of a process lies, are never used twice, and are those of one table only.
+// Keys start where no address of a process lies. No key is used twice, in any table.
 inline std::uintptr_t next_key() {
     static std::atomic<std::uintptr_t> last{std::uintptr_t{0x5C5C} << (8 * sizeof(std::uintptr_t) - 16)};
     return ++last;
 }
 
-// What a kind of handle stands for. Who uses an object shares it, so that it outlives a close meanwhile.
+// The objects behind one kind of handle. A call shares its object, which therefore outlives a close during the call.
 template <class Handle, class Object>
 class Table {
 public:
@@ -35,19 +35,19 @@ public:
 
     std::shared_ptr<Object> get(const Handle *handle) const {
         std::shared_lock lock(mutex_);
-        const auto found = objects_.find(key_of(handle));
-        if (found == objects_.end()) throw missing();
-        return found->second;
+        const auto entry = objects_.find(key_of(handle));
+        if (entry == objects_.end()) throw missing();
+        return entry->second;
     }
 
     void close(Handle *handle) {
         if (!handle) return;
-        std::shared_ptr<Object> last;  // let go after the lock
+        std::shared_ptr<Object> object;  // destroyed after the lock is released
         std::unique_lock lock(mutex_);
-        const auto found = objects_.find(key_of(handle));
-        if (found == objects_.end()) throw missing();
-        last = std::move(found->second);
-        objects_.erase(found);
+        const auto entry = objects_.find(key_of(handle));
+        if (entry == objects_.end()) throw missing();
+        object = std::move(entry->second);
+        objects_.erase(entry);
         lock.unlock();
     }
 

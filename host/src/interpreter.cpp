@@ -21,10 +21,10 @@ constexpr int INTERFACE = 1;
 const std::string PYTHON = std::to_string(PY_MAJOR_VERSION) + "." + std::to_string(PY_MINOR_VERSION);
 
 std::mutex starting;
-fs::path own_venv;  // of the interpreter that was started here
+fs::path running_venv;  // of the interpreter that was started here
 bool started_here = false;
-std::atomic<PyObject *> bridge_module{nullptr};  // never let go of: others may call until the process ends
-std::atomic<bool> forked{false};  // a child has none of the threads, and may wait for their locks for ever
+std::atomic<PyObject *> bridge_module{nullptr};  // never released: threads may call it until the process ends
+std::atomic<bool> forked{false};  // a child has none of the parent's threads, and could wait for their locks for ever
 
 Failure no_runtime(const std::string &message) { return {CLIPSHELF_NO_RUNTIME, message}; }
 
@@ -57,7 +57,7 @@ void *symbol(const char *name) { return dlsym(RTLD_DEFAULT, name); }
 void watch_forks() { pthread_atfork(nullptr, nullptr, [] { forked = true; }); }
 #endif
 
-// What modules keep for the life of the process is no leak.
+// Hides allocations from a leak checker: what modules keep for the life of the process is no leak.
 class Unwatched {
 public:
     Unwatched() { call("__lsan_disable"); }
@@ -67,11 +67,11 @@ public:
 
 private:
     static void call(const char *name) {
-        if (void *found = symbol(name)) reinterpret_cast<void (*)()>(found)();
+        if (void *function = symbol(name)) reinterpret_cast<void (*)()>(function)();
     }
 };
 
-// A wrong venv is told from a right one before the start: an interpreter starts once in a process.
+// Checks a venv before the interpreter starts, because it can start only once in a process.
 void check_venv(const fs::path &venv) {
     const std::string expected =
         "venv: expected the folder of a Python " + PYTHON + " environment (option venv or variable CLIPSHELF_VENV), found ";
@@ -94,14 +94,14 @@ void check(const PyStatus &status) {
                          (status.err_msg ? status.err_msg : "no reason"));
 }
 
-// Start an interpreter as if the venv's own python had been called, deaf to the host's environment and signals.
+// Starts an interpreter as the venv's python would, isolated from the host's environment and signals.
 void start_interpreter(const fs::path &venv) {
     check_venv(venv);
     share_symbols();
     PyPreConfig preconfig;
     PyPreConfig_InitIsolatedConfig(&preconfig);
     preconfig.utf8_mode = 1;  // paths are UTF-8 whatever the host's locale
-    // leak checkers cannot follow pointers through Python's own pools, and would take all that is there for lost
+    // Leak checkers cannot follow pointers through Python's memory pools, and would report everything there as leaked.
     const char *allocator = std::getenv("PYTHONMALLOC");
     if (symbol("__lsan_do_leak_check") || (allocator && std::string(allocator) == "malloc"))
         preconfig.allocator = PYMEM_ALLOCATOR_MALLOC;
@@ -110,19 +110,19 @@ void start_interpreter(const fs::path &venv) {
     PyConfig_InitIsolatedConfig(&config);
     const std::string python = fs::absolute(python_of(venv)).u8string();
     PyStatus status = PyConfig_SetBytesString(&config, &config.executable, python.c_str());
-    // standard error is the host's; what is wrong, a status tells
+    // Standard error belongs to the host; failures are reported by a status.
     if (!PyStatus_Exception(status)) status = PyWideStringList_Append(&config.warnoptions, L"ignore");
     if (!PyStatus_Exception(status)) status = PyConfig_SetBytesString(&config, &config.program_name, python.c_str());
     if (!PyStatus_Exception(status)) status = Py_InitializeFromConfig(&config);
     PyConfig_Clear(&config);
     check(status);
-    own_venv = venv;
+    running_venv = venv;
     started_here = true;
     watch_forks();
-    PyEval_SaveThread();  // from now on every call takes the GIL and gives it back
+    PyEval_SaveThread();  // from now on every call takes and releases the GIL
 }
 
-// The bridge, from the interpreter's own packages or else from the venv's.
+// The bridge, from the packages of the interpreter, else from those of the venv.
 py::module_ import_bridge(const fs::path &venv) {
     try {
         return py::module_::import("clipshelf.host.bridge");
@@ -138,10 +138,10 @@ void load_bridge(const fs::path &venv) {
     const Unwatched imports;
     try {
         py::module_ module = import_bridge(venv);
-        const int found = module.attr("INTERFACE").cast<int>();
-        if (found != INTERFACE)
+        const int interface = module.attr("INTERFACE").cast<int>();
+        if (interface != INTERFACE)
             throw no_runtime("expected a clipshelf with interface " + std::to_string(INTERFACE) + ", found " +
-                             std::to_string(found) + "; build the library again with `clipshelf host build`");
+                             std::to_string(interface) + "; build the library again with `clipshelf host build`");
         PyObject *none = nullptr;
         if (bridge_module.compare_exchange_strong(none, module.ptr())) module.release();
     } catch (py::error_already_set &error) {
@@ -150,7 +150,7 @@ void load_bridge(const fs::path &venv) {
     }
 }
 
-// The interpreter's record of a host thread, from the thread's first call to its end.
+// The interpreter's record of a host thread, from the first call of the thread to its end.
 class ThreadState {
 public:
     ThreadState() {
@@ -181,15 +181,15 @@ void start(const char *option) {
     require_no_fork();
     const fs::path venv = chosen_venv(option);
     {
-        // nothing is waited for in here while the GIL is needed, so that a caller may hold it
+        // Nothing inside this lock waits for the GIL, so the caller may hold it.
         const std::lock_guard lock(starting);
         if (!Py_IsInitialized()) {
             if (bridge_module) throw no_runtime("expected a running interpreter, found one that was shut down");
             start_interpreter(venv);
         }
         std::error_code ignored;
-        if (bridge_module && started_here && option && !fs::equivalent(venv, own_venv, ignored))
-            throw Failure{CLIPSHELF_INVALID_ARGUMENT, "venv: expected " + own_venv.u8string() +
+        if (bridge_module && started_here && option && !fs::equivalent(venv, running_venv, ignored))
+            throw Failure{CLIPSHELF_INVALID_ARGUMENT, "venv: expected " + running_venv.u8string() +
                                                           ", which this process runs, found " + venv.u8string()};
     }
     if (!bridge_module) load_bridge(venv);
@@ -201,7 +201,7 @@ void require_running() {
 }
 
 void keep_thread() {
-    // elsewhere a host may hold the GIL while it waits for a thread to end
+    // In a process with an interpreter of its own, a host may hold the GIL while it waits for a thread to end.
     if (started_here) static thread_local const ThreadState state;
 }
 
@@ -211,14 +211,14 @@ py::object bridge(const char *function) { return py::handle(bridge_module.load()
 
 Failure translate(py::error_already_set &error) {
     try {
-        const py::tuple told = bridge("failure")(error.value());
-        return {static_cast<clipshelf_status>(told[0].cast<int>()), told[1].cast<std::string>()};
+        const py::tuple failure = bridge("failure")(error.value());
+        return {static_cast<clipshelf_status>(failure[0].cast<int>()), failure[1].cast<std::string>()};
     } catch (py::error_already_set &) {
         return {CLIPSHELF_INTERNAL, "expected an exception with a message, found one without"};
     }
 }
 
-Held::~Held() {
+PythonObject::~PythonObject() {
     if (running()) {
         const py::gil_scoped_acquire gil;
         object_ = py::object();

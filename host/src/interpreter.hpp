@@ -1,4 +1,4 @@
-// The Python interpreter: the process's own where it has one, else one that is started here.
+// The Python interpreter: that of the process where it has one, else one that is started here.
 #pragma once
 
 #include <pybind11/embed.h>
@@ -11,25 +11,25 @@ namespace clipshelf::host {
 
 namespace py = pybind11;
 
-// Have an interpreter with `clipshelf.host.bridge`. `venv` is the host's option, or NULL. Throws Failure NO_RUNTIME, and
-// INVALID_ARGUMENT for another venv than the one that was started.
+// Starts an interpreter if there is none, and loads `clipshelf.host.bridge`. `venv` is the host's option, or NULL. Throws
+// Failure NO_RUNTIME, and INVALID_ARGUMENT for another venv than the one that runs.
 void start(const char *venv);
 
-// Whether the interpreter is there to be called; `require_running` throws Failure NO_RUNTIME where it is not.
+// Whether the interpreter can be called. `require_running` throws Failure NO_RUNTIME where it cannot.
 bool running();
 void require_running();
 
-// Have the interpreter know this thread from now on. To make its record anew for each call takes longer than all else
-// that a call costs, and unmaps memory, for which every thread of the process is interrupted.
+// Registers this thread with the interpreter until the thread ends. Registering it for each call would cost more than the
+// rest of a call, and would unmap memory, which interrupts every thread of the process.
 void keep_thread();
 
-// A function of the bridge; the GIL is held.
+// A function of the bridge. The caller holds the GIL.
 py::object bridge(const char *function);
 
-// What a Python exception means; the GIL is held.
+// The status and message of a Python exception. The caller holds the GIL.
 Failure translate(py::error_already_set &error);
 
-// Run `body` with the GIL; it may throw Failure or Python's exceptions, which become one.
+// Runs `body` with the GIL. Exceptions of Python become a Failure.
 template <class Body>
 void with_python(Body &&body) {
     require_running();
@@ -42,13 +42,13 @@ void with_python(Body &&body) {
     }
 }
 
-// A Python object that may be let go of anywhere.
-class __attribute__((visibility("hidden"))) Held {
+// A Python object that any thread may destroy, with or without the GIL.
+class __attribute__((visibility("hidden"))) PythonObject {
 public:
-    explicit Held(py::object object) : object_(std::move(object)) {}
-    Held(const Held &) = delete;
-    Held &operator=(const Held &) = delete;
-    ~Held();
+    explicit PythonObject(py::object object) : object_(std::move(object)) {}
+    PythonObject(const PythonObject &) = delete;
+    PythonObject &operator=(const PythonObject &) = delete;
+    ~PythonObject();
 
     const py::object &get() const { return object_; }
 

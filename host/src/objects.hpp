@@ -1,4 +1,4 @@
-// What the handles stand for, and their tables.
+// The objects behind the handles, and their tables.
 #pragma once
 
 #include <string>
@@ -10,23 +10,23 @@
 namespace clipshelf::host {
 
 struct Engine {
-    Held python;
+    PythonObject python;
     std::size_t dim;
 };
 
 struct Catalogue {
-    Held recommender;
+    PythonObject recommender;
     std::size_t size;
 };
 
-// Plain memory: reading a result needs no interpreter.
+// Plain memory, so that reading a result needs no interpreter.
 struct Result {
     std::vector<std::string> strings;
     std::vector<clipshelf_item> items;
     std::string json;
 };
 
-// Never destroyed, so that handles may be closed while a process ends.
+// The tables are never destroyed, so that handles may be closed while the process ends.
 Table<clipshelf_engine, Engine> &engines();
 Table<clipshelf_catalogue, Catalogue> &catalogues();
 Table<clipshelf_result, Result> &results();
