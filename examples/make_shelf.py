@@ -1,13 +1,13 @@
-"""Remake the pictures of the sample shelf and the sample queries from the packages they came from.
+"""Make the pictures of the sample shelf and the sample queries again, from the packages that they come from.
 
     python examples/make_shelf.py PACKAGES [--out examples]
 
-`examples/SOURCES.csv` says for each picture which file of which package it is. PACKAGES is a folder with one
-unpacked package per sub-folder, named after the package without "@" and with "/" turned into "-", for example
-`lobehub-fluent-emoji-3d/` or `openclipart-png/`. Nothing is fetched here.
+`examples/SOURCES.csv` names the package and the file of each picture. PACKAGES is a folder with one unpacked package in
+each sub-folder, named after the package without "@" and with "-" instead of "/", for example `lobehub-fluent-emoji-3d/`
+or `openclipart-png/`. Nothing is downloaded.
 
-Shelf pictures are laid over white, cut to what is drawn and given a small margin, so their proportions differ.
-Query photographs keep their frame. Nothing is enlarged.
+Pictures of the shelf are laid over white, cropped to the drawing and given a small margin, so their proportions differ.
+Query photographs are not cropped. Nothing is enlarged.
 """
 
 import argparse
@@ -20,38 +20,42 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageOps
 
 HERE = Path(__file__).resolve().parent
-SHELF_SIDE = 360  # px, longest side
-QUERY_SIDE = 960  # px, longest side
+SHELF_SIDE = 360  # pixels of the longer edge
+QUERY_SIDE = 960  # pixels of the longer edge
 QUALITY = 87
-MARGIN = 0.06  # of the longest side of what is drawn, on each side
-FAINT = 6  # of 255: a pixel nearer to white than this counts as background
-WORK_SIDE = 2000  # px: huge drawings are reduced to this before the slow steps
+MARGIN = 0.06  # on each side, as a share of the longer edge of the drawing
+BACKGROUND_BELOW = 6  # a pixel that differs less from white, of 255 levels, is background
+WORK_SIDE = 2000  # pixels of the longer edge to which huge drawings are reduced first
 EXIF_ORIENTATION = 0x0112
-SIDEWAYS = "queries/tulips.jpg"  # stored lying on its side, as a phone does: only its EXIF tag sets it upright
+SIDEWAYS = "queries/tulips.jpg"  # stored on its side, as phones do; only its EXIF tag sets it upright
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One row of SOURCES.csv: the picture to write and the file it is made from."""
+    """One row of SOURCES.csv.
+
+    - `file`: the picture to write.
+    - `package`, `path`: the file that it is made from.
+    """
 
     file: str
     package: str
     path: str
 
     def locate(self, packages: Path) -> Path:
-        """The source file under `packages`; the version that follows the package's name is not part of the folder."""
+        """Return the source file under `packages`. The folder has the name of the package without its version."""
         folder = self.package.split()[0].removeprefix("@").replace("/", "-")
         return packages / folder / self.path
 
 
 def read_sources(table: Path) -> list[Source]:
-    """The rows of SOURCES.csv, in the file's order."""
+    """Read the rows of SOURCES.csv, in order."""
     with table.open(encoding="utf-8", newline="") as lines:
         return [Source(row["file"], row["package"], row["path"]) for row in csv.DictReader(lines)]
 
 
 def over_white(image: Image.Image) -> Image.Image:
-    """RGB, with transparency laid over white."""
+    """Return the picture in RGB, over white where it is transparent."""
     rgba = image.convert("RGBA")
     rgba.thumbnail((WORK_SIDE, WORK_SIDE), Image.Resampling.LANCZOS)
     white = Image.new("RGBA", rgba.size, "white")
@@ -59,12 +63,16 @@ def over_white(image: Image.Image) -> Image.Image:
 
 
 def trimmed(image: Image.Image) -> Image.Image:
-    """`image` cut to what is not white, with an even white margin."""
+    """Return the picture cropped to what is not white, with an even white margin."""
     white = Image.new("RGB", image.size, "white")
-    drawn = ImageChops.difference(image, white).convert("L").point([0] * FAINT + [255] * (256 - FAINT))
+    drawn = (
+        ImageChops.difference(image, white)
+        .convert("L")
+        .point([0] * BACKGROUND_BELOW + [255] * (256 - BACKGROUND_BELOW))
+    )
     box = drawn.getbbox()
     if box is None:
-        raise ValueError("expected a drawing, got a white picture")
+        raise ValueError("expected a drawing, found a white picture")
     cut = image.crop(box)
     return ImageOps.expand(cut, border=round(max(cut.size) * MARGIN), fill="white")
 
@@ -88,21 +96,21 @@ def make(source: Source, packages: Path, out: Path) -> None:
 
 
 def missing(sources: Iterable[Source], packages: Path) -> list[str]:
-    """The source files that `packages` lacks."""
+    """Return the source files that `packages` lacks."""
     return [str(source.locate(packages)) for source in sources if not source.locate(packages).is_file()]
 
 
 def main() -> int:
-    """Parse the arguments and remake every picture."""
-    parser = argparse.ArgumentParser(description="Remake the sample pictures from unpacked packages.")
+    """Parse the arguments and make every picture."""
+    parser = argparse.ArgumentParser(description="Make the sample pictures again, from unpacked packages.")
     parser.add_argument("packages", type=Path, help="folder with one unpacked package per sub-folder")
     parser.add_argument("--out", type=Path, default=HERE, help="folder to write to (default: the script's own)")
     arguments = parser.parse_args()
-    Image.MAX_IMAGE_PIXELS = None  # some clip art is drawn at 13000 x 13000
+    Image.MAX_IMAGE_PIXELS = None  # drawings have up to 13000 x 13000 pixels
     sources = read_sources(HERE / "SOURCES.csv")
-    absent = missing(sources, arguments.packages)
-    if absent:
-        print("not found:", *absent, sep="\n  ", file=sys.stderr)
+    missing_files = missing(sources, arguments.packages)
+    if missing_files:
+        print("not found:", *missing_files, sep="\n  ", file=sys.stderr)
         return 1
     for source in sources:
         make(source, arguments.packages, arguments.out)

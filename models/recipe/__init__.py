@@ -1,1 +1,1 @@
-"""The recipe of the default model: packages in, checkpoint out. Run it with `python -m recipe`."""
+"""The recipe of the embedded model: makes its checkpoint from packages. Run it with `python -m recipe`."""

@@ -1,6 +1,6 @@
-"""`python -m recipe` from `models/`, with `bench/` on the path: packages in, checkpoint out.
+"""Makes the checkpoint of the embedded model: `python -m recipe` in `models/`, with `bench/` on the path.
 
-Every step keeps what it made in the cache, so that a run that was stopped goes on where it stood.
+Every step stores its results in the cache, so that an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .head import Head
 from .sources import all_pictures
 from .text import TextEncoder
 from .train import Dataset, Settings, dataset, embed, held_out, train
-from .unseen import judged_by, thumbnails, unseen
+from .unseen import evaluation_pictures, is_unseen, thumbnails
 from .vision import Vision, load_vision
 from .wordnet import WordNet
 
@@ -32,12 +32,12 @@ _ROOT = Path(__file__).resolve().parents[2]
 VARIANTS = (2, 1)
 RESIZE = "pad"
 SEED = 0
-# The plain view as users' pictures get it, and random ones (numbers are seeds).
+# Numbers of views: 0 is the plain view, as pictures of users are prepared; from 3 on, they are seeds of random views.
 VIEWS = (0, 3, 4)
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m recipe", description=__doc__)
     parser.add_argument("--cache", type=Path, default=_ROOT / "build/recipe", help="downloads and features")
     parser.add_argument("--out", type=Path, default=_ROOT / "build/default-checkpoint", help="the checkpoint")
@@ -50,18 +50,18 @@ def validation(
     data: Dataset, clean: npt.NDArray[np.bool_], hidden: npt.NDArray[np.bool_], vision: Vision,
     classes: npt.NDArray[np.float32],
 ) -> dict[str, list[Recall]]:  # fmt: skip
-    """Recall on held-out concepts, by a head that never saw them."""
+    """Measure recall on the held-out concepts, by a head that is trained without them."""
     rows = np.flatnonzero(clean & hidden)
-    bank, targets = np.unique(data.own[rows], return_inverse=True)
+    caption_rows, targets = np.unique(data.caption_rows[rows], return_inverse=True)
     head = train(data, clean & ~hidden, vision.classifier, classes, Settings(seed=SEED))
-    return compare(head, vision, data.features[RULES.index(RESIZE), rows], data.captions[bank], targets)
+    return compare(head, vision, data.features[RULES.index(RESIZE), rows], data.captions[caption_rows], targets)
 
 
 def compare(
     head: Head, vision: Vision, features: npt.NDArray[np.floating], texts: npt.NDArray[np.float32],
     targets: npt.NDArray[np.int64],
 ) -> dict[str, list[Recall]]:  # fmt: skip
-    """The rows of the card: each part of the head alone, and their sum."""
+    """Measure each part of the head alone, and their sum: the rows of the model's card."""
     parts = {"ConSE alone": "conse", "MLP alone": "mlp", "sum of both": "sum"}
     rows = {name: embed(head, vision.classifier, features, part) for name, part in parts.items()}
     return {name: recalls(images, texts, targets) for name, images in rows.items()}
@@ -70,14 +70,14 @@ def compare(
 def report(
     head: Head, vision: Vision, encode: TextEncoder, stamps: list[Stamp], run: Runner
 ) -> dict[str, list[Recall]]:
-    """The finished head on the stamps."""
+    """Measure the finished head on the stamps."""
     sentences, targets = sentence_targets(stamps)
     features = picture_features([stamp.path for stamp in stamps], RESIZE, vision, run)
     return compare(head, vision, features, encode(sentences), targets)
 
 
 def main() -> None:
-    """Every step in order."""
+    """Run every step in order."""
     args = arguments()
     torch.set_num_threads(args.threads)
     args.cache.mkdir(parents=True, exist_ok=True)
@@ -85,8 +85,8 @@ def main() -> None:
     pictures = all_pictures(args.cache, wordnet)
     paths = cached_pictures(pictures, args.cache)
     stamps = debian_package(PACKAGE, args.cache)
-    clean = unseen(thumbnails(paths), thumbnails(judged_by(stamps, _ROOT / "examples")))
-    print(f"{len(paths)} pictures, {np.count_nonzero(~clean)} left out for their likeness to what is measured on")
+    clean = is_unseen(thumbnails(paths), thumbnails(evaluation_pictures(stamps, _ROOT / "examples")))
+    print(f"{len(paths)} pictures, {np.count_nonzero(~clean)} left out as near-duplicates of pictures for evaluation")
     vision, encode = load_vision(VARIANTS), TextEncoder()
     run = runner(vision, args.cache / "vision.onnx", args.threads)
     views = [view_features(pictures, paths, view, vision, cache=args.cache, run=run) for view in VIEWS]

@@ -1,6 +1,6 @@
-"""The finished model as files: weights, configuration, tokenizer, and outputs of torch for parity tests.
+"""Writes the trained model: weights, configuration, tokenizer, and outputs of torch for parity tests.
 
-B batch, S image side, L tokens, F = 2560, C = 1000, D = 384.
+B batch, S edge of a picture in pixels, L tokens, F = 2560, C = 1000, D = 384.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FAMILY = "clipshelf-default"
 def _config(vision: Vision, head: Head, encode: TextEncoder, resize: str) -> dict[str, Any]:
     text, offset, nets = encode.model.config, 0, []
     for backbone in vision.backbones:
-        # convolutions are numbered over all backbones
+        # convolutions of all backbones are numbered together
         blocks = [block.as_json() for block in backbone.blocks]
         for conv in (conv for block in blocks for conv in block["convs"]):
             conv["index"] += offset
@@ -52,7 +52,7 @@ def _config(vision: Vision, head: Head, encode: TextEncoder, resize: str) -> dic
 
 
 def tensors(vision: Vision, head: Head, encode: TextEncoder) -> dict[str, torch.Tensor]:
-    """Every weight by name; linear layers as torch keeps them, (out, in)."""
+    """All weights by name. Linear layers have torch's shape, (out, in)."""
     weights = {f"text.{name}": value for name, value in encode.model.state_dict().items() if "position_ids" not in name}
     convs = [pair for net in vision.backbones for pair in zip(net.weights, net.biases, strict=True)]
     for i, (weight, bias) in enumerate(convs):
@@ -66,7 +66,7 @@ def tensors(vision: Vision, head: Head, encode: TextEncoder) -> dict[str, torch.
 def _reference(
     vision: Vision, head: Head, encode: TextEncoder, pixels: Pixels, sentences: list[str]
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Inputs with torch's outputs: images (n, D) of pixels (n, S, S, 3); texts (m, D) of input_ids (m, L), 0-padded."""
+    """Inputs and outputs of torch: images (n, D) of pixels (n, S, S, 3), texts (m, D) of input_ids (m, L), 0-padded."""
     features, logits = vision(torch.from_numpy(pixels))
     ids = [encode.token_ids(text) for text in sentences]
     length = max(map(len, ids))
@@ -85,7 +85,13 @@ def _reference(
 def write(
     folder: Path, vision: Vision, head: Head, encode: TextEncoder, *, resize: str, pixels: Pixels, sentences: list[str]
 ) -> None:
-    """Writes beside `folder`, then moves each file into it, so that a reader never sees half a file."""
+    """Write the checkpoint.
+
+    - `folder`: files are written beside it and then moved into it, so that a reader never sees half a file.
+    - `resize`: the rule that brings pictures to size, as in `views.fit`.
+    - `pixels`: (n, S, S, 3) pictures whose embeddings are stored.
+    - `sentences`: m sentences whose embeddings are stored.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         draft = Path(temporary)

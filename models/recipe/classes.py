@@ -1,8 +1,8 @@
 """An embedding in the text space for each ImageNet class, from its name and its WordNet definition.
 
-C = 1000 classes, D = 384. This is the matrix of ConSE (Norouzi et al., 2014), which maps a picture to the average of
-its likely classes. The names are those that OpenAI curated for CLIP's zero-shot tests, as open_clip carries them: they
-say "rooster" and "construction crane" where WordNet says "cock" and "crane".
+C = 1000 classes, D = 384. The embeddings are the matrix of ConSE (Norouzi et al., 2014), which maps a picture to the
+average of its likely classes. The names are those that OpenAI curated for the zero-shot tests of CLIP, from the package
+open_clip. They are "rooster" and "construction crane" where WordNet has "cock" and "crane".
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .sources import sentence
 from .text import TextEncoder
 from .wordnet import WordNet, imagenet_offsets, package_folder
 
-# Share of the definition beside the name's.
-GLOSS = 0.3
+# Weight of the definition, relative to the name.
+GLOSS_WEIGHT = 0.3
 
 
 def class_names() -> list[str]:
-    """The C names in the order of the logits."""
+    """Return the C names, in the order of the logits."""
     path = package_folder("open_clip") / "zero_shot_metadata.py"
     spec = importlib.util.spec_from_file_location("zero_shot_metadata", path)
     if spec is None or spec.loader is None:
@@ -32,12 +32,13 @@ def class_names() -> list[str]:
 
 
 def class_embeddings(wordnet: WordNet, encode: TextEncoder) -> npt.NDArray[np.float32]:
-    """(C, D) rows of unit norm: the name alone, in two sentences, and the definition."""
+    """Return (C, D) rows of unit norm, from the name alone, the name in two sentences, and the definition."""
     names = class_names()
-    said = [sentence(name) for name in names]
-    shown = [f"A photo of {text[0].lower()}{text[1:]}" for text in said]
+    sentences = [sentence(name) for name in names]
+    photo_sentences = [f"A photo of {text[0].lower()}{text[1:]}" for text in sentences]
     glosses = [wordnet.nouns[offset].gloss for offset in imagenet_offsets()]
-    return _unit(_unit(encode(said) + encode(names) + encode(shown)) + GLOSS * _unit(encode(glosses)))
+    name_embeds = _unit(encode(sentences) + encode(names) + encode(photo_sentences))
+    return _unit(name_embeds + GLOSS_WEIGHT * _unit(encode(glosses)))
 
 
 def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

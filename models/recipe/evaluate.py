@@ -1,4 +1,4 @@
-"""Retrieval measures: of held-out concepts, to choose by, and of the stamps, to report only.
+"""Recall of retrieval. Held-out concepts decide between candidates; the stamps are only reported.
 
 n pictures, m different sentences, D = 384.
 """
@@ -24,25 +24,30 @@ class Recall:
     high: float
 
     def as_json(self) -> dict[str, float]:
-        """As measures.json has it."""
+        """Return the fields as a JSON object."""
         return asdict(self)
 
 
 def recalls(
     images: npt.NDArray[np.float32], texts: npt.NDArray[np.float32], targets: npt.NDArray[np.int64]
 ) -> list[Recall]:
-    """Picture to sentence: images (n, D), texts (m, D), targets (n,)."""
+    """Measure recall from picture to sentence.
+
+    - `images`: (n, D).
+    - `texts`: (m, D).
+    - `targets`: (n,) the row in `texts` of each picture's sentence.
+    """
     scores = images @ texts.T
     return [Recall(k, recall_at(scores, targets, k), *recall_interval(scores, targets, k)) for k in KS]
 
 
 def chance(n: int) -> list[float]:
-    """Expected recall of a random order of n sentences."""
+    """Return the expected recall of a random order of n sentences, for each k."""
     return [k / n for k in KS]
 
 
 def table(rows: dict[str, list[Recall]]) -> str:
-    """Markdown: one line per model, `value [low, high]` per k."""
+    """Return a Markdown table: one line for each model, `value [low, high]` for each k."""
     lines = ["| | " + " | ".join(f"recall@{k}" for k in KS) + " |", "|---" * (len(KS) + 1) + "|"]
     for name, row in rows.items():
         lines.append(f"| {name} | " + " | ".join(f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in row) + " |")

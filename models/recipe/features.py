@@ -1,7 +1,7 @@
-"""Backbone features of every view of every picture, computed once and kept.
+"""Backbone features of every view of every picture, computed once and cached.
 
-N pictures, F pooled features of all backbones. One file per source and view, float16 (n, F), so that another source
-leaves the others as they are.
+N pictures, F pooled features of all backbones. The cache has one file for each source and view, float16 (n, F), so that
+a new source does not invalidate the others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BATCH = 16
 
 
 def cached_pictures(pictures: list[Picture], cache: Path) -> list[Path]:
-    """Each picture decoded or rendered once, as a small RGBA PNG; None of the views reads an SVG again."""
+    """Decode or render each picture once, to a small RGBA PNG in the cache, and return the paths."""
     folder = cache / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -44,12 +44,15 @@ def cached_pictures(pictures: list[Picture], cache: Path) -> list[Path]:
             partial.rename(path)
         return path
 
-    with ThreadPoolExecutor(2) as threads:  # decoding leaves Python's lock
+    with ThreadPoolExecutor(2) as threads:  # decoding releases the interpreter's lock
         return list(threads.map(make, pictures))
 
 
 def runner(vision: Vision, path: Path, threads: int) -> Runner:
-    """Pixels (B, S, S, 3) -> pooled features (B, F). ONNX Runtime: four times torch's speed on these convolutions."""
+    """Return a function from pixels (B, S, S, 3) to pooled features (B, F).
+
+    It runs on onnxruntime, which is four times as fast as torch on these convolutions. The graph is cached at `path`.
+    """
     if not path.exists():
         example = torch.zeros((1, vision.size, vision.size, 3), dtype=torch.uint8)
         partial = path.with_suffix(".partial")
@@ -60,13 +63,15 @@ def runner(vision: Vision, path: Path, threads: int) -> Runner:
         partial.rename(path)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a long job: leave the cores to others
+    options.add_session_config_entry(
+        "session.intra_op.allow_spinning", "0"
+    )  # a long job, so other processes need cores
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return lambda pixels: np.asarray(session.run(["features"], {"pixels": pixels})[0])
 
 
 def view_pixels(path: Path, view: int, size: int) -> Pixels:
-    """View `view` of the picture at `path`: the first three are the resize rules, the others random."""
+    """Return a view (S, S, 3) of the picture at `path`: the first three are those of `RULES`, the others are random."""
     with Image.open(path) as image:
         rgba = image.convert("RGBA")
     if view < len(RULES):
@@ -92,16 +97,18 @@ def _batches(paths: list[Path], view: int, size: int) -> Iterator[Pixels]:
 def view_features(
     pictures: list[Picture], paths: list[Path], view: int, vision: Vision, *, cache: Path, run: Runner
 ) -> npt.NDArray[np.float16]:
-    """Features (N, F) of one view of all pictures, which stand source by source."""
+    """Return features (N, F) of one view of all pictures, which are in the order of their sources."""
     sources = groupby(zip(pictures, paths, strict=True), key=lambda pair: pair[0].source)
     named = ((source, [path for _, path in pairs]) for source, pairs in sources)
-    return np.concatenate([_source_features(source, own, view, vision, cache=cache, run=run) for source, own in named])
+    return np.concatenate(
+        [_source_features(source, source_paths, view, vision, cache=cache, run=run) for source, source_paths in named]
+    )
 
 
 def _source_features(
     source: str, paths: list[Path], view: int, vision: Vision, *, cache: Path, run: Runner
 ) -> npt.NDArray[np.float16]:
-    """Features (n, F) of one source, from the cache when it has them."""
+    """Return features (n, F) of one source, from the cache where it has them."""
     key = hashlib.sha256("\n".join(path.stem for path in paths).encode()).hexdigest()[:12]
     target = cache / f"features-{source}-{key}-{view:02d}.npy"
     if not target.exists():
@@ -113,7 +120,7 @@ def _source_features(
 
 
 def picture_features(paths: list[Path], rule: str, vision: Vision, run: Runner) -> npt.NDArray[np.float32]:
-    """Features (n, F) of picture files as a user's pictures are brought to size; not kept."""
+    """Return features (n, F) of picture files, prepared as pictures of users are; they are not cached."""
     rows = []
     for start in range(0, len(paths), _BATCH):
         images = [over(Image.open(path).convert("RGBA")) for path in paths[start : start + _BATCH]]

@@ -1,4 +1,4 @@
-"""Where the data comes from: Debian packages, npm packages, and files inside installed Python packages."""
+"""The sources of the data: Debian packages, npm packages, and files in installed Python packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEYWORDS = "emojibase-data@17.0.0"
 NOTO = "@iconify-json/noto@1.2.9"
 TWEMOJI = "@twemoji/svg@15.0.0"
 FLUENT_FLAT = "@lobehub/fluent-emoji-flat@1.1.0"
-# Sets whose drawings have names and no code points.
+# Sets whose drawings have names instead of code points.
 NAMED = {
     "fxemoji": "@iconify-json/fxemoji@1.2.2",
     "emojione": "@iconify-json/emojione@1.2.3",
@@ -25,7 +25,11 @@ __all__ = ["PackageError", "debian_package", "npm_package"]
 
 
 def npm_package(spec: str, cache: Path) -> Path:
-    """Root of the unpacked npm package `spec` ("name@version"), kept under `cache`; no install script runs."""
+    """Fetch an npm package and return its unpacked folder, which is cached. No install script runs.
+
+    - `spec`: "name@version".
+    - `cache`: the folder of the cache.
+    """
     root = cache / "npm" / spec.lstrip("@").replace("/", "-")
     if root.is_dir():
         return root

@@ -1,4 +1,4 @@
-"""From the backbone to the text space: ConSE plus a small MLP, summed.
+"""The head from the backbones to the text space: the sum of ConSE and a small MLP.
 
 B batch, F = 2560 pooled features, C = 1000 classes, D = 384, H hidden.
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module):
-    """Features (B, F) and logits (B, C) -> unit-norm image embeddings (B, D)."""
+    """Maps features (B, F) and logits (B, C) to image embeddings (B, D) of unit norm."""
 
     def __init__(self, classes: npt.NDArray[np.float32], *, features: int, hidden: int, beta: float, dropout: float):
         super().__init__()
@@ -28,15 +28,15 @@ class Head(nn.Module):
         self.dropout = dropout
 
     def conse(self, logits: Tensor) -> Tensor:
-        """The average (B, D) of the classes' embeddings, as likely as the classifier finds them."""
+        """Return the mean (B, D) of the class embeddings, weighted by the probabilities of the classes."""
         return torch.softmax(self.beta * logits, dim=-1) @ self.classes
 
     def mlp(self, features: Tensor) -> Tensor:
-        """What the MLP adds (B, D)."""
+        """Return the MLP's part of the sum, (B, D)."""
         x = F.dropout(features, self.dropout, self.training)
         x = F.dropout(F.gelu(self.fc1(x)), self.dropout, self.training)
         return self.fc2(x)
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
-        """Image embeddings (B, D), unit norm."""
+        """Return image embeddings (B, D) of unit norm."""
         return F.normalize(self.conse(logits) + self.mlp(features), dim=-1)

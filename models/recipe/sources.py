@@ -1,6 +1,6 @@
-"""Pictures with words, from openclipart and emoji sets: what each shows, said as a person might say it.
+"""Pictures with captions, from openclipart and sets of emoji.
 
-A picture's `concept` is the head noun of its name; validation holds out whole concepts across all sources.
+The `concept` of a picture is the head noun of its name. Validation holds out whole concepts, over all sources.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from .wordnet import WordNet
 
 @dataclass(frozen=True)
 class Picture:
-    """A file (PNG or SVG; `body` when the SVG is inside another file), captions, best first, and its concept."""
+    """A picture and its captions.
+
+    - `source`, `name`: the set, and the name in it.
+    - `path`: a PNG or SVG file, or the file that contains `body`.
+    - `captions`: best first.
+    - `concept`: the head noun.
+    - `body`: the text of an SVG that is inside another file, else "".
+    """
 
     source: str
     name: str
@@ -28,7 +35,7 @@ class Picture:
     body: str = ""
 
 
-# Folders whose pictures carry a theme's name instead of their own, or show no thing at all.
+# Folders whose pictures are named after a theme, or show no object.
 _SKIP = re.compile(
     r"shapes/(stars|jigsaw|arrows|callouts|flowchart)|special/|computer/(icons|buttons)|/led/|/semaphore/"
     r"|games/cards|duplicates|logos|networksym|aiga-symbols"
@@ -42,7 +49,8 @@ _NO_KEYWORD = {
     "recreation", "bordered", "ornamental", "special", "line art", "contour", "geometry", "sign", "symbol", "shape",
 }  # fmt: skip
 _PER_CAPTION = 12
-# Emoji left out: 258 flags, and "woman pilot", "man pilot" beside "pilot" (a third of the sets, and few concepts).
+# Emoji that are left out: 258 flags, and variants such as "woman pilot" beside "pilot". They are a third of the sets
+# and have few concepts.
 _NO_EMOJI = re.compile(r"keycap|(flag of|input|regional|wom[ae]n|m[ae]n|family|kiss|couple with heart) .+")
 
 
@@ -53,7 +61,7 @@ def _clean(text: str) -> str:
 
 
 def sentence(phrase: str) -> str:
-    """ "red apple" -> "A red apple." """
+    """Make a sentence of a phrase: "red apple" becomes "A red apple."."""
     article = "" if re.match(r"(the|a|an|two|three|some|my)\b", phrase) else "an " if phrase[0] in "aeiou" else "a "
     if phrase.endswith("s") and not phrase.endswith(("ss", "us")):
         article = ""
@@ -62,72 +70,72 @@ def sentence(phrase: str) -> str:
 
 
 def _captions(phrase: str, keywords: list[str]) -> tuple[str, ...]:
-    """Sentences around `phrase`, then with keywords that say something the phrase does not."""
+    """Return captions of a phrase: alone, then with keywords that add something to it."""
     rest = [word for word in keywords if word not in phrase.split() and word != phrase][:6]
-    said = [sentence(phrase), phrase]
+    captions = [sentence(phrase), phrase]
     if rest:
-        said.append(f"{sentence(phrase)[:-1]}, {', '.join(rest[:3])}.")
-        said.append(", ".join([phrase, *rest]))
-    return tuple(said)
+        captions.append(f"{sentence(phrase)[:-1]}, {', '.join(rest[:3])}.")
+        captions.append(", ".join([phrase, *rest]))
+    return tuple(captions)
 
 
 def _concept(phrase: str, wordnet: WordNet) -> str:
-    """The last noun before any preposition: "slice of pizza" -> "slice", "red apple" -> "apple"."""
+    """Return the last noun before any preposition: "slice" of "slice of pizza", "apple" of "red apple"."""
     head = re.split(r"\b(?:of|with|on|in|at|for|and|from)\b", phrase)[0].split() or phrase.split()
     nouns = [word for word in head if word in wordnet.noun_words or word.rstrip("s") in wordnet.noun_words]
     return (nouns or head)[-1].rstrip("s")
 
 
-def _known(phrase: str, wordnet: WordNet) -> bool:
-    """Whether every word is English enough to stand in WordNet (plurals without their s too)."""
+def _is_english(phrase: str, wordnet: WordNet) -> bool:
+    """Whether WordNet has every word of a phrase, plurals also without their s."""
     words = [word for word in phrase.split() if len(word) > 2]
     return bool(words) and all(w in wordnet.words or w.removesuffix("s") in wordnet.words for w in words)
 
 
 def openclipart(cache: Path, wordnet: WordNet) -> list[Picture]:
-    """Drawings with a title or keywords in English."""
+    """Return the drawings of openclipart that have a title or keywords in English."""
     folder = Path("usr/share/openclipart")
     svg = fetch.debian_package(fetch.OPENCLIPART_SVG, cache) / folder / "svg"
     png = fetch.debian_package(fetch.OPENCLIPART_PNG, cache) / folder / "png"
-    pictures, seen = [], Counter[str]()
+    pictures, title_counts = [], Counter[str]()
     for path in sorted(svg.rglob("*.svg")):
         name = path.relative_to(svg).with_suffix("").as_posix()
         picture = png / f"{name}.png"
         work = re.search(r"<cc:Work.*?</cc:Work>", path.read_text(encoding="utf-8", errors="replace"), re.S)
         if _SKIP.search(name) or work is None or not picture.is_file():
             continue
-        found = re.search(r"<dc:title>(.*?)</dc:title>", work[0], re.S)
-        title = _clean(_SERIES.sub("", found[1] if found else ""))
+        element = re.search(r"<dc:title>(.*?)</dc:title>", work[0], re.S)
+        title = _clean(_SERIES.sub("", element[1] if element else ""))
         words = [_clean(word) for word in re.findall(r"<rdf:li>(.*?)</rdf:li>", work[0], re.S)]
-        keywords = [w for w in dict.fromkeys(words) if len(w) > 2 and w not in _NO_KEYWORD and _known(w, wordnet)]
-        if not _known(title, wordnet) or len(title.split()) > 7:
-            # A foreign or missing title: the keywords alone still say what kind of thing it is.
+        keywords = [w for w in dict.fromkeys(words) if len(w) > 2 and w not in _NO_KEYWORD and _is_english(w, wordnet)]
+        if not _is_english(title, wordnet) or len(title.split()) > 7:
+            # The title is foreign or missing. The keywords alone still name the kind of thing.
             title = keywords.pop(0) if len(keywords) > 1 else ""
-        seen[title] += 1
-        if title and seen[title] <= _PER_CAPTION:
+        title_counts[title] += 1
+        if title and title_counts[title] <= _PER_CAPTION:
             captions = _captions(title, keywords)
             pictures.append(Picture("openclipart", name, picture, captions, _concept(title, wordnet)))
     return pictures
 
 
 @dataclass(frozen=True)
-class _Words:
-    """What is said of an emoji: its name in Unicode, captions, concept."""
+class _Emoji:
+    """An emoji: its name in Unicode, its captions and its concept."""
 
     label: str
     captions: tuple[str, ...]
     concept: str
 
 
-def _emoji_words(cache: Path, wordnet: WordNet) -> dict[str, _Words]:
-    """By lower-case code points without variation selectors; no skin tones, no letters."""
+def _emoji_words(cache: Path, wordnet: WordNet) -> dict[str, _Emoji]:
+    """Return emoji, without skin tones and letters, by their lower-case code points without variation selectors."""
     data = json.loads((fetch.npm_package(fetch.KEYWORDS, cache) / "en/data.json").read_text(encoding="utf-8"))
     words = {}
     for emoji in data:
         label = _clean(emoji["label"].replace("flag: ", "flag of "))
         if len(label) > 2 and "group" in emoji and not _NO_EMOJI.fullmatch(label):
             tags = [tag for tag in map(_clean, emoji.get("tags", ())) if len(tag) > 2]
-            words[_code(emoji["hexcode"])] = _Words(emoji["label"], _captions(label, tags), _concept(label, wordnet))
+            words[_code(emoji["hexcode"])] = _Emoji(emoji["label"], _captions(label, tags), _concept(label, wordnet))
     return words
 
 
@@ -136,12 +144,12 @@ def _code(hexcode: str) -> str:
 
 
 def _letters(name: str) -> str:
-    """ "Christmas tree", "christmas-tree" and "christmastree-1" -> "christmastree": each set spells in its own way."""
+    """Return the letters of a name, because sets differ: "Christmas tree", "christmas-tree", "christmastree-1"."""
     return re.sub(r"[^a-z]", "", name.lower())
 
 
 def _icons(root: Path) -> dict[str, str]:
-    """The drawings of an Iconify set by name, each as an SVG file's text."""
+    """Return the drawings of an Iconify set by name, each as the text of an SVG file."""
     icons = json.loads((root / "icons.json").read_text(encoding="utf-8"))
     drawn = {}
     for name, icon in icons["icons"].items():
@@ -152,7 +160,7 @@ def _icons(root: Path) -> dict[str, str]:
 
 
 def emoji(cache: Path, wordnet: WordNet) -> list[Picture]:
-    """Drawings of each emoji in several styles. Fluent's 3D style is left for the sample shelf."""
+    """Return drawings of each emoji in several styles, without Fluent's 3D style, which is that of the sample shelf."""
     words = _emoji_words(cache, wordnet)
     pictures = []
     for source, folder in (
@@ -169,24 +177,26 @@ def emoji(cache: Path, wordnet: WordNet) -> list[Picture]:
     icons, names = _icons(root), json.loads((root / "chars.json").read_text(encoding="utf-8"))
     for code, icon in sorted((_code(code), icon) for code, icon in names.items()):
         if code in words and icon in icons:
-            said = words[code]
-            pictures.append(Picture("noto", code, root / "icons.json", said.captions, said.concept, icons[icon]))
+            labelled = words[code]
+            pictures.append(
+                Picture("noto", code, root / "icons.json", labelled.captions, labelled.concept, icons[icon])
+            )
     return pictures + _named_emoji(cache, words)
 
 
-def _named_emoji(cache: Path, words: dict[str, _Words]) -> list[Picture]:
-    """The sets that name their drawings after Unicode's labels."""
-    labelled = {_letters(said.label): said for said in words.values()}
+def _named_emoji(cache: Path, words: dict[str, _Emoji]) -> list[Picture]:
+    """Return the drawings of the sets that use the labels of Unicode as names."""
+    by_label = {_letters(emoji.label): emoji for emoji in words.values()}
     pictures = []
     for source, package in fetch.NAMED.items():
         root = fetch.npm_package(package, cache)
         for name, body in sorted(_icons(root).items()):
-            said = labelled.get(_letters(name))
-            if said is not None:
-                pictures.append(Picture(source, name, root / "icons.json", said.captions, said.concept, body))
+            emoji = by_label.get(_letters(name))
+            if emoji is not None:
+                pictures.append(Picture(source, name, root / "icons.json", emoji.captions, emoji.concept, body))
     return pictures
 
 
 def all_pictures(cache: Path, wordnet: WordNet) -> list[Picture]:
-    """Every source, in a fixed order."""
+    """Return the pictures of every source, in a fixed order."""
     return openclipart(cache, wordnet) + emoji(cache, wordnet)

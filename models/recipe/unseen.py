@@ -1,7 +1,7 @@
-"""Keeps what the model is later judged by out of its training data: near-duplicates of the stamps and of the shelf.
+"""Keeps pictures that the model is evaluated on out of its training data, near-duplicates included.
 
-Openclipart lent drawings to Tux Paint and to the sample shelf. A picture is dropped when its thumbnail, cut to what
-is drawn, correlates with one of theirs.
+Tux Paint's stamps and the sample shelf have drawings from openclipart. A picture is left out where its thumbnail,
+cropped to the drawing, correlates with a thumbnail of a picture for evaluation.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from PIL import Image, ImageChops
 from .views import WHITE, load_file, over
 
 # Copies of one drawing at different sizes correlate above 0.97; different drawings of one subject stay below 0.9.
-ALIKE = 0.93
+DUPLICATE_FROM = 0.93
 _SIDE = 16
 
 
 def thumbnail(image: Image.Image) -> npt.NDArray[np.float32]:
-    """A picture over white, cut to what differs from white, as a centred vector (768,) of unit norm."""
+    """Return a picture over white, cropped to what differs from white, as a centred vector (768,) of unit norm."""
     rgb = over(image)
     drawn = ImageChops.difference(rgb, Image.new("RGB", rgb.size, WHITE)).convert("L").point([0] * 13 + [255] * 243)
     small = rgb.crop(drawn.getbbox() or (0, 0, *rgb.size)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
@@ -33,7 +33,7 @@ def thumbnail(image: Image.Image) -> npt.NDArray[np.float32]:
 
 
 def thumbnails(paths: Iterable[Path]) -> npt.NDArray[np.float32]:
-    """(n, 768) of the picture files that can be drawn: some SVG stamps say no size that the renderer understands."""
+    """Return thumbnails (n, 768) of the files that can be rendered; the renderer reads no size from some SVG stamps."""
 
     def make(path: Path) -> npt.NDArray[np.float32] | None:
         try:
@@ -45,13 +45,13 @@ def thumbnails(paths: Iterable[Path]) -> npt.NDArray[np.float32]:
         return np.stack([vector for vector in threads.map(make, paths) if vector is not None])
 
 
-def judged_by(stamps: Path, examples: Path) -> list[Path]:
-    """The pictures that a model is judged by: stamps in the unpacked package, shelf and queries in `examples`."""
+def evaluation_pictures(stamps: Path, examples: Path) -> list[Path]:
+    """Return the pictures for evaluation: the stamps of an unpacked package, and the shelf and queries of examples."""
     drawings = sorted(stamps.rglob("*.svg"))
-    shown = sorted(examples.glob("shelf/pictures/*")) + sorted(examples.glob("queries/*"))
-    return [stamp.path for stamp in read_stamps(stamps)] + drawings + shown
+    samples = sorted(examples.glob("shelf/pictures/*")) + sorted(examples.glob("queries/*"))
+    return [stamp.path for stamp in read_stamps(stamps)] + drawings + samples
 
 
-def unseen(pictures: npt.NDArray[np.float32], judges: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """(N,) True for the pictures (N, 768) that are like none of the judges (M, 768)."""
-    return np.asarray((pictures @ judges.T).max(axis=1) < ALIKE)
+def is_unseen(pictures: npt.NDArray[np.float32], evaluation: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return (N,) true for the thumbnails (N, 768) that resemble none of those for evaluation (M, 768)."""
+    return np.asarray((pictures @ evaluation.T).max(axis=1) < DUPLICATE_FROM)

@@ -1,6 +1,6 @@
-"""Views of a picture: the plain view that users' pictures get, and random ones to learn from.
+"""Views of a picture: the plain view, as pictures of users are prepared, and random views for training.
 
-S is the image side; every view is (S, S, 3) uint8 RGB.
+S is the edge of a picture in pixels; every view is (S, S, 3) uint8 RGB.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from .sources import Picture
 Pixels = npt.NDArray[np.uint8]
 WHITE = (255, 255, 255)
 _CACHED_SIDE = 300
-# Some openclipart drawings are posters of 230 megapixels; they come from a package, not from a stranger.
+# Drawings of openclipart have up to 230 megapixels. They come from a trusted package, so Pillow's limit is raised.
 Image.MAX_IMAGE_PIXELS = 400_000_000
 _BICUBIC = Image.Resampling.BICUBIC
 
 
 def load(picture: Picture) -> Image.Image:
-    """RGBA, the longer side 300 at most; drawings in SVG are rendered at that size."""
+    """Load a picture as RGBA, at most 300 pixels along the longer edge; SVG is rendered at that size."""
     return _render(picture.body) if picture.body else load_file(picture.path)
 
 
 def load_file(path: Path) -> Image.Image:
-    """The same of a picture file."""
+    """Load a picture file as `load` does."""
     if path.suffix == ".svg":
         return _render(path.read_text(encoding="utf-8"))
     image = Image.open(path).convert("RGBA")
@@ -47,7 +47,7 @@ def _render(svg: str) -> Image.Image:
 
 
 def over(image: Image.Image, colour: tuple[int, int, int] = WHITE) -> Image.Image:
-    """RGB, laid over a plain colour where transparent."""
+    """Return the picture in RGB, over a plain colour where it is transparent."""
     if image.mode == "RGB":
         return image
     rgba = image.convert("RGBA")
@@ -55,9 +55,11 @@ def over(image: Image.Image, colour: tuple[int, int, int] = WHITE) -> Image.Imag
 
 
 def fit(image: Image.Image, size: int, rule: str, colour: tuple[int, int, int] = WHITE) -> Pixels:
-    """RGB image brought to size x size by `rule`.
+    """Fit an RGB picture to (size, size, 3) pixels.
 
-    pad: the whole picture, centred on a plain square; shortest: shortest edge to size, centre crop; squash: stretched.
+    - `rule`: "pad" centres the whole picture on a plain square, "shortest" scales the shorter edge and crops the
+      centre, "squash" scales both edges.
+    - `colour`: of the plain square.
     """
     width, height = image.size
     if rule == "squash":
@@ -99,7 +101,7 @@ def _colours(rng: random.Random, image: Image.Image) -> Image.Image:
 
 
 def random_view(image: Image.Image, size: int, rng: random.Random) -> Pixels:
-    """A view of an RGBA image as another artist or photographer might have made it."""
+    """Return a random view of an RGBA picture, as another artist or photographer might have made it."""
     if rng.random() < 0.5:
         image = ImageOps.mirror(image)
     if rng.random() < 0.5:

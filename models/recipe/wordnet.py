@@ -17,13 +17,13 @@ class Synset:
 
 
 def _parse(line: str) -> Synset:
-    """A line of data.noun, laid out as wndb(5WN) says: fields, then `|` and the definition with examples."""
+    """Parse a line of data.noun (format: wndb(5WN)): fields, then `|` and the definition with examples."""
     fields, _, gloss = line.partition("|")
     return Synset(int(fields.split()[0]), gloss.split(";")[0].split('"')[0].strip())
 
 
 class WordNet:
-    """Nouns by offset, and the lower-cased words of all parts of speech."""
+    """The synsets of nouns by offset, and the words of all parts of speech in lower case."""
 
     def __init__(self, root: Path):
         self._folder = root / "usr/share/wordnet"
@@ -37,23 +37,23 @@ class WordNet:
 
     @cached_property
     def noun_words(self) -> set[str]:
-        """Every noun, lower case."""
+        """All nouns, in lower case."""
         return self._index("noun")
 
     @cached_property
     def words(self) -> set[str]:
-        """Every word of any part of speech."""
+        """All words of any part of speech, in lower case."""
         return self.noun_words.union(*(self._index(part) for part in ("verb", "adj", "adv")))
 
 
 def imagenet_offsets() -> list[int]:
-    """WordNet 3.0 noun offsets of the 1000 classes in the order of the logits (the list that timm carries)."""
+    """Return the WordNet 3.0 noun offsets of the 1000 classes, in the order of the logits, from timm's list."""
     text = (package_folder("timm") / "data/_info/imagenet_synsets.txt").read_text(encoding="utf-8")
     return [int(line[1:]) for line in text.split()]
 
 
 def package_folder(name: str) -> Path:
-    """Folder of an installed package, located without importing it: these two import torchvision."""
+    """Return the folder of an installed package without importing it, because open_clip and timm import torchvision."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(
