@@ -13,7 +13,7 @@ from support.shelves import made_up
 
 
 @pytest.fixture
-def shop(engine: Engine, tmp_path: Path) -> Catalogue:
+def shelf(engine: Engine, tmp_path: Path) -> Catalogue:
     Image.fromarray(tiny.picture("red")).save(tmp_path / "red.png")
     return Catalogue.build(
         engine,
@@ -31,13 +31,13 @@ def _page(section: Section, folder: Path) -> str:
     return (folder / "page.html").read_text(encoding="utf-8")
 
 
-def _asked(engine: Engine, shop: Catalogue, query: Query, folder: Path) -> str:
-    return _page(Section("What <fits>", query, Recommender(engine, shop).answer(query), shop), folder)
+def _answer_page(engine: Engine, shelf: Catalogue, query: Query, folder: Path) -> str:
+    return _page(Section("What <fits>", query, Recommender(engine, shelf).answer(query), shelf), folder)
 
 
-def test_everything_that_people_wrote_is_escaped(engine: Engine, shop: Catalogue, tmp_path: Path) -> None:
+def test_everything_that_people_wrote_is_escaped(engine: Engine, shelf: Catalogue, tmp_path: Path) -> None:
     query = Query(text=" red <script> ", liked=["<i>"], exclude=["bare"], where="category!='x<y'", weights={"text": 2})
-    page = _asked(engine, shop, query, tmp_path)
+    page = _answer_page(engine, shelf, query, tmp_path)
     assert "<h1>A &lt;title&gt;</h1>" in page and "<h2>What &lt;fits&gt;</h2>" in page and "from &amp; to" in page
     assert "<blockquote>“red &lt;script&gt;”</blockquote>" in page
     assert "<b>liked</b> &lt;i&gt;<" in page and "<code>without bare</code>" in page
@@ -45,8 +45,8 @@ def test_everything_that_people_wrote_is_escaped(engine: Engine, shop: Catalogue
     assert not re.search(r"<script|<i>\w|<b><", page)
 
 
-def test_a_product_may_lack_a_picture_a_text_and_any_fact(engine: Engine, shop: Catalogue, tmp_path: Path) -> None:
-    page = _asked(engine, shop, Query(text="red", disliked=[("liked", 2.5)]), tmp_path)
+def test_a_product_may_lack_a_picture_a_text_and_any_fact(engine: Engine, shelf: Catalogue, tmp_path: Path) -> None:
+    page = _answer_page(engine, shelf, Query(text="red", disliked=[("liked", 2.5)]), tmp_path)
     cards = re.findall(r'<li class="product">(.*?)</li>', page, re.DOTALL)
     by_text = {re.findall(r'<p class="text" title="(.*?)">', card)[0]: card for card in cards}
     assert set(by_text) == {"red &quot;shoe&quot; &amp; more", "green", "shown"}
@@ -58,25 +58,29 @@ def test_a_product_may_lack_a_picture_a_text_and_any_fact(engine: Engine, shop: 
     assert "among 4 products" in page
 
 
-def test_a_picture_that_is_gone_is_left_blank(engine: Engine, shop: Catalogue, tmp_path: Path) -> None:
+def test_a_picture_that_is_gone_is_left_blank(engine: Engine, shelf: Catalogue, tmp_path: Path) -> None:
     (tmp_path / "red.png").unlink()
-    page = _asked(engine, shop, Query(text="red"), tmp_path)
+    page = _answer_page(engine, shelf, Query(text="red"), tmp_path)
     assert "<img" not in page and page.count('<div class="blank">') == 4
 
 
-def test_what_steered_an_answer_is_told(engine: Engine, shop: Catalogue, tmp_path: Path) -> None:
+def test_the_settings_of_a_query_are_shown(engine: Engine, shelf: Catalogue, tmp_path: Path) -> None:
     history = [("bare", "added to basket", 0.0), ("bare", "added to basket", 1.0), ("<i>", "bought", 0.0)]
     query = Query(history=history, exclude_bought=True, diversity=0.25, where={"category": "<b>"}, now=2.0)
-    page = _asked(engine, shop, query, tmp_path)
-    told = re.findall(r"<code>(.*?)</code>", page)
-    assert told == ["where {&quot;category&quot;: &quot;&lt;b&gt;&quot;}", "without what was bought", "diversity 0.25"]
+    page = _answer_page(engine, shelf, query, tmp_path)
+    settings = re.findall(r"<code>(.*?)</code>", page)
+    assert settings == [
+        "where {&quot;category&quot;: &quot;&lt;b&gt;&quot;}",
+        "without what was bought",
+        "diversity 0.25",
+    ]
     assert re.findall(r"<b>([a-z ]+)</b> (.*?)</span>", page)[:2] == [
         ("bought", "&lt;i&gt;"),
         ("added to basket", "bare"),
     ]
     assert page.count("<b>added to basket</b>") == 1
     query = Query(history=[("bare", "rated", 0.0, 1)], weights=Weights(text_image=0.0, liked=0.25), now=2.0)
-    page = _asked(engine, shop, query, tmp_path)
+    page = _answer_page(engine, shelf, query, tmp_path)
     assert "<b>rated 1 of 5</b> bare" in page
     assert re.findall(r"<code>(.*?)</code>", page) == ["weight of liked 0.25", "weight of text_image 0"]
 
@@ -86,10 +90,10 @@ def _item(product: Product, score: float, *parts: float) -> Recommendation:
     return made_up(product, score, 0.5, *made)
 
 
-def test_bars_share_one_scale_and_small_parts_are_summed(shop: Catalogue, tmp_path: Path) -> None:
+def test_bars_share_one_scale_and_small_parts_are_summed(shelf: Catalogue, tmp_path: Path) -> None:
     first = _item({"id": "a", "text": "a"}, 2.0, 0.1, -0.5, 1.0, 0.2, 0.3, 0.4, 0.25, 0.25)
     second = _item({"id": "b", "text": "b"}, -0.5, -0.5)
-    page = _page(Section("", Query(text="x"), Recommendations((first, second), {"total": 1.0}), shop), tmp_path)
+    page = _page(Section("", Query(text="x"), Recommendations((first, second), {"total": 1.0}), shelf), tmp_path)
     one, two = re.findall(r'<li class="product">(.*?)</li>', page, re.DOTALL)
     reasons = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", one)
     assert [name for name, _ in reasons] == [f"liked p{i} / image" for i in (2, 1, 5, 4, 6, 7)] + ["2 smaller"]
@@ -100,6 +104,6 @@ def test_bars_share_one_scale_and_small_parts_are_summed(shop: Catalogue, tmp_pa
     assert "score 2.00" in one and "score &minus;0.50" in two and "fits 50%" in one
 
 
-def test_nothing_to_answer_is_said(engine: Engine, shop: Catalogue, tmp_path: Path) -> None:
-    page = _asked(engine, shop, Query(text="red", where="category=hats"), tmp_path)
+def test_an_answer_without_products_says_so(engine: Engine, shelf: Catalogue, tmp_path: Path) -> None:
+    page = _answer_page(engine, shelf, Query(text="red", where="category=hats"), tmp_path)
     assert "No product is left to answer with." in page and '<ol class="shelf">' not in page

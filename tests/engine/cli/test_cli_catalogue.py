@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from clipshelf.cli.main import main
+
+
+def test_index_leaves_out_broken_pictures(shop: Path, tiny_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shop.parent / "red.png").write_bytes(b"broken")
+    command = ["index", str(shop), str(shop.parent / "out"), "--artifact", str(tiny_artifact)]
+    assert main(command) == 1
+    assert not (shop.parent / "out/manifest.json").exists()
+    assert main([*command, "--on-error", "skip"]) == 1
+    output = capsys.readouterr()
+    assert "2 products" in output.out and "left out product 'red'" in output.err
+
+
+def test_add_update_remove_and_verify(catalogue: Path, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = shop.parent / "more.jsonl"
+    more.write_text('{"sku": "w", "title": "a warm shirt"}\n{"sku": "v", "title": "a watch"}\n')
+    named = ["--id-column", "sku", "--text-column", "title"]
+    for command, message, code in (
+        (["add", str(catalogue), str(more), *named], "5 products", 0),
+        (["update", str(catalogue), str(more), *named], "5 products", 0),
+        (["remove", str(catalogue), "w", "red"], "3 products", 0),
+        (["verify", str(catalogue)], "all is well with 3 products", 0),
+        (["add", str(catalogue), str(more), *named], "found 'v'", 1),
+        (["remove", str(catalogue), "z"], "found 'z'", 1),
+        (["remove", str(shop.parent / "nowhere"), "z"], "expected a catalogue folder", 1),
+        (["verify", str(shop.parent / "nowhere")], "expected a catalogue folder", 1),
+    ):
+        assert main(command) == code
+        output = capsys.readouterr()
+        assert message in (output.err if code else output.out)
+    assert not (shop.parent / "nowhere").exists()
+
+
+def test_bad_products_are_listed_with_their_reasons(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = catalogue.parent / "bad.csv"
+    bad.write_text("id,text,image\nn,,nowhere.png\nm,,\no,a red watch,\n")
+    assert main(["add", str(catalogue), str(bad)]) == 1
+    assert "product 'm': expected a text, an image or both" in capsys.readouterr().err
+    assert main(["add", str(catalogue), str(bad), "--on-error", "skip"]) == 1
+    output = capsys.readouterr()
+    assert "4 products" in output.out
+    assert "left out product 'm': " in output.err
+    assert "left out product 'n': " in output.err and "nowhere.png" in output.err
