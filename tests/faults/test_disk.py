@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ):
         pytest.skip("mounting a tmpfs is not allowed here")
     yield folder
+    gc.collect()  # a catalogue in a reference cycle, such as that of an exception, still maps files of the folder
     subprocess.run(["umount", str(folder)], check=True)
 
 

@@ -33,13 +33,13 @@ public:
             case 2: return recommend();
             case 3: case 4: return embed_texts();
             case 5: case 6: return embed_images();
-            case 7: return told(clipshelf_engine_close(handle<clipshelf_engine>()));
-            case 8: return told(clipshelf_catalogue_close(handle<clipshelf_catalogue>()));
-            case 9: return told(clipshelf_result_close(handle<clipshelf_result>()));
+            case 7: return check(clipshelf_engine_close(handle<clipshelf_engine>()));
+            case 8: return check(clipshelf_catalogue_close(handle<clipshelf_catalogue>()));
+            case 9: return check(clipshelf_result_close(handle<clipshelf_result>()));
             case 10: return read_result();
             case 11: return sizes();
             case 12: clipshelf_status_name(static_cast<clipshelf_status>(below(100))); return;
-            default: if (!below(20)) told(clipshelf_shutdown());
+            default: if (!below(20)) check(clipshelf_shutdown());
         }
     }
 
@@ -47,7 +47,8 @@ private:
     std::size_t below(std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random_); }
     bool rarely() { return !below(8); }
 
-    void told(clipshelf_status status) {
+    // Ends the program unless a failed call has a message and a status that the header knows.
+    void check(clipshelf_status status) {
         if (status == CLIPSHELF_OK) return;
         const char *message = clipshelf_last_error();
         if (!*message || status == CLIPSHELF_INTERNAL || !std::strcmp(clipshelf_status_name(status), "unknown status")) {
@@ -62,19 +63,19 @@ private:
         const std::size_t last = handles.size();
         return static_cast<T *>(handles[below(2) ? last - 1 - below(last < 6 ? last : 6) : below(last)]);
     }
-    void keep(void *made) {
+    void add_handle(void *made) {
         const std::lock_guard lock(mutex);
         handles.push_back(made);
         if (handles.size() > 200) handles.erase(handles.begin() + 3, handles.begin() + 50);
     }
 
     std::string noise() {
-        static const char *some[] = {"", "a red shoe", "\xff\xfe", "\xed\xa0\x80", "price<", "price<100", "{", "{\"k\": 0}",
-                                     "{\"weights\": {\"text\": 2}}", "[1]", "p1", "no such thing", "{\"k\": 1e400}",
-                                     "{\"image\": {}}", "category = 'x' and", "NaN", "{\"explain\": true}"};
-        std::string found = some[below(sizeof some / sizeof *some)];
-        for (std::size_t i = below(4); i; --i) found += static_cast<char>(1 + below(255));
-        return rarely() ? std::string(1 + below(5000), 'x') : found;
+        static const char *texts[] = {"", "a red shoe", "\xff\xfe", "\xed\xa0\x80", "price<", "price<100", "{", "{\"k\": 0}",
+                                      "{\"weights\": {\"text\": 2}}", "[1]", "p1", "no such thing", "{\"k\": 1e400}",
+                                      "{\"image\": {}}", "category = 'x' and", "NaN", "{\"explain\": true}"};
+        std::string text = texts[below(sizeof texts / sizeof *texts)];
+        for (std::size_t i = below(4); i; --i) text += static_cast<char>(1 + below(255));
+        return rarely() ? std::string(1 + below(5000), 'x') : text;
     }
 
     void open_engine() {
@@ -87,16 +88,16 @@ private:
         if (rarely()) options.venv = bad.c_str();
         if (rarely()) options.size = below(sizeof options + 1);
         clipshelf_engine *engine = nullptr;
-        told(clipshelf_engine_open(&options, rarely() ? nullptr : &engine));
-        if (engine) keep(engine);
+        check(clipshelf_engine_open(&options, rarely() ? nullptr : &engine));
+        if (engine) add_handle(engine);
     }
 
     void open_catalogue() {
         const std::string bad = noise();
         clipshelf_catalogue *opened = nullptr;
-        told(clipshelf_catalogue_open(handle<clipshelf_engine>(), rarely() ? bad.c_str() : catalogue.c_str(),
+        check(clipshelf_catalogue_open(handle<clipshelf_engine>(), rarely() ? bad.c_str() : catalogue.c_str(),
                                       rarely() ? nullptr : &opened));
-        if (opened) keep(opened);
+        if (opened) add_handle(opened);
     }
 
     clipshelf_image image(std::vector<unsigned char> &bytes) {
@@ -128,8 +129,8 @@ private:
         if (rarely()) query.k = static_cast<std::size_t>(random_());
         if (rarely()) query.size = below(sizeof query + 1);
         clipshelf_result *result = nullptr;
-        told(clipshelf_recommend(handle<clipshelf_catalogue>(), rarely() ? nullptr : &query, rarely() ? nullptr : &result));
-        if (result) keep(result);
+        check(clipshelf_recommend(handle<clipshelf_catalogue>(), rarely() ? nullptr : &query, rarely() ? nullptr : &result));
+        if (result) add_handle(result);
     }
 
     void embed_texts() {
@@ -137,7 +138,7 @@ private:
         const char *texts[] = {one.c_str(), rarely() ? nullptr : two.c_str()};
         const std::size_t lengths[] = {below(one.size() + 1), rarely() ? ~std::size_t{0} : two.size()};
         std::vector<float> out(below(2) ? 4096 : below(64));
-        told(clipshelf_embed_texts(handle<clipshelf_engine>(), rarely() ? nullptr : texts, texts[1] && below(2) ? lengths : nullptr,
+        check(clipshelf_embed_texts(handle<clipshelf_engine>(), rarely() ? nullptr : texts, texts[1] && below(2) ? lengths : nullptr,
                                    rarely() ? ~std::size_t{0} : below(3), rarely() ? nullptr : out.data(), out.size()));
     }
 
@@ -145,7 +146,7 @@ private:
         std::vector<unsigned char> first, second;
         const clipshelf_image images[] = {image(first), image(second)};
         std::vector<float> out(below(2) ? 4096 : below(64));
-        told(clipshelf_embed_images(handle<clipshelf_engine>(), rarely() ? nullptr : images,
+        check(clipshelf_embed_images(handle<clipshelf_engine>(), rarely() ? nullptr : images,
                                     rarely() ? ~std::size_t{0} : below(3), rarely() ? nullptr : out.data(), out.size()));
     }
 
@@ -156,32 +157,32 @@ private:
         // of a result that no other thread closes meanwhile
         clipshelf_query query = CLIPSHELF_QUERY_INIT;
         query.text = "a red shoe";
-        clipshelf_result *own = nullptr;
-        told(clipshelf_recommend(handle<clipshelf_catalogue>(), &query, &own));
-        told(clipshelf_result_items(rarely() ? handle<clipshelf_result>() : own, nullptr, &count));
-        if (!own || clipshelf_result_items(own, &items, &count) || clipshelf_result_json(own, &json)) return;
-        told(clipshelf_result_close(own));
+        clipshelf_result *result = nullptr;
+        check(clipshelf_recommend(handle<clipshelf_catalogue>(), &query, &result));
+        check(clipshelf_result_items(rarely() ? handle<clipshelf_result>() : result, nullptr, &count));
+        if (!result || clipshelf_result_items(result, &items, &count) || clipshelf_result_json(result, &json)) return;
+        check(clipshelf_result_close(result));
     }
 
     void sizes() {
         std::size_t size = 0;
-        told(clipshelf_engine_dim(handle<clipshelf_engine>(), rarely() ? nullptr : &size));
-        told(clipshelf_catalogue_size(handle<clipshelf_catalogue>(), rarely() ? nullptr : &size));
+        check(clipshelf_engine_dim(handle<clipshelf_engine>(), rarely() ? nullptr : &size));
+        check(clipshelf_catalogue_size(handle<clipshelf_catalogue>(), rarely() ? nullptr : &size));
     }
 
     std::mt19937_64 random_;
 };
 
-// Whether a forked child is told that it cannot call, instead of waiting for threads that it does not have.
-bool child_is_told(clipshelf_engine *engine) {
+// Whether calls in a forked child fail, instead of waiting for threads that the child does not have.
+bool child_calls_fail(clipshelf_engine *engine) {
     const pid_t child = fork();
     if (child == 0) {
         float row[8];
         const char *text = "a red shoe";
         clipshelf_engine *again = nullptr;
-        const bool told = clipshelf_embed_texts(engine, &text, nullptr, 1, row, 8) == CLIPSHELF_NO_RUNTIME &&
-                          clipshelf_engine_open(nullptr, &again) == CLIPSHELF_NO_RUNTIME && *clipshelf_last_error();
-        _exit(told ? 0 : 1);
+        const bool failed = clipshelf_embed_texts(engine, &text, nullptr, 1, row, 8) == CLIPSHELF_NO_RUNTIME &&
+                            clipshelf_engine_open(nullptr, &again) == CLIPSHELF_NO_RUNTIME && *clipshelf_last_error();
+        _exit(failed ? 0 : 1);
     }
     int status = -1;
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
@@ -202,8 +203,8 @@ int main(int argc, char **argv) {
         std::fprintf(stderr, "%s\n", clipshelf_last_error());
         return 1;
     }
-    if (!child_is_told(engine)) {
-        std::fputs("a forked child was not told\n", stderr);
+    if (!child_calls_fail(engine)) {
+        std::fputs("a call in a forked child did not fail as it should\n", stderr);
         return 1;
     }
     handles.push_back(engine), handles.push_back(opened);

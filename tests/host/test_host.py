@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from build_cache import CHECKOUT, cached, toolchain
 from clipshelf import Catalogue, Engine
 from clipshelf.bundled import host_path, queries_path, shelf_path
 from clipshelf.errors import ClipshelfError
 from clipshelf.host.build import build
-from kept import CHECKOUT, kept, toolchain
 from support.tiny import picture
 
 COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
@@ -39,8 +39,8 @@ PRODUCTS = [
 def prefix() -> Path:
     """Where the library, its headers and its CMake package are installed."""
     sources = [host_path() / "CMakeLists.txt", host_path() / "include", host_path() / "src"]
-    sources.append(CHECKOUT / "engine/clipshelf/hosting.py")
-    return kept("host", [*sources, *toolchain(str(COMPILER))], build)
+    sources.append(CHECKOUT / "engine/clipshelf/host/build.py")
+    return cached("host", [*sources, *toolchain(str(COMPILER))], build)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ class Options(ctypes.Structure):
     )
 
 
-def opened(library: ctypes.CDLL, artifact: Path | str) -> tuple[int, ctypes.c_void_p]:
+def open_engine(library: ctypes.CDLL, artifact: Path | str) -> tuple[int, ctypes.c_void_p]:
     engine = ctypes.c_void_p()
     options = Options(ctypes.sizeof(Options), None, os.fsencode(artifact), None, None, 1, 0)
     return library.clipshelf_engine_open(ctypes.byref(options), ctypes.byref(engine)), engine
@@ -97,7 +97,7 @@ def compiled(prefix: Path, name: str, source: Path) -> Path:
     def make(folder: Path) -> None:
         succeed([str(COMPILER), *options, source, "-o", folder / name, *libraries])
 
-    return kept(name, inputs, make) / name
+    return cached(name, inputs, make) / name
 
 
 @pytest.fixture(scope="session")
@@ -114,14 +114,14 @@ def test_the_example_answers_the_first_query(prefix: Path, tmp_path: Path, defau
         succeed([cmake, "-S", host_path() / "example", "-B", folder, f"-DCMAKE_PREFIX_PATH={prefix}"])
         succeed([cmake, "--build", folder])
 
-    program = kept("example", [host_path() / "example", str(prefix), cmake], make) / "recommend"
+    program = cached("example", [host_path() / "example", str(prefix), cmake], make) / "recommend"
     done = run([program, tmp_path / "four", queries_path() / "sneaker.jpg"])
     assert done.returncode == 0, done.stderr
     assert "running-shoes" in done.stdout.splitlines()[1]
     assert run([program, tmp_path / "four", tmp_path / "none.jpg"]).returncode == 1
 
 
-def test_a_missing_environment_is_told(measure: Path, tmp_path: Path, tiny_artifact: Path) -> None:
+def test_a_missing_environment_is_named(measure: Path, tmp_path: Path, tiny_artifact: Path) -> None:
     done = run([measure, "text", tiny_artifact, "1"], CLIPSHELF_VENV=str(tmp_path))
     assert done.returncode == 1
     assert "venv: expected the folder of a Python" in done.stderr
@@ -177,10 +177,10 @@ def fuzz() -> Path:
         "-fno-sanitize-recover=undefined",
     ]
     include, src = host_path() / "include", host_path() / "src"
-    places = [include, src, sysconfig.get_path("include"), pybind11.get_include()]
+    include_folders = [include, src, sysconfig.get_path("include"), pybind11.get_include()]
     names = ["-DCLIPSHELF_BUILDING", f'-DCLIPSHELF_BUILT_WITH="{sys.prefix}"']
     libraries = [f"-L{libdir}", f"-Wl,-rpath,{libdir}", f"-l{python}", "-ldl", "-pthread"]
-    options = [*flags, *(f"-I{place}" for place in places), *names]
+    options = [*flags, *(f"-I{folder}" for folder in include_folders), *names]
 
     def make(folder: Path) -> None:
         unity = folder / "all.cpp"  # one compiler run: most of its time goes to headers
@@ -191,7 +191,7 @@ def fuzz() -> Path:
         assert done.returncode == 0, done.stderr
 
     inputs: list[Path | str] = [*sources, include, src, *options, *libraries, *toolchain(str(COMPILER))]
-    return kept("fuzz", inputs, make) / "fuzz"
+    return cached("fuzz", inputs, make) / "fuzz"
 
 
 def test_fuzz_under_sanitizers(fuzz: Path, tiny_artifact: Path, catalogue: Path) -> None:
@@ -200,7 +200,7 @@ def test_fuzz_under_sanitizers(fuzz: Path, tiny_artifact: Path, catalogue: Path)
 
 
 def test_in_a_process_that_runs_python(library: ctypes.CDLL, tiny_artifact: Path, engine: Engine) -> None:
-    status, handle = opened(library, tiny_artifact)
+    status, handle = open_engine(library, tiny_artifact)
     assert status == OK, library.clipshelf_last_error()
     out = np.empty((2, engine.dim), np.float32)
     texts = (ctypes.c_char_p * 2)(b"red shoe", b"blue shirt")
@@ -216,7 +216,7 @@ def test_in_a_process_that_runs_python(library: ctypes.CDLL, tiny_artifact: Path
 
 def test_opening_after_a_shutdown(library: ctypes.CDLL, tiny_artifact: Path, catalogue: Path) -> None:
     for _ in range(2):
-        status, handle = opened(library, tiny_artifact)
+        status, handle = open_engine(library, tiny_artifact)
         assert status == OK, library.clipshelf_last_error()
         shelf, size = ctypes.c_void_p(), ctypes.c_size_t()
         assert library.clipshelf_catalogue_open(handle, os.fsencode(catalogue), ctypes.byref(shelf)) == OK
@@ -246,7 +246,7 @@ def test_raw_pixels(
     library: ctypes.CDLL, tiny_artifact: Path, layout: int, pixel: tuple[int, ...], colour: str
 ) -> None:
     engine = Engine.load(tiny_artifact)
-    status, handle = opened(library, tiny_artifact)
+    status, handle = open_engine(library, tiny_artifact)
     assert status == OK
     wide, high, stride = 20, 12, 20 * len(pixel) + 7
     rows = b"".join(bytes(pixel) * wide + b"\x80" * 7 for _ in range(high))
@@ -265,8 +265,8 @@ def test_raw_pixels(
     assert library.clipshelf_engine_close(handle) == OK
 
 
-def test_bad_artifacts_are_told(library: ctypes.CDLL, tmp_path: Path) -> None:
-    status, handle = opened(library, tmp_path / "none")
+def test_bad_artifacts_are_named(library: ctypes.CDLL, tmp_path: Path) -> None:
+    status, handle = open_engine(library, tmp_path / "none")
     assert status == BAD_ARTIFACT
     assert not handle
     assert b"none" in library.clipshelf_last_error()

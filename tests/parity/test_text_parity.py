@@ -97,10 +97,10 @@ def texts_of_every_block() -> Iterator[str]:
     for char in known:
         blocks.setdefault(ord(char) // 128, []).append(char)
     for block in blocks.values():
-        some = ["o" + char if unicodedata.combining(char) else char for char in rng.sample(block, min(6, len(block)))]
-        yield "".join(some)
-        yield f"A {' '.join(some)} b"
-        yield "".join(f"{char}{rng.choice(marks)}{rng.choice(marks)}" for char in some if len(char) == 1)
+        chars = ["o" + char if unicodedata.combining(char) else char for char in rng.sample(block, min(6, len(block)))]
+        yield "".join(chars)
+        yield f"A {' '.join(chars)} b"
+        yield "".join(f"{char}{rng.choice(marks)}{rng.choice(marks)}" for char in chars if len(char) == 1)
     for char in known:
         if category(char) in ("Cc", "Cf", "Zs", "Zl", "Zp"):
             yield f"{char}It's{char}{char}1 {char} x{char}"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clipshelf.catalogue.products import read_products
@@ -32,10 +33,18 @@ def test_json_lines(tmp_path: Path) -> None:
         read_products(path)
     with pytest.raises(InputError, match=r"expected JSON Lines, found: .*No such file"):
         read_products(tmp_path / "nowhere.jsonl")
-    deep = "[" * 900 + "]" * 900
-    path.write_text(f'{{"text": "red", "deep": {deep}}}\n')
-    with pytest.raises(InputError, match="product 0: expected lists and dicts nested less deeply"):
+
+
+def test_values_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    path, levels = tmp_path / "shop.jsonl", 100_000  # the parser of every Python stops before
+    path.write_text('{"text": "red", "deep": ' + "[" * levels + "]" * levels + "}")
+    with pytest.raises(InputError, match=r"line 1: expected one JSON object in UTF-8, found: .*decoding a JSON array"):
         read_products(path)
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(InputError, match="product 0: expected lists and dicts nested less deeply"):
+        read_products([{"text": "red", "deep": deep}])
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def test_a_long_text_is_cut_as_late_as_it_may_be(engine: Engine, parts: list[str
     np.testing.assert_allclose(whole, pooled / np.linalg.norm(pooled), atol=1e-6)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_opens_its_own_sessions(engine: Engine) -> None:
     def embeds() -> bytes:
         return engine.embed_texts(["red shoe"]).tobytes() + engine.embed_images([tiny.picture("red")] * 2).tobytes()

@@ -1,8 +1,7 @@
-"""What the tests compile, kept in `build/` between runs for as long as nothing that it is made of changes."""
+"""A cache in `build/` for what the tests compile, which stays valid as long as its inputs do not change."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -10,15 +9,19 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pytest
+
+fcntl = pytest.importorskip("fcntl", reason="the cache is locked with fcntl, which Windows does not have")
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-KEPT = CHECKOUT / "build" / "tests"
+CACHE = CHECKOUT / "build" / "tests"
 
 
-def kept(name: str, inputs: Iterable[Path | str], make: Callable[[Path], object], root: Path = KEPT) -> Path:
+def cached(name: str, inputs: Iterable[Path | str], make: Callable[[Path], object], root: Path = CACHE) -> Path:
     """The folder `root`/NAME-HASH that `make(folder)` filled, now or in an earlier run.
 
-    The hash is over `inputs`: the bytes of files and of all files below folders, and words as they are. One process
-    makes it while others wait, and what was made of other inputs is removed.
+    The hash is over `inputs`: the bytes of each path's files, which must exist, and strings as they are. One process
+    fills the folder while others wait. Folders of the same name with another hash are removed.
     """
     folder = root / f"{name}-{_hash(inputs)}"
     root.mkdir(parents=True, exist_ok=True)
@@ -35,7 +38,7 @@ def kept(name: str, inputs: Iterable[Path | str], make: Callable[[Path], object]
 
 
 def toolchain(compiler: str) -> list[str]:
-    """What decides beside the sources: the compiler, this Python and pybind11, and where both are."""
+    """Inputs of every build: the versions and the paths of the compiler, Python and pybind11."""
     import pybind11
 
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
@@ -48,7 +51,7 @@ def _hash(inputs: Iterable[Path | str]) -> str:
         if isinstance(source, str):
             digest.update(f"{source}\0".encode())
             continue
-        for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
-            if file.is_file():
-                digest.update(f"{file}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+        files = sorted(filter(Path.is_file, source.rglob("*"))) if source.is_dir() else [source]
+        for file in files:
+            digest.update(f"{file}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]

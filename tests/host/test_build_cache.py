@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kept import kept
+from build_cache import cached
 
 
 def test_only_what_changed_is_made_again(tmp_path: Path) -> None:
@@ -15,14 +15,16 @@ def test_only_what_changed_is_made_again(tmp_path: Path) -> None:
         (folder / "made").write_text((source / "a.cpp").read_text())
         made.append(folder)
 
-    first = kept("a", [source, "c++ 12"], make, tmp_path / "kept")
-    assert kept("a", [source, "c++ 12"], make, tmp_path / "kept") == first
+    first = cached("a", [source, "c++ 12"], make, tmp_path / "cache")
+    assert cached("a", [source, "c++ 12"], make, tmp_path / "cache") == first
     assert made == [first]
-    assert kept("a", [source, "c++ 13"], make, tmp_path / "kept") != first
+    assert cached("a", [source, "c++ 13"], make, tmp_path / "cache") != first
     (source / "a.cpp").write_text("int b;")
-    last = kept("a", [source, "c++ 12"], make, tmp_path / "kept")
+    last = cached("a", [source, "c++ 12"], make, tmp_path / "cache")
     assert len(set(made)) == 3 and (last / "made").read_text() == "int b;"
     assert not first.exists()
+    with pytest.raises(FileNotFoundError):
+        cached("a", [source / "gone.cpp"], make, tmp_path / "cache")
 
 
 def test_what_was_interrupted_is_made_again(tmp_path: Path) -> None:
@@ -31,6 +33,6 @@ def test_what_was_interrupted_is_made_again(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        kept("a", [], fail, tmp_path)
-    folder = kept("a", [], lambda folder: (folder / "whole").touch(), tmp_path)
+        cached("a", [], fail, tmp_path)
+    folder = cached("a", [], lambda folder: (folder / "whole").touch(), tmp_path)
     assert {path.name for path in folder.iterdir()} == {"whole", ".done"}
