@@ -166,6 +166,7 @@ def _picture(source: ImageSource, alt: str) -> str:
         image = read_rgb(source)
     except ImageError:
         return '<div class="blank"></div>'
+    image.info.clear()  # Pillow would write the comment of a JPEG again
     image.thumbnail(_THUMBNAIL, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)

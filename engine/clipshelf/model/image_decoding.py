@@ -11,6 +11,8 @@ What becomes of each kind of picture:
     JPEG cut short          read as far as it goes, the rest mid-gray; an error when over half of its rows are missing
     any other broken file   an error that names it
     EPS                     an error: it is a program for Ghostscript, and pictures come from strangers
+    IPTC                    an error: Pillow decodes the file inside it, whatever its kind, EPS included
+    WMF, EMF                an error: a list of calls that only Windows can draw
     past 179 megapixels     an error (Pillow's guard against decompression bombs)
 """
 
@@ -36,6 +38,13 @@ WHITE = (255, 255, 255)
 _END_OF_JPEG = b"\xff\xd9"
 _GRAY_OF_MISSING_ROWS = 128  # libjpeg's, once the end is marked
 _LARGEST_MISSING_SHARE = 0.5
+# Formats of Pillow that are refused before any of their data is decoded, and why. Of all that Pillow opens, only these
+# start a program, decode a file of another kind, or leave the drawing to the operating system.
+_REFUSED_FORMATS = {
+    "EPS": "EPS, which is not decoded but run",
+    "IPTC": "IPTC, which may hold a file that is not decoded but run",
+    "WMF": "WMF or EMF, which is not decoded but drawn by Windows",
+}
 # EXIF tag 0x0112, and its values by what they do to a stored picture (Exif 2.32, section 4.6.4)
 _ORIENTATION = 0x0112
 _SWAPS_AXES, _MIRRORS_X, _MIRRORS_Y = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
@@ -131,8 +140,8 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
 
 def _decode_file(data: bytes, smallest_size: SmallestSize | None) -> DecodedImage:
     with Image.open(io.BytesIO(data)) as image:
-        if image.format == "EPS":
-            raise ValueError("EPS, which is not decoded but run")
+        if image.format in _REFUSED_FORMATS:
+            raise ValueError(_REFUSED_FORMATS[image.format])
         orientation, stored_size = image.getexif().get(_ORIENTATION, 1), image.size
         draft = None
         if smallest_size is not None:

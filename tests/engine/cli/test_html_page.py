@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from clipshelf.cli.html_page import Section, write_page
 from clipshelf.types import Product
 from PIL import Image
 from support import tiny
+from support.pictures import encode
 from support.shelves import made_up
 
 
@@ -56,6 +58,17 @@ def test_a_product_may_lack_a_picture_a_text_and_any_fact(engine: Engine, shelf:
     assert ">1,234.50</span>" in by_text["red &quot;shoe&quot; &amp; more"]
     assert '<div class="blank"></div><span><b>disliked</b> liked &times; 2.5</span>' in page
     assert "among 4 products" in page
+
+
+def test_metadata_of_pictures_stays_out_of_the_page(engine: Engine, shelf: Catalogue, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a secret description"
+    options = {"comment": b"a secret comment", "exif": exif, "icc_profile": b"a secret profile"}
+    photo = encode(Image.fromarray(tiny.picture("red")), "JPEG", **options)
+    assert photo.count(b"secret") == 3
+    page = _answer_page(engine, shelf, Query(image=photo), tmp_path)
+    pictures = [base64.b64decode(data) for data in re.findall(r"base64,([^\"]+)", page)]
+    assert len(pictures) == 3 and not any(b"secret" in picture for picture in pictures)
 
 
 def test_a_picture_that_is_gone_is_left_blank(engine: Engine, shelf: Catalogue, tmp_path: Path) -> None:

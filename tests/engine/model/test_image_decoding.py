@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
+import struct
+
 import numpy as np
 import pytest
 from clipshelf.errors import ImageError
 from clipshelf.model.image_decoding import read_rgb
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from support.pictures import encode, halves
 
 
@@ -63,9 +66,54 @@ def test_other_files_cut_short_are_named() -> None:
         read_rgb(data[: len(data) // 2])
 
 
-def test_postscript_is_not_run() -> None:
-    with pytest.raises(ImageError, match="EPS, which is not decoded but run"):
-        read_rgb(encode(halves(), "EPS"))
+@pytest.fixture
+def postscript_runs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Lists the calls with which Pillow would run a PostScript file."""
+    runs: list[object] = []
+
+    def run(tile: object, size: tuple[int, int], *options: object) -> Image.core.ImagingCore:
+        runs.append(tile)
+        return Image.new("RGB", size).im
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", run)
+    return runs
+
+
+def test_postscript_is_not_run(postscript_runs: list[object]) -> None:
+    data = encode(halves(), "EPS")
+    with pytest.raises(ImageError, match=f"{len(data)} bytes: expected a picture, found: EPS, .* not decoded but run"):
+        read_rgb(data)
+    assert postscript_runs == []
+
+
+@pytest.mark.parametrize("format_", ["EPS", "JPEG"])
+def test_a_file_inside_iptc_is_not_decoded(postscript_runs: list[object], format_: str) -> None:
+    data = iptc(encode(halves(), format_))
+    with pytest.raises(
+        ImageError, match="expected a picture, found: IPTC, which may hold a file that is not decoded but run"
+    ):
+        read_rgb(data)
+    assert postscript_runs == []
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()  # as Pillow alone does
+    assert len(postscript_runs) == (format_ == "EPS")
+
+
+def iptc(content: bytes) -> bytes:
+    """A picture of 16 x 8 in an IPTC container (IIM 4.2, records 3 and 8), which holds another file."""
+    fields = {(3, 20): bytes([0, 16]), (3, 30): bytes([0, 8]), (3, 60): bytes([1, 0]), (3, 120): bytes([5])}
+    head = b"".join(struct.pack(">BBBH", 0x1C, *tag, len(value)) + value for tag, value in fields.items())
+    return head + struct.pack(">BBBH", 0x1C, 8, 10, len(content)) + content
+
+
+@pytest.mark.parametrize("kind", ["WMF", "EMF"])
+def test_metafiles_are_not_drawn(kind: str) -> None:
+    """Windows would draw them, and other systems have no way to."""
+    placeable = struct.pack("<IH4hHIH", 0x9AC6CDD7, 0, 0, 0, 16, 8, 72, 0, 0) + b"\x01\x00\t\x00"
+    enhanced = struct.pack("<2I8i4s", 1, 88, 0, 0, 16, 8, 0, 0, 16, 8, b" EMF")
+    data = (placeable if kind == "WMF" else enhanced).ljust(100, b"\0")
+    with pytest.raises(ImageError, match="100 bytes: expected a picture, found: WMF or EMF, which is not decoded"):
+        read_rgb(data)
 
 
 def test_a_decompression_bomb_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
