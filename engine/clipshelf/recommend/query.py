@@ -26,7 +26,6 @@ from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource
 
-
 _NO_TASTE = Profile()
 
 

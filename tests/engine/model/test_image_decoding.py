@@ -71,7 +71,7 @@ def postscript_runs(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Lists the calls with which Pillow would run a PostScript file."""
     runs: list[object] = []
 
-    def run(tile: object, size: tuple[int, int], *options: object) -> Image.core.ImagingCore:
+    def run(tile: object, size: tuple[int, int], *options: object) -> object:
         runs.append(tile)
         return Image.new("RGB", size).im
 
