@@ -87,7 +87,7 @@ def embed_products(
         picture_keys = stack_keys(readers.map_ahead(image_key, pictures, depth=_CHUNK))
         reasons |= images.fill(with_image, pictures, picture_keys)
         with_text = [row for row in chunk if "text" in products[row]]
-        sentences = [products[row]["text"] for row in with_text]
+        sentences = [engine.prepare_text(products[row]["text"]) for row in with_text]
         reasons |= texts.fill(with_text, sentences, stack_keys(map(text_key, sentences)))
         for row in chunk:
             if row in reasons:

@@ -15,6 +15,7 @@ from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.artifact import Artifact
 from clipshelf.model.image import Decode, ImageReader
 from clipshelf.model.image_decoding import source_name
+from clipshelf.model.text_cleaning import clean_text
 from clipshelf.model.text_parts import check_text, group_by_length, pool_parts
 from clipshelf.model.towers import Towers
 from clipshelf.runtime.cpus import available_cpus
@@ -43,11 +44,18 @@ class Engine:
     - `artifact`: the opened artifact.
     - `provider`, `precision`: the execution provider that runs the graphs, and the precision of the graphs it runs.
     - `threads`: threads of one inference.
+    - `clean_texts`: whether texts are embedded without their markup (`prepare_text`).
     - `towers`: the sessions and the tokenizer.
     """
 
     def __init__(
-        self, artifact: Artifact, *, provider: str = "cpu", threads: int | None = None, decode: Decode = "fast"
+        self,
+        artifact: Artifact,
+        *,
+        provider: str = "cpu",
+        threads: int | None = None,
+        decode: Decode = "fast",
+        clean_texts: bool = True,
     ) -> None:
         """See `load`, which takes a path instead of an opened artifact."""
         if threads is not None and threads < 1:
@@ -57,7 +65,8 @@ class Engine:
         self.precision = resolve_precision(artifact.manifest.precisions, self.provider)
         self.threads = threads or available_cpus()
         self.towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
-        self._options = provider, threads, decode
+        self.clean_texts = clean_texts
+        self._options = provider, threads, decode, clean_texts
         self._reader = ImageReader(artifact.manifest.image, decode)
         self._image_batch = _IMAGE_BATCH if artifact.manifest.image.size <= _LARGE_IMAGE else _LARGE_IMAGE_BATCH
         self._decoders = Workers(available_cpus())
@@ -69,6 +78,7 @@ class Engine:
         provider: str = "cpu",
         threads: int | None = None,
         decode: Decode = "fast",
+        clean_texts: bool = True,
     ) -> Engine:
         """Open an artifact.
 
@@ -76,11 +86,12 @@ class Engine:
         - `provider`: "cpu", "cuda", "auto" (CUDA where it is available), or a name of onnxruntime's.
         - `threads`: of one inference; None for all CPUs that this process may use.
         - `decode`: "fast" or "exact", as docs/pictures.md explains.
+        - `clean_texts`: whether markup, entities and broken encodings are removed from texts before they are embedded.
 
         Raises ArtifactError, ProviderUnavailable or InputError.
         """
         artifact = Artifact.open(bundled.model_path() if path is None else path)
-        return cls(artifact, provider=provider, threads=threads, decode=decode)
+        return cls(artifact, provider=provider, threads=threads, decode=decode, clean_texts=clean_texts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = None if self.is_default else str(self.artifact.path.resolve())
@@ -108,6 +119,10 @@ class Engine:
             self.embed_texts(["warm"])
             pictures.result()
         return self
+
+    def prepare_text(self, text: str) -> str:
+        """The text that is embedded for `text`: without markup, unless `clean_texts` is off."""
+        return clean_text(text) if self.clean_texts else text
 
     def embed_texts(
         self,
@@ -225,7 +240,7 @@ class Engine:
         """(n, D) unit rows: parts of one length share a batch; the parts of a long text are pooled."""
         tokenizer, session = self.towers.tokenizer(), self.towers.session("text")
         with timeline.stage("tokenise"):
-            parts_by_text = tokenizer.encode_parts(sentences)
+            parts_by_text = tokenizer.encode_parts([self.prepare_text(sentence) for sentence in sentences])
         parts = [part for parts in parts_by_text for part in parts]
         embeds: FloatArray = np.empty((len(parts), self.dim), np.float32)
         with timeline.stage("text"):

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import csv
+
+import pytest
+from clipshelf import Engine
+from clipshelf.bundled import shelf_path
+from clipshelf.catalogue.language import language_note
+
+GERMAN = ["Ein stilvolles Paar Laufschuhe mit guter Dämpfung", "Bequemes Baumwoll-T-Shirt für den Alltag"]
+RUSSIAN = ["Стильная пара кроссовок для бега", "Удобная хлопковая футболка на каждый день"]  # noqa: RUF001
+
+
+@pytest.mark.parametrize(("texts", "tokens"), [(GERMAN, "2."), (RUSSIAN, "5.")])
+def test_a_language_that_the_model_does_not_know_is_told(default_engine: Engine, texts: list[str], tokens: str) -> None:
+    note = language_note(default_engine, texts * 10)
+    assert note is not None and f"the texts take {tokens}" in note
+
+
+def test_nothing_is_told_of_english_or_of_few_words(default_engine: Engine) -> None:
+    with (shelf_path() / "products.csv").open(encoding="utf-8", newline="") as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    assert language_note(default_engine, texts) is None
+    assert language_note(default_engine, ["Sony WH-1000XM5 wireless headphones, black, DM-1942, size 42"] * 9) is None
+    assert language_note(default_engine, GERMAN) is None
+    assert language_note(default_engine, []) is None
