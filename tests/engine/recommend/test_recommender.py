@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import threading
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,64 @@ def test_another_models_catalogue_is_refused(colours: Catalogue, tmp_path: Path)
     other = Engine.load(tiny.write_artifact(tmp_path, seed=1))
     with pytest.raises(FingerprintMismatch, match=f"{colours.fingerprint}.*{other.fingerprint}"):
         Recommender(other, colours)
+
+
+def test_recommend_has_the_arguments_of_a_query() -> None:
+    itself, *arguments = signature(Recommender.recommend).parameters.values()
+    assert itself.name == "self"
+    assert arguments == list(signature(Query).parameters.values())
+    defaults = {argument.name: argument.default for argument in arguments}
+    assert list(defaults.items()) == [
+        ("text", None),
+        ("image", None),
+        ("liked", ()),
+        ("disliked", ()),
+        ("history", ()),
+        ("k", 10),
+        ("where", None),
+        ("exclude", ()),
+        ("weights", None),
+        ("diversity", 0.0),
+        ("profile", None),
+        ("exclude_bought", False),
+        ("now", None),
+    ]
+    keyword_only = [argument.name for argument in arguments if argument.kind is Parameter.KEYWORD_ONLY]
+    assert keyword_only == ["profile", "exclude_bought", "now"]
+    assert Recommender.recommend.__name__ == "recommend" and "those of `Query`" in str(Recommender.recommend.__doc__)
+
+
+def test_arguments_may_be_given_by_position(recommender: Recommender) -> None:
+    picture, weights = tiny.picture("blue"), {"text": 2.0}
+    by_position = recommender.recommend(
+        "red", picture, ["3"], ["4"], [("5", "viewed", NOW)], 4, {}, ["9"], weights, 0.1
+    )
+    by_name = recommender.recommend(
+        diversity=0.1,
+        weights=weights,
+        exclude=["9"],
+        where={},
+        k=4,
+        history=[("5", "viewed", NOW)],
+        disliked=["4"],
+        liked=["3"],
+        image=picture,
+        text="red",
+    )
+    assert [item.id for item in by_position] == [item.id for item in by_name] and len(by_position) == 4
+
+
+def test_a_wrong_argument_is_a_type_error(recommender: Recommender) -> None:
+    wrong: dict[str, Any] = {"texts": "red"}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'texts'"):
+        recommender.recommend(**wrong)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'taste'"):
+        recommender.recommend("red", taste=Profile())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="positional argument"):
+        recommender.recommend("red", None, [], [], [], 10, None, [], None, 0.0, Profile())  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("half_life", [0, -1.0, math.nan, "30", None])
+def test_a_bad_half_life_is_named(engine: Engine, colours: Catalogue, half_life: Any) -> None:
+    with pytest.raises(InputError, match=f"half_life: expected days above 0, found {half_life!r}"):
+        Recommender(engine, colours, half_life=half_life)
