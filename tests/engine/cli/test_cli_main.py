@@ -32,6 +32,8 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
         ["recommend"],
         ["recommend", "--catalogue", "x"],
         ["index", "x"],
+        ["bench", "--products", "0"],
+        ["bench", "--threads", "-1"],
         ["dance"],
         ["recommend", "--catalogue", "x", "--text", "y", "-k", "0"],
         ["recommend", "--catalogue", "x", "--text", "y", "--weights", "text"],

@@ -36,7 +36,7 @@ class Plugin:
         self.lookups: list[dict[str, Any]] = []
         self.loads = 0
         self._name = name
-        self._module = module
+        self.module = module
 
     def entry_points(self, **selection: Any) -> EntryPoints:
         self.lookups.append(selection)
@@ -45,7 +45,7 @@ class Plugin:
         class Loaded(EntryPoint):
             def load(self) -> ModuleType:
                 plugin.loads += 1
-                return plugin._module
+                return plugin.module
 
         return EntryPoints([Loaded(self._name, "dance_command", "clipshelf.commands")]).select(**selection)
 
@@ -73,15 +73,34 @@ def test_its_arguments_are_checked_and_shown_in_its_help(plugin: Plugin, capsys:
     assert stop.value.code == 0 and "move to music" in output and "--times" in output
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ExportError("expected music,\n found none"), "expected music, found none"),
+        (FileNotFoundError(2, "No such file or directory", "song.mp3"), "No such file or directory: song.mp3"),
+        (OSError("no sound"), "no sound"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
 def test_its_errors_become_one_line(
-    plugin: Plugin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    plugin: Plugin,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    message: str,
 ) -> None:
     def fail(args: argparse.Namespace) -> int:
-        raise ExportError("expected music,\n found none")
+        raise error
 
-    monkeypatch.setattr(plugin, "_module", command_module(fail))
+    monkeypatch.setattr(plugin, "module", command_module(fail))
     assert main(["dance"]) == 1
-    assert capsys.readouterr().err == "clipshelf: expected music, found none\n"
+    assert capsys.readouterr().err == f"clipshelf: {message}\n"
+
+
+def test_an_unexpected_error_keeps_its_traceback(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin, "module", command_module(lambda args: 1 // 0))
+    with pytest.raises(ZeroDivisionError):
+        main(["dance"])
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])

@@ -25,6 +25,22 @@ def test_gray_and_transparent_pixels(engine: Engine) -> None:
     np.testing.assert_array_equal(out, engine.embed_images([same, white]))
 
 
+def test_an_engine_is_opened_with_its_options(tiny_artifact: Path) -> None:
+    engine, dim = bridge.open_engine(str(tiny_artifact), "cpu", "exact", 7, warm=True)
+    assert (dim, engine.dim, engine.threads) == (4, 4, 7)
+    engine, _ = bridge.open_engine(str(tiny_artifact), "cpu", "fast", 0, warm=False)
+    assert engine.threads == Engine.load(tiny_artifact).threads
+    bridge.collect()
+
+
+def test_opaque_pixels_with_an_alpha_channel(engine: Engine) -> None:
+    opaque = bytes([10, 20, 200, 255] * 12)
+    out = np.empty((2, engine.dim), np.float32)
+    bridge.embed_images(engine, [(opaque, 3, 4, 3, 16), (opaque, 4, 4, 3, 16)], out.data.cast("B"))
+    rgb, bgr = (np.broadcast_to(np.array(pixel, np.uint8), (3, 4, 3)) for pixel in ((10, 20, 200), (200, 20, 10)))
+    np.testing.assert_array_equal(out, engine.embed_images([rgb, bgr]))
+
+
 def test_a_broken_picture_is_named(engine: Engine) -> None:
     good = (picture("red").tobytes(), 1, 20, 12, 60)
     out = np.empty((2, engine.dim), np.float32)
@@ -43,13 +59,13 @@ def test_recommend(engine: Engine, tmp_path: Path) -> None:
     assert ids == [b"p1"]
     assert json.loads(records[0]) == products[0]
     assert json.loads(answer)["recommendations"][0]["score"] == scores[0]
-    for asked, more, expected in (
+    for arguments, more, expected in (
         ({"text": "red"}, '{"text": "blue"}', "names that the query doesn't set itself"),
         ({}, "[1]", "a JSON object"),
         ({}, "{", "a JSON object"),
     ):
         with pytest.raises(InputError, match=expected):
-            bridge.recommend(recommender, asked, more)
+            bridge.recommend(recommender, arguments, more)
 
 
 @pytest.mark.parametrize(
