@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clipshelf import Catalogue, Engine, Failure, Recommender, index
+from clipshelf import Catalogue, Engine, Failure, OnError, Recommender, index
 from clipshelf.errors import ImageError, InputError, UnknownIdError
 from clipshelf.failures import attempt, check_on_error, handle
+from clipshelf.types import Product
 from support import tiny
 
 Call = Callable[[Any], object]
 
-GOOD = [{"id": "a", "text": "red"}, {"id": "b", "text": "blue"}]
-BAD = [*GOOD, {"id": "c", "text": 3}]
+GOOD: list[Product] = [{"id": "a", "text": "red"}, {"id": "b", "text": "blue"}]
+BAD: list[Product] = [*GOOD, {"id": "c", "text": 3}]
 
 
 def test_handle_raises_or_reports() -> None:
@@ -40,8 +41,9 @@ def test_attempt_catches_errors_of_the_input_only() -> None:
 
 
 def test_raise_and_callables_are_policies() -> None:
-    for policy in ("raise", [].append, print, lambda _: None):
-        check_on_error(policy)  # type: ignore[arg-type]
+    policies: list[OnError] = ["raise", list[Failure]().append, print, lambda _: None]
+    for policy in policies:
+        check_on_error(policy)
 
 
 @pytest.fixture
@@ -147,7 +149,7 @@ def test_an_error_of_the_callable_stops_the_call(calls: dict[str, tuple[Call, Ca
 
 def test_every_failed_picture_of_a_catalogue_is_reported(engine: Engine, tmp_path: Path) -> None:
     failures: list[Failure] = []
-    products = [{"id": "a", "image": tmp_path / "gone.png"}, {"text": " "}, {"id": "c", "text": "red"}]
+    products: list[Product] = [{"id": "a", "image": tmp_path / "gone.png"}, {"text": " "}, {"id": "c", "text": "red"}]
     catalogue = Catalogue.build(engine, products, on_error=failures.append)
     assert catalogue.ids == ["c"]
     by_index = {failure.index: failure for failure in failures}

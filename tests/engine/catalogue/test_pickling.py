@@ -14,6 +14,7 @@ from clipshelf.catalogue.readers import ProductFields
 from clipshelf.errors import CatalogueError
 from clipshelf.types import Product
 from support import tiny
+from support.copies import WAYS
 
 PRODUCTS: list[Product] = [
     {"id": f"p{i}", "text": f"red {'shoe ' * (i % 5)}", "price": i, "tags": ["new", "sale"][: i % 3]} for i in range(40)
@@ -25,13 +26,6 @@ def saved(engine: Engine, tmp_path: Path) -> Path:
     folder = tmp_path / "catalogue"
     Catalogue.build(engine, PRODUCTS).save(folder)
     return folder
-
-
-def through_pickle(catalogue: Catalogue) -> Catalogue:
-    return pickle.loads(pickle.dumps(catalogue))  # type: ignore[no-any-return]
-
-
-WAYS = [through_pickle, copy.copy, copy.deepcopy]
 
 
 def assert_equal(one: Catalogue, other: Catalogue) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from clipshelf import Engine
 from clipshelf.bundled import model_path
 from clipshelf.errors import ArtifactError
 from clipshelf.model import engine as engine_module
+from clipshelf.model.image import Decode
 from clipshelf.types import FloatArray
 from PIL import Image
 from support import tiny
@@ -42,7 +44,7 @@ def test_a_copy_embeds_the_same(engine: Engine, way: type) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_the_options_travel(tiny_artifact: Path, way: type) -> None:
     photo = encode(Image.effect_noise((400, 300), 90).convert("RGB"), "JPEG")
-    fast, exact = (Engine.load(tiny_artifact, threads=3, decode=decode) for decode in ("fast", "exact"))  # type: ignore[arg-type]
+    fast, exact = (Engine.load(tiny_artifact, threads=3, decode=decode) for decode in get_args(Decode))
     assert not np.array_equal(fast.read_image(photo), exact.read_image(photo))
     for engine in (fast, exact):
         copied: Engine = way(engine)

@@ -65,7 +65,7 @@ def test_arguments_are_brought_to_one_form() -> None:
         liked=["a", ("b", 2), "a"],
         disliked={"c": 0.5},
         history=[("d", "added to basket", "2027-01-15T08:00:00Z")],
-        k=np.int64(3),
+        k=np.int64(3),  # type: ignore[arg-type]
         exclude=["e", "f"],
         diversity=1,
         now="2027-01-15T08:00:00",

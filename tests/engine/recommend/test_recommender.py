@@ -231,7 +231,7 @@ def test_a_wrong_argument_is_a_type_error(recommender: Recommender) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'texts'"):
         recommender.recommend(**wrong)
     with pytest.raises(TypeError, match="unexpected keyword argument 'taste'"):
-        recommender.recommend("red", taste=Profile())  # type: ignore[arg-type]
+        recommender.recommend("red", taste=Profile())  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="positional argument"):
         recommender.recommend("red", None, [], [], [], 10, None, [], None, 0.0, Profile())  # type: ignore[call-arg]
 
