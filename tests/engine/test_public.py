@@ -49,7 +49,7 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
-HEAVY = "('numpy', 'PIL', 'onnxruntime', 'tokenizers', 'tqdm', 'torch', 'importlib.metadata')"
+HEAVY = "('numpy', 'PIL', 'onnxruntime', 'tokenizers', 'tqdm', 'ftfy', 'torch', 'importlib.metadata')"
 
 
 def test_names_are_imported_when_they_are_used() -> None:
