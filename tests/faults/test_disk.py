@@ -88,15 +88,19 @@ def read_only(folder: Path) -> Iterator[None]:
     """Make a folder read-only while a block runs, for root too."""
     if os.geteuid():
         folder.chmod(0o555)
-        yield
-        folder.chmod(0o755)
+        try:
+            yield
+        finally:
+            folder.chmod(0o755)
         return
     for options in (["--bind"], ["-o", "remount,ro,bind"]):
         command = ["mount", *options, str(folder), str(folder)]
         if subprocess.run(command, check=False, capture_output=True).returncode:
             pytest.skip("root ignores permissions, and a read-only mount is not allowed here")
-    yield
-    subprocess.run(["umount", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_second_writer_gets_a_clear_error(engine: Engine, tmp_path: Path) -> None:
