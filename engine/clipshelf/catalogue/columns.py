@@ -1,31 +1,24 @@
 """Typed columns over product records, which filters search.
 
-Every field of a record except id, text and image is a column. A column stores its distinct values once, sorted, so that
-a filter compares small integers.
-
-    kind       values
-    bool       true or false
-    number     integers and floats, compared exactly
-    text       strings, ordered by code point (so dates in ISO form sort by time)
-    numbers    lists of numbers
-    texts      lists of strings
-    mixed      values of several kinds, or records; no filter takes such a column
+Every field of a record except id, text and image is a column, of one of the kinds that `kinds` lists. A column stores
+its distinct values once, sorted, so that a filter compares small integers. Its values are those that filters compare;
+the records keep what was indexed.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from clipshelf.catalogue.kinds import Declaration, Kind
 from clipshelf.types import Product
 
-Kind = Literal["bool", "number", "text", "numbers", "texts", "mixed"]
 SmallInts: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 
 _NO_COLUMNS = ("id", "text", "image")
@@ -40,13 +33,15 @@ def _no_entries() -> SmallInts:
 class Column:
     """One column of N products.
 
-    - `kind`: the type of its values, as listed at the head of this module.
-    - `values`: the V distinct values, sorted.
+    - `kind`: the type of its values, as listed at the head of `kinds`.
+    - `values`: the V distinct values, sorted. Those of the kind date are ISO strings, in UTC where they name a zone,
+      `2026-05-01` for a midnight and else `2026-05-01T09:30:00`, so that they sort by time.
     - `codes`: (N,) position of each product's value in `values`, -1 for a product without one; empty for a column of
       lists.
     - `rows`: for a column of lists only: the rows that hold `values[0]`, then those that hold `values[1]`, and so on,
       each group ascending.
     - `starts`: for a column of lists only: V + 1 positions in `rows`, where each group starts, and the end.
+    - `declaration`: what `columns_of` takes to convert later values alike, "" as long as no value decides it.
     """
 
     kind: Kind
@@ -54,6 +49,7 @@ class Column:
     codes: SmallInts = field(default_factory=_no_entries)
     rows: SmallInts = field(default_factory=_no_entries)
     starts: list[int] = field(default_factory=list)
+    declaration: Declaration = ""
 
     @property
     def is_list(self) -> bool:
@@ -74,12 +70,15 @@ class Column:
         )
 
 
-def columns_of(products: Iterable[Product]) -> dict[str, Column]:
+def columns_of(products: Iterable[Product], declarations: Mapping[str, Declaration] | None = None) -> dict[str, Column]:
     """Build the columns of products.
 
     - `products`: N records, in the order of their rows.
+    - `declarations`: the declarations of columns by name, such as the catalogue keeps them; that of any other column
+      is inferred from its values. A name that no product has is ignored, and so is an empty declaration.
 
-    Returns the columns by name, in the order in which the names first occur.
+    Returns the columns by name, in the order in which the names first occur. A value that cannot be converted to the
+    kind of its column counts as missing.
     """
     builders: dict[str, _Builder] = {}
     count = 0

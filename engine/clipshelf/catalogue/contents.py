@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from clipshelf.catalogue.columns import Column, Kind, columns_of
+from clipshelf.catalogue.columns import Column, columns_of
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys, id_keys
+from clipshelf.catalogue.kinds import Kind
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import InputError
 from clipshelf.types import FloatArray, Mask, Product, Rows

@@ -1,8 +1,12 @@
-"""Lists of names for error messages."""
+"""Warnings, and lists of names for error messages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+# Called with a message about something that fails nothing, such as a cell that counts as missing.
+OnWarning: TypeAlias = Callable[[str], object]
 
 
 def shorten_list(names: Iterable[object], limit: int = 5) -> str:

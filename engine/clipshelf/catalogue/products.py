@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.kinds import Declaration
+from clipshelf.catalogue.messages import OnWarning, shorten_list
 from clipshelf.catalogue.readers import DEFAULT_FIELDS, ProductFields, read_source
 from clipshelf.errors import InputError
 from clipshelf.failures import OnError, attempt, check_on_error, handle
@@ -29,11 +30,29 @@ class ProductBatch:
     - `root`: the folder that their relative picture paths start from.
     - `products`: n records, each with a unique `id`, and a `text`, an `image` or both.
     - `positions`: n positions of them in their source, from 0.
+    - `fields`: n sets of the names that the source has for each, also those without a value (a blank cell, a null):
+      what a partial update changes. The names of id, text and image are these three.
+    - `declarations`: the declaration of every column by name, "" for one that has no value yet; what a catalogue keeps
+      and hands to `columns_of`.
     """
 
     root: Path
     products: list[Product]
     positions: list[int]
+    fields: Sequence[frozenset[str]] = ()
+    declarations: Mapping[str, Declaration] = field(default_factory=dict)
+
+
+def product_id(value: object) -> str:
+    """Return the id that `value` stands for, the same for 15970, "15970", 15970.0 and NumPy's and pandas' integers.
+
+    - `value`: text, a number without a fraction, a UUID or a date, also as a NumPy or pandas scalar.
+
+    Raises InputError for anything else, and for text with a lone surrogate.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    return str(value)
 
 
 def read_products(
@@ -42,6 +61,9 @@ def read_products(
     fields: ProductFields = DEFAULT_FIELDS,
     on_error: OnError = "raise",
     ids_required: bool = False,
+    partial: bool = False,
+    declarations: Mapping[str, Declaration] | None = None,
+    on_warning: OnWarning | None = None,
 ) -> ProductBatch:
     """Read and check products.
 
@@ -49,6 +71,10 @@ def read_products(
     - `fields`: the columns of id, text and image.
     - `on_error`: the error policy for a product that cannot be used, see `clipshelf.failures`.
     - `ids_required`: whether a product without an id is an error; else it gets its position in the source.
+    - `partial`: whether a product may lack both text and image, as in an update of prices alone.
+    - `declarations`: those of the catalogue that the products come into, by column; `fields.columns` goes before them.
+    - `on_warning`: called with each message about what fails nothing: cells that count as missing, a name in another
+      case, an encoding that was guessed.
 
     Raises InputError for a source that cannot be read, and, whatever `on_error` says, for an id that occurs twice.
     """
@@ -57,7 +83,7 @@ def read_products(
     products: list[Product] = []
     positions: list[int] = []
     for position, record in enumerate(records):
-        checked = attempt(partial(_checked, position, record, fields, ids_required))
+        checked = attempt(functools.partial(_checked, position, record, fields, ids_required))
         if isinstance(checked, InputError):
             id_ = record.get(fields.id) if isinstance(record, dict) else None
             handle(on_error, position, str(position if id_ is None else id_), checked)
@@ -122,7 +148,11 @@ def _check(position: int, record: Any, fields: ProductFields, ids_required: bool
 
 def _renamed(record: Product, fields: ProductFields, where: str) -> Iterator[tuple[str, Any]]:
     """The fields of a record, those of id, text and image under these three names."""
-    new_names = {column: name for name, column in vars(fields).items() if column != name}
+    new_names = {
+        column: name
+        for name, column in (("id", fields.id), ("text", fields.text), ("image", fields.image))
+        if column != name
+    }
     for column, name in new_names.items():
         if column in record and name in record and name not in new_names:
             raise InputError(f"{where}: expected one column for {name}, found {column} and {name}: rename or drop one")

@@ -7,11 +7,12 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clipshelf.catalogue.kinds import Declaration
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.errors import InputError, MissingExtra
 from clipshelf.types import PathLike
@@ -21,16 +22,25 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")
 
 @dataclass(frozen=True)
 class ProductFields:
-    """Names of the columns that hold a product's id, text and picture.
+    """How the columns of a source are read.
 
     - `id`: the column of ids; a product without one gets its position in the source.
     - `text`: the column of texts.
     - `image`: the column of pictures.
+    - `columns`: declarations of further columns by name, see `kinds`; the kinds of others are inferred.
+    - `encoding`: the encoding of a CSV or JSON file, None to find it out.
+    - `delimiter`: the character between the cells of a CSV file, None to find it out.
+
+    A name other than the default must be that of a column; one in other case, or with blanks around it, is taken for
+    it, and a warning says so.
     """
 
     id: str = "id"
     text: str = "text"
     image: str = "image"
+    columns: Mapping[str, Declaration] = field(default_factory=dict, hash=False)
+    encoding: str | None = None
+    delimiter: str | None = None
 
 
 DEFAULT_FIELDS = ProductFields()

@@ -31,11 +31,12 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.catalogue.columns import Column, Kind
+from clipshelf.catalogue.columns import Column
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys
 from clipshelf.catalogue.contents import checked_rows
 from clipshelf.catalogue.disk.checksummed import BLOCK, BlockReader, Sums
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
+from clipshelf.catalogue.kinds import Kind
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from clipshelf.catalogue.columns import Kind
+from clipshelf.catalogue.kinds import Kind
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord
 
