@@ -7,7 +7,6 @@ the records keep what was indexed.
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,13 +15,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.catalogue.kinds import Declaration, Kind
+from clipshelf.catalogue.column_values import ColumnValues, gather_columns
+from clipshelf.catalogue.inference import Inferred, convert_all, infer
+from clipshelf.catalogue.kinds import Declaration, Kind, kind_of
 from clipshelf.types import Product
 
 SmallInts: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 
-_NO_COLUMNS = ("id", "text", "image")
-_LIST_KINDS: dict[str, Kind] = {"number": "numbers", "text": "texts"}
+_LIST_KINDS: tuple[Kind, ...] = ("numbers", "texts")
 
 
 def _no_entries() -> SmallInts:
@@ -54,7 +54,7 @@ class Column:
     @property
     def is_list(self) -> bool:
         """Whether each product has a list of values."""
-        return self.kind in _LIST_KINDS.values()
+        return self.kind in _LIST_KINDS
 
     def code(self, value: Any) -> int:
         """Position of `value` in `values`, -1 if no product has it."""
@@ -80,68 +80,33 @@ def columns_of(products: Iterable[Product], declarations: Mapping[str, Declarati
     Returns the columns by name, in the order in which the names first occur. A value that cannot be converted to the
     kind of its column counts as missing.
     """
-    builders: dict[str, _Builder] = {}
-    count = 0
-    for row, product in enumerate(products):
-        for name, value in product.items():
-            if name not in _NO_COLUMNS:
-                builder = builders.get(name)
-                if builder is None:
-                    builder = builders[name] = _Builder()
-                builder.add(row, value)
-        count = row + 1
-    return {name: builder.column(count) for name, builder in builders.items()}
+    count, gathered = gather_columns(products)
+    known = declarations or {}
+    return {name: _column(name, values, count, known.get(name, "")) for name, values in gathered.items()}
 
 
-class _Builder:
-    """Collects the (row, value) pairs of one column."""
-
-    def __init__(self) -> None:
-        self._kinds: set[Kind] = set()
-        self._rows, self._codes = array("q"), array("q")
-        self._code_of: dict[Any, int] = {}
-        self._has_empty_list = False
-
-    def add(self, row: int, value: Any) -> None:
-        if not isinstance(value, list):
-            self._add_value(row, value, _kind(value))
-            return
-        self._has_empty_list = self._has_empty_list or not value
-        for item in value:
-            self._add_value(row, item, _LIST_KINDS.get(_kind(item), "mixed"))
-
-    def _add_value(self, row: int, value: Any, kind: Kind) -> None:
-        self._kinds.add(kind)
-        if kind != "mixed":
-            self._rows.append(row)
-            self._codes.append(self._code_of.setdefault(value, len(self._code_of)))
-
-    def column(self, count: int) -> Column:
-        """The column of `count` products."""
-        kinds = self._kinds or {"texts"}
-        kind: Kind = next(iter(kinds)) if len(kinds) == 1 else "mixed"
-        is_list = kind in _LIST_KINDS.values()
-        if kind == "mixed" or (self._has_empty_list and not is_list):
-            return Column("mixed", [])
-        values = sorted(self._code_of)
-        sorted_code = np.empty(len(values), np.int64)
-        sorted_code[[self._code_of[value] for value in values]] = np.arange(len(values))
-        rows, codes = np.array(self._rows, np.int64), sorted_code[np.array(self._codes, np.int64)]
-        if is_list:
-            order = np.lexsort((rows, codes))
-            starts = np.searchsorted(codes[order], np.arange(len(values) + 1))
-            return Column(kind, values, rows=rows[order].astype(_smallest_type(count)), starts=starts.tolist())
-        code_of_row = np.full(count, -1, _smallest_type(len(values)))
+def _column(name: str, values: ColumnValues, count: int, declaration: Declaration) -> Column:
+    """The column of `count` products that have `values`."""
+    inferred = infer(name, values) if not declaration else Inferred(kind_of(declaration), declaration)
+    kind, declaration = inferred.kind, inferred.declaration
+    if kind == "mixed":
+        return Column(kind, [], declaration=declaration)
+    converted = convert_all(values.distinct, declaration or kind)
+    table = sorted({value for value in converted if value is not None})
+    position = {value: i for i, value in enumerate(table)} | {None: -1}
+    code_of = np.array([position[value] for value in converted] or [0], np.int64)
+    rows, codes = np.array(values.rows, np.int64), code_of[np.array(values.codes, np.int64)]
+    if kind not in _LIST_KINDS:
+        code_of_row = np.full(count, -1, _smallest_type(len(table)))
         code_of_row[rows] = codes
-        return Column(kind, values, codes=code_of_row)
-
-
-def _kind(value: Any) -> Kind:
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, bool):
-        return "bool"
-    return "number" if isinstance(value, (int, float)) else "mixed"
+        return Column(kind, table, codes=code_of_row, declaration=declaration)
+    rows = np.concatenate((rows, np.array(values.item_rows, np.int64)))
+    codes = np.concatenate((codes, code_of[np.array(values.item_codes, np.int64)]))
+    rows, codes = rows[codes >= 0], codes[codes >= 0]
+    order = np.lexsort((rows, codes))
+    starts = np.searchsorted(codes[order], np.arange(len(table) + 1))
+    rows = rows[order].astype(_smallest_type(count))
+    return Column(kind, table, rows=rows, starts=starts.tolist(), declaration=declaration)
 
 
 def _smallest_type(count: int) -> npt.DTypeLike:
