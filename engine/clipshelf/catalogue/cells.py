@@ -122,7 +122,7 @@ def is_code(text: str) -> bool:
 
 
 def bool_of(value: Any) -> bool | None:
-    """Return true or false for a value that is or spells it: true, yes, y, t, on, 1 and their opposites, in any case."""
+    """Return true or false for a value that is it or spells it: true, yes, y, t, on, 1 and their opposites."""
     if isinstance(value, str):
         return _BOOLS.get(value.strip().lower())
     return bool(value) if isinstance(value, (bool, int, float)) and value in (0, 1) else None

@@ -1,26 +1,27 @@
-"""Checks products and turns them into records: an id, a text, a picture or both, and other fields as plain values."""
+"""Reads products from any source, checks them, and decides the kinds of their columns."""
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import functools
-import math
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from clipshelf.catalogue.declarations import declare_columns
+from clipshelf.catalogue.field_names import match_fields, names_of
+from clipshelf.catalogue.ids import product_id as product_id  # noqa: PLC0414
 from clipshelf.catalogue.kinds import Declaration
 from clipshelf.catalogue.messages import OnWarning, shorten_list
 from clipshelf.catalogue.readers import DEFAULT_FIELDS, ProductFields, read_source
+from clipshelf.catalogue.records import RecordChecker
+from clipshelf.catalogue.source import Source
 from clipshelf.errors import InputError
-from clipshelf.failures import OnError, attempt, check_on_error, handle
+from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.types import PathLike, Product
+
+_WHOLE_ID = re.compile(r"[0-9]+(\.0)?")
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,6 @@ class ProductBatch:
     positions: list[int]
     fields: Sequence[frozenset[str]] = ()
     declarations: Mapping[str, Declaration] = field(default_factory=dict)
-
-
-def product_id(value: object) -> str:
-    """Return the id that `value` stands for, the same for 15970, "15970", 15970.0 and NumPy's and pandas' integers.
-
-    - `value`: text, a number without a fraction, a UUID or a date, also as a NumPy or pandas scalar.
-
-    Raises InputError for anything else, and for text with a lone surrogate.
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
-    return str(value)
 
 
 def read_products(
@@ -79,21 +68,25 @@ def read_products(
     Raises InputError for a source that cannot be read, and, whatever `on_error` says, for an id that occurs twice.
     """
     check_on_error(on_error)
-    root, records = read_source(source, fields)
-    products: list[Product] = []
-    positions: list[int] = []
-    for position, record in enumerate(records):
-        checked = attempt(functools.partial(_checked, position, record, fields, ids_required))
-        if isinstance(checked, InputError):
-            id_ = record.get(fields.id) if isinstance(record, dict) else None
-            handle(on_error, position, str(position if id_ is None else id_), checked)
-        else:
-            products.append(checked)
-            positions.append(position)
-    repeated = [id_ for id_, count in Counter(product["id"] for product in products).items() if count > 1]
-    if repeated:
-        raise InputError(f"id: expected unique ids, found more than one of {shorten_list(repeated)}")
-    return ProductBatch(root, products, positions)
+    warn: OnWarning = on_warning or (lambda _: None)
+    source = read_source(source, fields)
+    for warning in source.warnings:
+        warn(warning)
+    names = names_of(source)
+    fields = match_fields(fields, source, names, declarations or (), warn)
+    if source.is_text and not partial and not {fields.text, fields.image} & set(names):
+        raise InputError(
+            f"{source.name}: expected columns, one named {fields.text} or {fields.image}, "
+            f"found {shorten_list(names) or 'no columns'}; --text-column and --image-column give other names"
+        )
+    checker = RecordChecker(fields, is_text=source.is_text, ids_required=ids_required, partial=partial)
+    batch = _check_all(source, checker, on_error)
+    _warn_of_records(source, checker, "" if fields.id in names else fields.id, warn)
+    if source.is_text:
+        _strip_float_ids(batch.products, warn)
+    _check_ids(source, batch)
+    kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=source.is_text, warn=warn)
+    return replace(batch, declarations=kinds)
 
 
 def stored_record(product: Product, *, source_root: Path, root: Path) -> Product:
@@ -112,87 +105,73 @@ def stored_record(product: Product, *, source_root: Path, root: Path) -> Product
     return {key: value for key, value in product.items() if key != "image"}
 
 
-def _checked(position: int, record: Any, fields: ProductFields, ids_required: bool) -> Product:
-    """The product of a record; raises InputError naming it."""
+def _check_all(source: Source, checker: RecordChecker, on_error: OnError) -> ProductBatch:
+    """The products of a source; those that cannot be used are handled as `on_error` says."""
+    products: list[Product] = []
+    positions: list[int] = []
+    field_sets: list[frozenset[str]] = []
+    for position, record in enumerate(source.records):
+        try:
+            if isinstance(record, InputError):
+                raise record
+            products.append(_located(source, position, checker))
+        except InputError as error:
+            handle(on_error, position, _source_name(source, position, checker), error)
+        else:
+            positions.append(position)
+            field_sets.append(checker.fields(record))
+    return ProductBatch(source.root, products, positions, field_sets)
+
+
+def _located(source: Source, position: int, checker: RecordChecker) -> Product:
+    """The product of a record; an error says where the record is."""
     try:
-        return _check(position, record, fields, ids_required)
-    except RecursionError:
-        raise InputError(f"product {position}: expected lists and dicts nested less deeply") from None
+        return checker.product(position, source.records[position])
+    except InputError as error:
+        raise InputError(f"{source.where(position)}{error}") from None
 
 
-def _check(position: int, record: Any, fields: ProductFields, ids_required: bool) -> Product:
-    if not isinstance(record, dict):
-        raise InputError(f"product {position}: expected a dict with text, image or both, found {type(record).__name__}")
-    bad_names = [name for name in record if not isinstance(name, str) or _has_surrogate(name)]
-    if bad_names:
-        found = shorten_list(map(ascii, bad_names))
-        raise InputError(f"product {position}: expected field names in Unicode text, found {found}")
-    where = f"product {position}" if record.get(fields.id) is None else f"product {record[fields.id]!r}"
-    values = {name: value for name, value in _renamed(record, fields, where) if not _is_missing(value)}
-    text = values.get("text")
-    if text is not None and not isinstance(text, str):
-        raise InputError(f"{where}: text: expected str, found {type(text).__name__}")
-    if text is not None and not text.strip():
-        del values["text"]
-    if "text" not in values and "image" not in values:
-        raise InputError(f"{where}: expected a text, an image or both, found {shorten_list(values) or 'nothing'}")
-    if "id" not in values and ids_required:
-        raise InputError(f"{where}: expected an id, found none")
-    id_ = str(values.pop("id", position))
-    if _has_surrogate(id_):
-        raise InputError(f"{where}: id: expected Unicode text, found a lone surrogate")
-    # The order of the fields is part of the catalogue format.
-    image = {"image": values.pop("image")} if "image" in values else {}
-    return {"id": id_, **image, **{name: _plain(value, f"{where}: {name}") for name, value in values.items()}}
+def _source_name(source: Source, position: int, checker: RecordChecker) -> str:
+    """The name of a record for a `Failure`: its id, else its line, else its position."""
+    id_ = checker.raw_id(source.records[position])
+    if id_ is not None and id_ != "":
+        return str(id_)
+    return f"line {source.lines[position]}" if source.lines else str(position)
 
 
-def _renamed(record: Product, fields: ProductFields, where: str) -> Iterator[tuple[str, Any]]:
-    """The fields of a record, those of id, text and image under these three names."""
-    new_names = {
-        column: name
-        for name, column in (("id", fields.id), ("text", fields.text), ("image", fields.image))
-        if column != name
-    }
-    for column, name in new_names.items():
-        if column in record and name in record and name not in new_names:
-            raise InputError(f"{where}: expected one column for {name}, found {column} and {name}: rename or drop one")
-    for name, value in record.items():
-        yield new_names.get(name, name), value
+def _warn_of_records(source: Source, checker: RecordChecker, absent_id: str, warn: OnWarning) -> None:
+    """Tell of products whose id is not as the source has it, and of values that records cannot hold."""
+    count = checker.without_id
+    if count and absent_id:
+        warn(f"no column {absent_id}: products get their positions as ids; --id-column names the column of ids")
+    elif count:
+        warn(f"{count} of {len(source.records)} products have no id and get their positions as ids")
+    if checker.float_id is not None:
+        warn(f"ids are floats, as beside a missing one: {checker.float_id} is read as {product_id(checker.float_id)}")
+    for name, left_out in checker.left_out.items():
+        warn(f"column {name}: {left_out} values have bytes, which no record can hold, and are left out")
 
 
-def _is_missing(value: Any) -> bool:
-    """Whether a value stands for a missing one: None, an empty string, NaN."""
-    return value is None or (isinstance(value, str) and not value) or (isinstance(value, float) and math.isnan(value))
+def _strip_float_ids(products: Sequence[Product], warn: OnWarning) -> None:
+    """Take the .0 away where all ids are whole numbers and some have it, as pandas writes them beside a missing id."""
+    ids = [product["id"] for product in products]
+    if any(id_.endswith(".0") for id_ in ids) and all(map(_WHOLE_ID.fullmatch, ids)):
+        warn("ids end in .0, as floats beside a missing id do: they are read without it")
+        for product in products:
+            product["id"] = product["id"].removesuffix(".0")
 
 
-def _plain(value: Any, where: str) -> Any:
-    """`value` in the types that JSON has; dates become ISO strings, decimals floats. Raises InputError."""
-    if isinstance(value, (np.generic, np.ndarray)):
-        value = value.tolist()
-    if isinstance(value, str):
-        if _has_surrogate(value):
-            raise InputError(f"{where}: expected Unicode text, found a lone surrogate")
-        return str(value)
-    if isinstance(value, decimal.Decimal):
-        value = float(value)
-    if isinstance(value, (bool, int)) or value is None or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, where) for item in value]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    found = repr(value) if isinstance(value, float) else type(value).__name__
-    raise InputError(
-        f"{where}: expected text, a finite number, true, false, or lists and dicts of these, found {found}"
-    )
-
-
-def _has_surrogate(text: str) -> bool:
-    """Whether a string holds half of a surrogate pair, which UTF-8 cannot encode."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+def _check_ids(source: Source, batch: ProductBatch) -> None:
+    """Raise InputError where two products have one id."""
+    counts = Counter(product["id"] for product in batch.products)
+    repeated = [id_ for id_, count in counts.items() if count > 1]
+    if not repeated:
+        return
+    lines: dict[str, list[int]] = {id_: [] for id_ in repeated}
+    if source.lines:
+        for product, position in zip(batch.products, batch.positions, strict=True):
+            if product["id"] in lines:
+                lines[product["id"]].append(source.lines[position])
+    listed = [f"{id_} (lines {shorten_list(lines[id_])})" if lines[id_] else id_ for id_ in repeated]
+    prefix = f"{source.name}: " if source.name else ""
+    raise InputError(f"{prefix}id: expected unique ids, found more than one of {shorten_list(listed)}")

@@ -1,0 +1,92 @@
+"""Decodes files of text: by their byte order mark, as UTF-8, or as what the caller names."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipshelf.errors import InputError
+
+# Longer marks first: that of UTF-32 begins as that of UTF-16 does.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# What most tools on Windows wrote before UTF-8.
+_GUESS = "cp1252"
+_BAD_BYTE = re.compile("[\udc80-\udcff]")
+
+
+@dataclass(frozen=True)
+class DecodedText:
+    """The text of a file.
+
+    - `text`: the text; a byte that is not of its encoding is a lone surrogate from U+DC80 to U+DCFF.
+    - `has_bad_bytes`: whether there are such bytes.
+    - `guess`: the encoding if it was guessed, else "".
+    """
+
+    text: str
+    has_bad_bytes: bool = False
+    guess: str = ""
+
+
+def read_bytes(path: Path, expected: str) -> bytes:
+    """Read a file, and decompress one that ends in .gz; raises InputError saying that `expected` was expected."""
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix.lower() == ".gz" else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: expected {expected}, found: {error}") from error
+
+
+def decode(path: Path, data: bytes, encoding: str | None, *, may_guess: bool) -> DecodedText:
+    """Decode the content of a file.
+
+    - `path`: the file, for messages.
+    - `data`: its content.
+    - `encoding`: its encoding, None to find it out: by its byte order mark or its zero bytes, else UTF-8.
+    - `may_guess`: whether a file that has not one letter of UTF-8 beside ASCII, but other bytes, is taken for cp1252.
+
+    In UTF-8, a byte that does not belong there is marked, so that it costs its line alone. Raises InputError for text
+    in another encoding than expected.
+    """
+    name = encoding or _marked_encoding(data) or "utf-8"
+    try:
+        return DecodedText(data.decode(name).removeprefix("\ufeff"))
+    except UnicodeDecodeError as error:
+        if codecs.lookup(name).name not in ("utf-8", "utf-8-sig"):
+            line = data.count(b"\n", 0, error.start) + 1
+            raise InputError(f"{path}: line {line}: expected text in {name}, found: {error}") from error
+    except (LookupError, ValueError) as error:
+        raise InputError(f"{path}: expected an encoding such as cp1252, found {name!r}: {error}") from error
+    text = data.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
+    if may_guess and not encoding and _BAD_BYTE.sub("", text).isascii():
+        try:
+            return DecodedText(data.decode(_GUESS), guess=_GUESS)
+        except UnicodeDecodeError:
+            pass
+    return DecodedText(text, has_bad_bytes=True)
+
+
+def find_bad_byte(text: str) -> str:
+    """The first byte of a decoded text that is not of its encoding, such as 0xe9; "" if there is none."""
+    match = _BAD_BYTE.search(text)
+    return f"0x{ord(match[0]) - 0xDC00:02x}" if match else ""
+
+
+def _marked_encoding(data: bytes) -> str | None:
+    """The encoding that the first bytes of a file show, None if they show none."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return encoding
+    if len(data) > 3 and not data[1] and data[0] and not data[3]:
+        return "utf-16-le"
+    return "utf-16-be" if len(data) > 3 and not data[0] and data[1] and not data[2] else None

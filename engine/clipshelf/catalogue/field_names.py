@@ -1,0 +1,87 @@
+"""Finds the columns of id, text and image, and those that are declared, among the names that a source has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+from clipshelf.catalogue.messages import OnWarning, shorten_list
+from clipshelf.catalogue.readers import ProductFields
+from clipshelf.catalogue.source import Source
+from clipshelf.errors import InputError
+
+_ROLES = ("id", "text", "image")
+_NAMES_LISTED = 20
+
+
+def names_of(source: Source) -> Collection[str]:
+    """The names of a source's columns: those of its header, else those that its records have."""
+    if source.names is not None:
+        return source.names
+    names: dict[Any, None] = {}
+    for record in source.records:
+        if isinstance(record, Mapping):
+            names.update(dict.fromkeys(record))
+    return [name for name in names if isinstance(name, str)]
+
+
+def match_fields(
+    fields: ProductFields, source: Source, names: Collection[str], others: Iterable[str], warn: OnWarning
+) -> ProductFields:
+    """Put the names that a source has into `fields`.
+
+    - `names`: the names of the source's columns.
+    - `others`: names of columns that may be declared although the source lacks them.
+    - `warn`: called for a name that differs in its case, or by blanks.
+
+    A name that no column has is an error, unless it is a default, which may be absent. So is one that several columns
+    have in other case.
+    """
+    if not names and source.names is None:
+        return fields
+    match = _Matcher(source, names, warn)
+    roles = {role: match(getattr(fields, role), optional=getattr(fields, role) == role) for role in _ROLES}
+    others = set(others)
+    columns = {
+        name if name in others and name not in names else match(name, optional=False): declaration
+        for name, declaration in fields.columns.items()
+    }
+    taken = [name for name in columns if name in roles.values()]
+    if taken:
+        raise InputError(
+            f"columns: expected declarations of others than id, text and image, found {shorten_list(taken)}"
+        )
+    return replace(fields, columns=columns, **roles)
+
+
+class _Matcher:
+    """Finds a name among `names`."""
+
+    def __init__(self, source: Source, names: Collection[str], warn: OnWarning) -> None:
+        self._prefix = f"{source.name}: " if source.name else ""
+        self._names = names
+        self._warn = warn
+
+    def __call__(self, name: str, *, optional: bool) -> str:
+        """The name of the column that `name` means, `name` itself for an optional one that is not there."""
+        if name in self._names:
+            return name
+        alike = [other for other in self._names if _simple(other) == _simple(name)]
+        if len(alike) == 1:
+            self._warn(f"{self._prefix}the column {alike[0]!r} is taken for {name!r}")
+            return alike[0]
+        if alike:
+            raise InputError(f"{self._prefix}expected one column named {name}, found {shorten_list(map(repr, alike))}")
+        if optional:
+            return name
+        close = get_close_matches(_simple(name), list(map(_simple, self._names)), 1)
+        hint = f"; did you mean {next(o for o in self._names if _simple(o) == close[0])}?" if close else ""
+        found = shorten_list(self._names, _NAMES_LISTED) or "no columns"
+        raise InputError(f"{self._prefix}expected a column named {name}, found {found}{hint}")
+
+
+def _simple(name: str) -> str:
+    """A name without what people do not see: case, blanks around it, a byte order mark."""
+    return name.replace("\ufeff", "").strip().casefold()
