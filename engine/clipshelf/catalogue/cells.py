@@ -18,6 +18,7 @@ from clipshelf.catalogue.kinds import Declaration, kind_of
 _NOTHING = re.compile(r"(?:--?|\u2013|\u2014|N/A|n/a|#N/A|NULL|null|None|NaN|nan|NaT|<NA>|\\N)?")
 # Spellings, in any case, that stand for no value where a number, a date, true or false is expected.
 _NO_VALUE = re.compile(r"\?|na|n\.a\.|#na|none|nil|-nan|undefined|n/a|#n/a|null|nan|nat|<na>|\\n", re.IGNORECASE)
+_LONGEST_NOTHING = len("undefined")
 
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(\.[0-9]+)?")
 _DIGIT = re.compile("[0-9]")
@@ -56,7 +57,9 @@ def is_nothing(value: Any, *, text: bool = True) -> bool:
     """
     if isinstance(value, str):
         value = value.strip()
-        return bool(_NOTHING.fullmatch(value) or (not text and _NO_VALUE.fullmatch(value)))
+        return len(value) <= _LONGEST_NOTHING and bool(
+            _NOTHING.fullmatch(value) or (not text and _NO_VALUE.fullmatch(value))
+        )
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clipshelf.catalogue.cells import bool_of, plain_number
-from clipshelf.catalogue.column_values import ColumnValues, gather_columns
+from clipshelf.catalogue.column_values import ColumnValues, gather_columns, gather_texts
 from clipshelf.catalogue.inference import find_odd, infer
 from clipshelf.catalogue.kinds import Declaration, kind_of
 from clipshelf.catalogue.messages import OnWarning
@@ -32,7 +32,8 @@ def declare_columns(
     Returns the declarations by column, "" for one that no value decides; those of `known` and `declared` are included.
     """
     declarations = {**known, **declared}
-    for name, values in gather_columns(products)[1].items():
+    columns = gather_texts(products) if is_text else gather_columns(products)[1]
+    for name, values in columns.items():
         declaration = declarations.get(name, "")
         if not declaration:
             inferred = infer(name, values)
