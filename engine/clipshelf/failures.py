@@ -44,7 +44,7 @@ def check_on_error(on_error: OnError) -> None:
 def handle(on_error: OnError, index: int, source: str, error: InputError) -> None:
     """Do with an item that cannot be used what `on_error` says: raise `error`, or report it as a `Failure`."""
     if on_error == "raise":
-        error.add_note("on_error= and --on-error skip leave such an item out and go on with the others")
+        error.add_note("on_error, on the command line --on-error skip, leaves such an item out")
         raise error
     on_error(Failure(index, source, str(error)))
 

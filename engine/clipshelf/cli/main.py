@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except ClipshelfError as error:
-        message = str(error)
+        message = "; ".join((str(error), *getattr(error, "__notes__", ())))
     except BrokenPipeError:
         # The reader of the output has left. Python would report it once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
