@@ -124,20 +124,18 @@ def _rows(
             feed.position = start + 1
             yield start, InputError(f"{path}: line {start + 1}: expected CSV, found: {error}")
             continue
-        if feed.position - start > _ROWS_IN_A_CELL and _holds_rows(
-            feed.lines[start + 1 : feed.position - 1], reader, width
-        ):
+        if feed.position - start > _ROWS_IN_A_CELL and _holds_rows(feed, start + 1, reader, width):
             feed.position = start + 1
             yield start, InputError(f"{path}: line {start + 1}: expected CSV, found a quote that has no end in its row")
+        elif not any(map(str.strip, row)):
+            continue
         elif len(row) == width:
-            if any(row):
-                yield start, row
-        elif any(map(str.strip, row)):
-            if len(row) > width and not any(map(str.strip, row[width:])):
-                yield start, row[:width]
-            else:
-                expected = f"{width} cells, as many as the header"
-                yield start, InputError(f"{path}: line {start + 1}: expected {expected}, found {len(row)}")
+            yield start, row
+        elif len(row) > width and not any(map(str.strip, row[width:])):
+            yield start, row[:width]
+        else:
+            expected = f"{width} cells, as many as the header"
+            yield start, InputError(f"{path}: line {start + 1}: expected {expected}, found {len(row)}")
 
 
 def _holds_rows(feed: _Feed, start: int, reader: Any, width: int) -> bool:
@@ -145,7 +143,8 @@ def _holds_rows(feed: _Feed, start: int, reader: Any, width: int) -> bool:
     if width < 3:
         return False
     examined = feed.lines[start : min(feed.position - 1, start + _LINES_EXAMINED)]
-    alike = sum(len(row) == width for line in examined for row in csv.reader([line], dialect=reader.dialect))
+    rows = (row for line in examined for row in csv.reader([line], dialect=reader.dialect, strict=False))
+    alike = sum(len(row) == width for row in rows)
     return alike * 10 >= len(examined) * 9
 
 

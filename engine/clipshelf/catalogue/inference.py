@@ -119,15 +119,14 @@ def _infer_lists(counts: Counter[str | float]) -> Inferred:
 
 
 def _infer_scalars(name: str, counts: Counter[str | float]) -> Inferred:
+    counts = Counter({value: count for value, count in counts.items() if not is_nothing(value, text=False)})
     texts = Counter({value: count for value, count in counts.items() if isinstance(value, str)})
-    numbers = counts.total() - texts.total()
-    texts = Counter({text: count for text, count in texts.items() if not is_nothing(text, text=False)})
-    total = texts.total() + numbers
+    total = counts.total()
     if not texts:
         return Inferred("number", "number") if total else Inferred("text", "")
-    if _is_bool(texts, total):
+    if _is_bool(counts, texts):
         return Inferred("bool", "bool")
-    if numbers or not any(map(_CODE_WORD.fullmatch, _WORDS.findall(name))):
+    if len(texts) < len(counts) or not any(map(_CODE_WORD.fullmatch, _WORDS.findall(name))):
         inferred = _infer_number(texts, total)
         if inferred is not None:
             return inferred
@@ -137,9 +136,9 @@ def _infer_scalars(name: str, counts: Counter[str | float]) -> Inferred:
     return Inferred("text", "text", _DATES_REMARK if looks_like_dates else "")
 
 
-def _is_bool(texts: Counter[str], total: int) -> bool:
+def _is_bool(counts: Counter[str | float], texts: Counter[str]) -> bool:
     words = {text.strip().lower() for text in texts} if len(texts) <= _MAX_SPELLINGS else set()
-    return any(spellings <= words for spellings in _BOOL_WORDS) and _fits_most(texts, bool_of, total)
+    return any(spellings <= words for spellings in _BOOL_WORDS) and _fits_most(counts, bool_of, counts.total())
 
 
 def _infer_number(texts: Counter[str], total: int) -> Inferred | None:
@@ -177,13 +176,13 @@ def _number_remark(cells: Mapping[str, NumberCell], marks: set[str]) -> str:
     return ""
 
 
-def _fits_most(texts: Counter[str], test: Callable[[str], Any], total: int) -> bool:
-    """Whether `test` gives something for nearly all of `total` values, `texts` among them."""
-    odd = total - texts.total()
-    for text, count in texts.items():
+def _fits_most(counts: Counter[Any], test: Callable[[Any], Any], total: int) -> bool:
+    """Whether `test` gives something for nearly all of `total` values, those of `counts` among them."""
+    odd = total - counts.total()
+    for value, count in counts.items():
         if odd * _ODD_AMONG > total:
             return False
-        if test(text) is None:
+        if test(value) is None:
             odd += count
     return odd * _ODD_AMONG <= total
 

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import csv
+import datetime
+import gzip
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from clipshelf.catalogue.products import read_products
+from clipshelf.catalogue.readers import ProductFields
 from clipshelf.errors import InputError, MissingExtra
+from clipshelf.failures import Failure
 from clipshelf.types import Product
 
 RECORDS: list[Product] = [
@@ -79,7 +86,9 @@ def test_a_csv_may_have_a_mark_blank_lines_and_lines_in_quotes(tmp_path: Path) -
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"that ends in \.csv, \.jsonl, \.ndjson, \.parquet, \.tsv, .* found \.xls; .* CSV"):
+    with pytest.raises(
+        InputError, match=r"that ends in \.csv, \.jsonl, \.ndjson, \.parquet, \.tsv, .* found \.xls; .* CSV"
+    ):
         read_products(tmp_path / "shop.xls")
     for source in ({"text": "red"}, b"red", 3):
         with pytest.raises(InputError, match="products: expected a file, a table or dicts, found"):
@@ -121,3 +130,211 @@ def test_frames(library: str) -> None:
     ]
     with pytest.raises(InputError, match=r"found Series|expected a dict .*, found str"):
         read_products(frame["text"])
+
+
+def read(
+    tmp_path: Path, content: str | bytes, name: str = "shop.csv", **options: Any
+) -> tuple[list[Product], list[str]]:
+    """The products of a file, and the warnings without the file's name."""
+    path, warnings = tmp_path / name, list[str]()
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    fields = ProductFields(**{name: options.pop(name) for name in vars(ProductFields()) if name in options})
+    products = read_products(path, fields=fields, on_warning=warnings.append, **options).products
+    return products, [warning.replace(f"{path}: ", "") for warning in warnings]
+
+
+SHOE = [{"id": "a", "text": "größer, red"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "warning"),
+    [
+        ('id;text\na;"größer, red"\n', "shop.csv", "read with semicolons between its cells"),
+        ("id|text\na|größer, red\n", "shop.csv", "read with bars between its cells"),
+        ("id\ttext\na\tgrößer, red\n", "shop.csv", "read with tabs between its cells"),
+        ("id\ttext\na\tgrößer, red\n", "shop.tsv", ""),
+        ("sep=;\r\nid;text\r\na;größer, red\r\n", "shop.csv", ""),
+        ('sep=,\nid,text\na,"größer, red"\n', "shop.csv", ""),
+        ('id, text\na, "größer, red"\n', "shop.csv", ""),
+        ('\ufeffid,text\na,"größer, red"\n', "shop.csv", ""),
+        ('id,text\ra,"größer, red"\r', "shop.csv", ""),
+        ('\n\nid,text\n\na,"größer, red"\n,\n,,\n  , \n', "shop.csv", ""),
+        ('id,text,\na,"größer, red",\n', "shop.csv", ""),
+        ('id,text\na,"größer, red",,\n', "shop.csv", ""),
+        (',id,text\n0,a,"größer, red"\n', "shop.csv", ""),
+        (',id,text\nx,a,"größer, red"\n', "shop.csv", "column 1 has no name and is left out"),
+        ('id,text\na,"größer, red"\n'.encode("cp1252"), "shop.csv", "read as cp1252, since it is not UTF-8"),
+        ('id,text\na,"größer, red"\n'.encode("utf-16"), "shop.csv", ""),
+        ('id,text\na,"größer, red"\n'.encode("utf-16-le"), "shop.csv", ""),
+        ('id,text\na,"größer, red"\n'.encode("utf-16-be"), "shop.csv", ""),
+        ('id,text\na,"größer, red"\n'.encode("utf-32"), "shop.csv", ""),
+        (gzip.compress('id,text\na,"größer, red"\n'.encode()), "shop.csv.gz", ""),
+        (gzip.compress("id\ttext\na\tgrößer, red\n".encode()), "shop.TSV.GZ", ""),
+        ('[{"id": "a", "text": "größer, red"}]', "shop.json", ""),
+        ('\n [ {"id": "a",\n "text": "größer, red"}\n ,]\n', "shop.json", ""),
+        ('{"products": [{"id": "a", "text": "größer, red"}], "n": [1]}', "shop.json", ""),
+        ('{"id": "a", "text": "größer, red"}', "shop.json", ""),
+        ('{"id": "a", "text": "größer, red"}\n\n', "shop.json", ""),
+        ('{"id": "a", "text": "größer, red"}\n'.encode("utf-16"), "shop.jsonl", ""),
+        (gzip.compress('{"id": "a", "text": "größer, red"}\n'.encode()), "shop.ndjson.gz", ""),
+    ],
+)
+def test_tables_as_tools_write_them(content: str | bytes, name: str, warning: str, tmp_path: Path) -> None:
+    products, warnings = read(tmp_path, content, name)
+    assert products == SHOE
+    assert len(warnings) == bool(warning) and "".join(warnings).startswith(warning)
+
+
+def test_encoding_and_delimiter_can_be_named(tmp_path: Path) -> None:
+    content = "id~text\na~größer, red\n"
+    assert read(tmp_path, content.encode("cp850"), encoding="cp850", delimiter="~") == (SHOE, [])
+    assert read(tmp_path, content.encode("utf-8-sig"), encoding="utf-8", delimiter="~") == (SHOE, [])
+    with pytest.raises(InputError, match=r"line 2: expected text in ascii, found: .*0xc3"):
+        read(tmp_path, content, encoding="ascii", delimiter="~")
+    for encoding in ("latin-99", "base64"):
+        with pytest.raises(InputError, match="expected an encoding such as cp1252, found"):
+            read(tmp_path, content, encoding=encoding)
+    with pytest.raises(InputError, match="delimiter: expected one character"):
+        read(tmp_path, content, delimiter="ab")
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "line", "problem"),
+    [
+        ("id,text\n1,a\n2,b, c\n3,d\n", "shop.csv", 3, "expected 2 cells, as many as the header, found 3"),
+        ("id,text,n\n1,a,\n2,b\n3,d,\n", "shop.csv", 3, "expected 3 cells, as many as the header, found 2"),
+        ('id,text\n1,a\n2,"b"c\n3,d\n', "shop.csv", 3, "expected CSV"),
+        ('id,text\n1,a\n2,"b\n3,d\n', "shop.csv", 3, "unexpected end of data"),
+        ('id,text,n\n1,"a\nb",\n2,"b,\n3,d,\n', "shop.csv", 4, "unexpected end of data"),
+        ("id,text\n1,ä\n2,".encode() + b"\xe9\n3,d\n", "shop.csv", 3, "expected UTF-8, found the byte 0xe9"),
+        ("id,text\n1,a\n2,\n3,d\n", "shop.csv", 3, "product '2': expected a text, an image or both"),
+        ('{"id": 1, "text": "a"}\n{"id": 2, "text":\n{"id": 3, "text": "d"}', "shop.jsonl", 2, "one JSON object"),
+        (
+            '{"id": 1, "text": "a"}\n{"id": 2, "text": "b", "text": "c"}\n{"id": 3, "text": "d"}',
+            "s.jsonl",
+            2,
+            "two values",
+        ),
+        (b'{"id": 1, "text": "a"}\n{"id": 2, "text": "\xe9"}\n{"id": 3, "text": "d"}', "shop.jsonl", 2, "byte 0xe9"),
+        ('{"id": 1, "text": "a"}\n{"id": "\\ud83d", "text": "b"}\n{"id": 3, "text": "d"}', "s.jsonl", 2, "surrogate"),
+        ('{"id": 1, "text": "a"}\n' + "[" * 10**5 + '\n{"id": 3, "text": "d"}', "shop.jsonl", 2, "JSON object"),
+        (
+            '[{"id": 1, "text": "a"},\n\n{"id": 2},\n{"id": 3, "text": "d"}]',
+            "shop.json",
+            3,
+            "expected a text, an image",
+        ),
+    ],
+)
+def test_a_bad_line_costs_one_product_and_is_named(
+    content: str | bytes, name: str, line: int, problem: str, tmp_path: Path
+) -> None:
+    failures: list[Failure] = []
+    products, _ = read(tmp_path, content, name, on_error=failures.append)
+    assert [product["id"] for product in products] == ["1", "3"]
+    assert [failure.index for failure in failures] == [1]
+    assert failures[0].reason.startswith(f"{tmp_path / name}: line {line}: ") and problem in failures[0].reason
+    with pytest.raises(InputError, match=f"line {line}: ") as raised:
+        read(tmp_path, content, name)
+    assert "--on-error skip" in "".join(raised.value.__notes__)
+
+
+def test_a_quote_without_an_end_does_not_swallow_the_rows_after_it(tmp_path: Path) -> None:
+    rows = [f"{i},shoe {i},{i}" for i in range(20)]
+    rows[5] = '5,"shoe 5,5'
+    rows[15] = '15,screen 15",15'
+    failures: list[Failure] = []
+    products, _ = read(tmp_path, "\n".join(["id,text,n", *rows]), on_error=failures.append)
+    assert [product["id"] for product in products] == [str(i) for i in range(20) if i != 5]
+    assert "line 7: expected CSV, found a quote that has no end" in failures[0].reason
+
+
+def test_long_cells(tmp_path: Path) -> None:
+    long = "x" * 200_000
+    limit = csv.field_size_limit()
+    assert read(tmp_path, f"id,text\na,{long}\n")[0] == [{"id": "a", "text": long}]
+    failures: list[Failure] = []
+    products, _ = read(tmp_path, f"id,text\na,{'x' * (1 << 24)}y\nb,c\n", on_error=failures.append)
+    assert len(products) == len(failures) == 1 and "field larger than field limit" in failures[0].reason
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "problem"),
+    [
+        (b"\x1f\x8bnot", "shop.csv.gz", "expected a CSV file, found"),
+        ("id,text\n1,a\n", "shop.csv.gz", "expected a CSV file, found: Not a gzipped file"),
+        ("[{]", "shop.json", "line 1: expected a JSON object in an array"),
+        ('[{"id": 1}\n{"id": 2}]', "shop.json", "line 1: expected a comma after this object"),
+        ('[{"id": 1, "text": "a"},', "shop.json", "one without its end"),
+        ('{"text": {"0": "a"}, "id": {"0": 1}}', "shop.json", r"an object of text, id; .*orient='records'"),
+        ("3", "shop.json", "expected an array of JSON objects, one a product, found int"),
+        (b'[{"text": "\xe9"}]', "shop.json", "expected an array of JSON objects in UTF-8, found the byte 0xe9"),
+        (b"id,t\xe9xt,\xc3\xa4\n", "shop.csv", "line 1: expected a header in UTF-8, found the byte 0xe9"),
+        ('id,"text\n', "shop.csv", "line 1: expected a header in CSV"),
+        (
+            "id,text,id \n1,a,2\n",
+            "shop.csv",
+            "different names, found id, text, id: rename or drop one of the columns id",
+        ),
+    ],
+)
+def test_files_that_cannot_be_read(content: str | bytes, name: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=problem):
+        read(tmp_path, content, name, on_error=lambda failure: None)
+
+
+def test_repeated_ids_are_named_with_their_lines(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"shop\.csv: id: expected unique ids, found more than one of x \(lines 2, 4\)"
+    ):
+        read(tmp_path, "id,text\nx,a\ny,b\nx,c\n")
+
+
+def test_parquet_of_many_types(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    day = datetime.datetime(2026, 5, 1, 9, 30, 0, 123456)
+    columns = {
+        "id": arrow.array([1], arrow.int64()),
+        "text": arrow.array(["red"], arrow.large_string()),
+        "image": arrow.array([{"bytes": b"png", "path": "a.png"}]),
+        "kind": arrow.array(["x"]).dictionary_encode(),
+        "day": arrow.array([day.date()]),
+        "time": arrow.array([1777627800123456789], arrow.timestamp("ns", "UTC")),
+        "took": arrow.array([1500000001], arrow.duration("ns")),
+        "cost": arrow.array([Decimal("9.50")]),
+        "half": arrow.array([np.float16(0.5)], arrow.float16()),
+        "thumb": arrow.array([b"jpeg"]),
+        "more": arrow.array([{"bytes": b"jpeg", "path": None}]),
+        "map": arrow.array([[("a", 1)]], arrow.map_(arrow.string(), arrow.int64())),
+        "none": arrow.nulls(1),
+        "list": arrow.array([[1.5, None]]),
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "shop.parquet")
+    warnings: list[str] = []
+    products = read_products(tmp_path / "shop.parquet", on_warning=warnings.append).products
+    assert [(key, value) for key, value in products[0].items() if key not in ("time", "took")] == [
+        ("id", "1"),
+        ("image", b"png"),
+        ("text", "red"),
+        ("kind", "x"),
+        ("day", "2026-05-01"),
+        ("cost", 9.5),
+        ("half", 0.5),
+        ("map", [["a", 1]]),
+        ("list", [1.5, None]),
+    ]
+    assert products[0]["time"].startswith("2026-05-01T09:30:00.123456")
+    assert products[0]["took"] == pytest.approx(1.5)
+    assert sorted(warnings) == [
+        f"column {name}: 1 values have bytes, which no record can hold, and are left out" for name in ("more", "thumb")
+    ]
+
+
+def test_an_index_with_a_name_is_a_column_of_a_frame() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"id": ["a"], "text": ["red"], "day": [pandas.NaT]}).set_index("id")
+    assert read_products(frame).products == [{"id": "a", "text": "red"}]
+    frame = pandas.DataFrame([["a", "b"]], columns=["text", "text"])
+    with pytest.raises(InputError, match="table: expected columns of different names, found text, text"):
+        read_products(frame)
