@@ -66,9 +66,12 @@ class _Matcher:
 
     def __call__(self, name: str, *, optional: bool) -> str:
         """The name of the column that `name` means, `name` itself for an optional one that is not there."""
-        if name in self._names:
-            return name
         alike = [other for other in self._names if _simple(other) == _simple(name)]
+        if name in alike:
+            if len(alike) > 1:
+                others = shorten_list(repr(other) for other in alike if other != name)
+                self._warn(f"{self._prefix}the column {others} is another one than {name!r}")
+            return name
         if len(alike) == 1:
             self._warn(f"{self._prefix}the column {alike[0]!r} is taken for {name!r}")
             return alike[0]

@@ -32,7 +32,7 @@ _ODD_AMONG = 10
 # At least one of these sets occurs whole in a column of true and false: a column of NO alone may be one of countries.
 _BOOL_WORDS = ({"true"}, {"false"}, {"yes", "no"}, {"y", "n"}, {"on", "off"})
 # A column whose name has one of these words holds codes. Their digits are no numbers.
-_CODE_WORD = re.compile(
+CODE_WORD = re.compile(
     "ean|gtin|upc|isbn|issn|asin|sku|mpn|barcode|codes?|zip|zipcode|postcode|postal|plz|phone|telephone|tel|fax|"
     "version|revision|firmware|release|serial|imei|iban|artnr|artikelnummer",
     re.IGNORECASE,
@@ -126,7 +126,7 @@ def _infer_scalars(name: str, counts: Counter[str | float]) -> Inferred:
         return Inferred("number", "number") if total else Inferred("text", "")
     if _is_bool(counts, texts):
         return Inferred("bool", "bool")
-    if len(texts) < len(counts) or not any(map(_CODE_WORD.fullmatch, _WORDS.findall(name))):
+    if len(texts) < len(counts) or not any(map(CODE_WORD.fullmatch, _WORDS.findall(name))):
         inferred = _infer_number(texts, total)
         if inferred is not None:
             return inferred
@@ -142,7 +142,7 @@ def _is_bool(counts: Counter[str | float], texts: Counter[str]) -> bool:
 
 
 def _infer_number(texts: Counter[str], total: int) -> Inferred | None:
-    """The kind of a column where `texts` may spell numbers; None where fewer than half of its `total` values do."""
+    """The kind of a column where `texts` may spell numbers; None unless more than half of its `total` values do."""
     cells: dict[str, NumberCell] = {}
     odd: list[str] = []
     odd_count = 0
@@ -154,7 +154,7 @@ def _infer_number(texts: Counter[str], total: int) -> Inferred | None:
         odd.append(text)
         # One code is enough, for a column of codes has many that look like numbers.
         odd_count += count
-        if odd_count * 2 > total:
+        if odd_count * 2 >= total:
             return None
     if odd_count * _ODD_AMONG > total or any(map(is_code, odd)):
         return Inferred("text", "text", f"it is text, since {odd[0]!r} is no number as most others are")

@@ -69,23 +69,19 @@ def read_products(
     """
     check_on_error(on_error)
     warn: OnWarning = on_warning or (lambda _: None)
-    source = read_source(source, fields)
-    for warning in source.warnings:
+    table = read_source(source, fields)
+    for warning in table.warnings:
         warn(warning)
-    names = names_of(source)
-    fields = match_fields(fields, source, names, declarations or (), warn)
-    if source.is_text and not partial and not {fields.text, fields.image} & set(names):
-        raise InputError(
-            f"{source.name}: expected columns, one named {fields.text} or {fields.image}, "
-            f"found {shorten_list(names) or 'no columns'}; --text-column and --image-column give other names"
-        )
-    checker = RecordChecker(fields, is_text=source.is_text, ids_required=ids_required, partial=partial)
-    batch = _check_all(source, checker, on_error)
-    _warn_of_records(source, checker, "" if fields.id in names else fields.id, warn)
-    if source.is_text:
+    names = names_of(table)
+    fields = match_fields(fields, table, names, declarations or (), warn)
+    _check_header(table, fields, sides_required=not partial, ids_required=ids_required)
+    checker = RecordChecker(fields, is_text=table.is_text, ids_required=ids_required, partial=partial)
+    batch = _check_all(table, checker, on_error)
+    _warn_of_records(table, checker, "" if fields.id in names else fields.id, warn)
+    if table.is_text:
         _strip_float_ids(batch.products, warn)
-    _check_ids(source, batch)
-    kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=source.is_text, warn=warn)
+    _check_ids(table, batch)
+    kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
     return replace(batch, declarations=kinds)
 
 
@@ -103,6 +99,21 @@ def stored_record(product: Product, *, source_root: Path, root: Path) -> Product
     if isinstance(image, (str, os.PathLike)):
         return {**product, "image": os.fspath(image if root == source_root else source_root / image)}
     return {key: value for key, value in product.items() if key != "image"}
+
+
+def _check_header(source: Source, fields: ProductFields, *, sides_required: bool, ids_required: bool) -> None:
+    """Raise InputError where a table lacks a column that every product needs."""
+    if source.names is None:
+        return
+    prefix = f"{source.name}: " if source.name else ""
+    found = f"found {shorten_list(source.names) or 'no columns'}"
+    if sides_required and not {fields.text, fields.image} & set(source.names):
+        raise InputError(
+            f"{prefix}expected columns, one named {fields.text} or {fields.image}, {found}; "
+            "--text-column and --image-column give other names"
+        )
+    if ids_required and fields.id not in source.names:
+        raise InputError(f"{prefix}expected a column named {fields.id}, {found}; --id-column gives another name")
 
 
 def _check_all(source: Source, checker: RecordChecker, on_error: OnError) -> ProductBatch:

@@ -16,7 +16,7 @@ from clipshelf.catalogue.source import Source
 from clipshelf.errors import InputError
 from clipshelf.types import PathLike
 
-_SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".tab", ".json")
+SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".tab", ".json")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,4 @@ def read_source(source: PathLike | Iterable[Any], fields: ProductFields) -> Sour
     if suffix == ".json":
         return read_json(path, encoding=fields.encoding)
     hint = "; a spreadsheet can be saved as CSV" if suffix in (".xls", ".xlsx", ".ods") else ""
-    raise InputError(
-        f"{path}: expected a file that ends in {', '.join(_SUFFIXES)}, found {path.suffix or 'none'}{hint}"
-    )
+    raise InputError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}, found {path.suffix or 'none'}{hint}")

@@ -82,12 +82,27 @@ def test_numbers_take_linear_time() -> None:
 
 
 def test_nothing() -> None:
-    for cell in ("", " ", "N/A", "n/a", "None", "NULL", "\\N", "nan", "NaN", "-", "<NA>", "NaT", None, float("nan")):
-        assert is_nothing(cell), cell
+    cells: list[Any] = [
+        "",
+        " ",
+        "N/A",
+        "n/a",
+        "None",
+        "NULL",
+        "\\N",
+        "nan",
+        "NaN",
+        "-",
+        "<NA>",
+        "NaT",
+        None,
+        float("nan"),
+    ]
+    assert all(map(is_nothing, cells))
     for word in ("none", "NA", "?", "na"):
         assert not is_nothing(word) and is_nothing(word, text=False)
-    for value in ("0", 0, False, "no", [], "--size"):
-        assert not is_nothing(value, text=False)
+    values: list[Any] = ["0", 0, False, "no", [], "--size"]
+    assert not any(is_nothing(value, text=False) for value in values)
 
 
 def test_true_and_false() -> None:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
+import uuid
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
-from clipshelf.catalogue.products import read_products
+from clipshelf.catalogue.ids import product_id
+from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.readers import ProductFields
 from clipshelf.errors import InputError
 from clipshelf.failures import Failure
@@ -86,3 +90,218 @@ def test_bad_products_are_isolated() -> None:
         read_products([{"id": "x", "text": "a"}] * 2, on_error=failures.append)
     with pytest.raises(InputError, match="on_error: expected 'raise' or a callable that takes a Failure, found 'skip'"):
         read_products([], on_error="skip")  # type: ignore[arg-type]
+
+
+def read(source: Any, **options: Any) -> tuple[ProductBatch, list[str]]:
+    """The batch of a source, and the warnings."""
+    warnings: list[str] = []
+    return read_products(source, on_warning=warnings.append, **options), warnings
+
+
+def csv(tmp_path: Path, content: str) -> Path:
+    path = tmp_path / "shop.csv"
+    path.write_text(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            ProductFields(image="foto"),
+            "expected a column named foto, found sku, Titel, photo, price; did you mean photo?",
+        ),
+        (ProductFields(id="nummer", text="Titel"), "expected a column named nummer, found sku, Titel, photo, price"),
+        (ProductFields(text="Titel", columns={"prices": "number"}), "named prices, found .*; did you mean price?"),
+        (ProductFields(text="Titel", columns={"titel": "text"}), "columns: expected declarations of others than id"),
+        (ProductFields(), "one named text or image, found sku, Titel, photo, price; --text-column"),
+    ],
+)
+def test_a_name_that_no_column_has_is_an_error(fields: ProductFields, message: str, tmp_path: Path) -> None:
+    path = csv(tmp_path, "sku,Titel,photo,price\n1,red,,3\n")
+    for source in (path, [{"sku": 1, "Titel": "red", "photo": None, "price": 3}]):
+        if fields == ProductFields() and source != path:
+            message = "expected a text, an image or both"
+        with pytest.raises(InputError, match=message):
+            read_products(source, fields=fields)
+
+
+def test_names_that_differ_in_case_or_blanks_are_taken_and_told(tmp_path: Path) -> None:
+    batch, warnings = read(csv(tmp_path, "ID,Text ,PRICE\nx,red,3\n"), fields=ProductFields(columns={"price": "text"}))
+    assert batch.products == [{"id": "x", "text": "red", "PRICE": "3"}]
+    assert [warning.split(": ", 1)[1] for warning in warnings] == [
+        "the column 'ID' is taken for 'id'",
+        "the column 'Text' is taken for 'text'",
+        "the column 'PRICE' is taken for 'price'",
+    ]
+    batch, warnings = read([{"sku ": 7, "Text": "red"}], fields=ProductFields(id="SKU"))
+    assert batch.products == [{"id": "7", "text": "red"}] and len(warnings) == 2
+    with pytest.raises(InputError, match="expected one column named id, found 'ID', 'Id'"):
+        read([{"ID": 7, "Id": 8, "text": "red"}])
+    batch, warnings = read([{"id": 7, "ID": 8, "text": "red"}])
+    assert batch.products == [{"id": "7", "text": "red", "ID": 8}]
+    assert warnings == ["the column 'ID' is another one than 'id'"]
+
+
+def test_a_partial_product_needs_neither_text_nor_image(tmp_path: Path) -> None:
+    path = csv(tmp_path, "id,price,image\na,3,\nb,,b.png\n")
+    batch, _ = read(path, partial=True, ids_required=True)
+    assert batch.products == [{"id": "a", "price": 3}, {"id": "b", "image": "b.png"}]
+    assert list(batch.fields) == [frozenset({"id", "price", "image"})] * 2
+    fields = ProductFields(id="sku", text="title")
+    batch, _ = read([{"sku": 1, "title": None}, {"sku": 2, "price": 3}], fields=fields, partial=True)
+    assert list(batch.fields) == [{"id", "text"}, {"id", "price"}] and batch.products[0] == {"id": "1"}
+    with pytest.raises(InputError, match="expected a column named id, found price; --id-column"):
+        read(csv(tmp_path, "price\n3\n"), partial=True, ids_required=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "id_"),
+    [
+        (15970, "15970"),
+        ("15970", "15970"),
+        (15970.0, "15970"),
+        (Decimal("15970"), "15970"),
+        (np.int32(15970), "15970"),
+        (np.float64(15970), "15970"),
+        (np.str_("15970"), "15970"),
+        (1.5, "1.5"),
+        (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (datetime.date(2026, 5, 1), "2026-05-01"),
+        ("", ""),
+        *[(value, None) for value in (None, True, float("nan"), float("inf"), [1], b"x", "\ud83d", object(), {})],
+    ],
+)
+def test_an_id_is_the_same_whatever_type_it_has(value: object, id_: str | None) -> None:
+    if id_ is None:
+        with pytest.raises(InputError, match="id: expected"):
+            product_id(value)
+    else:
+        assert product_id(value) == id_
+        if id_:
+            assert read_products([{"id": value, "text": "red"}]).products[0]["id"] == id_
+
+
+def test_ids_of_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"id": [15970, None, 15972], "text": ["red", "blue", "green"]})
+    batch, warnings = read(frame)
+    assert [product["id"] for product in batch.products] == ["15970", "1", "15972"]
+    assert warnings == [
+        "1 of 3 products have no id and get their positions as ids",
+        "ids are floats, as beside a missing one: 15970.0 is read as 15970",
+    ]
+    assert [product["id"] for product in read(frame.astype({"id": "Int64"}))[0].products] == ["15970", "1", "15972"]
+
+
+def test_missing_and_float_ids_of_a_file_are_told(tmp_path: Path) -> None:
+    batch, warnings = read(csv(tmp_path, "id,text\n15970.0,red\n,blue\n15972.0,green\n"))
+    assert [product["id"] for product in batch.products] == ["15970", "1", "15972"]
+    assert warnings[1] == "ids end in .0, as floats beside a missing id do: they are read without it"
+    assert read(csv(tmp_path, "sku,text\n7,red\n"))[1] == [
+        "no column id: products get their positions as ids; --id-column names the column of ids"
+    ]
+
+
+def test_numbers_in_plain_spelling_are_numbers_in_the_record_and_all_else_stays(tmp_path: Path) -> None:
+    content = (
+        "id,text,price,ean,new,since\na,x,89.90,4006381333931,True,2026-05-01\n"
+        'b,x,"1,099.00",N/A,False,\nc,x,45,,N/A,\n'
+    )
+    batch, warnings = read(csv(tmp_path, content))
+    assert batch.products == [
+        {"id": "a", "text": "x", "price": 89.9, "ean": "4006381333931", "new": True, "since": "2026-05-01"},
+        {"id": "b", "text": "x", "price": "1,099.00", "ean": "N/A", "new": False},
+        {"id": "c", "text": "x", "price": 45, "new": "N/A"},
+    ]
+    assert batch.declarations == {"price": "number", "ean": "text", "new": "bool", "since": "date"}
+    assert json.dumps(batch.products[2]["price"]) == "45" and warnings == []
+
+
+def test_declarations_of_the_catalogue_hold_for_later_rows(tmp_path: Path) -> None:
+    known = {"size": "text", "price": "number", "gone": "bool", "new": ""}
+    content = "id,text,size,price,new\na,x,43,soon,7\nb,x,0401,n/a,8\n"
+    batch, warnings = read(csv(tmp_path, content), declarations=known)
+    assert batch.products[0] == {"id": "a", "text": "x", "size": "43", "price": "soon", "new": 7}
+    assert batch.declarations == {**known, "new": "number"}
+    assert warnings == [
+        "column price: 1 product has a value that cannot be a number and counts as missing: 'soon' of 'a'; "
+        "declare price:text to keep all values"
+    ]
+    batch, warnings = read(
+        csv(tmp_path, content), declarations=known, fields=ProductFields(columns={"price": "text", "gone": "text"})
+    )
+    assert batch.declarations["price"] == batch.declarations["gone"] == "text" and warnings == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "warning"),
+    [
+        (["$5", "7 €"], "column x: it has amounts with several units, $, €, which are compared as they are"),
+        (["5%", "7"], "column x: it has amounts with several units, %, none, which are compared as they are"),
+        (["1,5", "2.5", "1,099"], "column x: it has decimal points and decimal commas; '1,099' is read as 1099"),
+        (["1", "2", "from 3"], "column x: it is text, since 'from 3' is no number as most others are"),
+        (["1", "2", "03"], "column x: it is text, since '03' is no number as most others are"),
+        (["31.12.2025", "1.1.2026"], "column x: it is text, although it looks like dates; declare a format, .*"),
+        (["1,5", "2.5"], None),
+        (["S", "42"], None),
+    ],
+)
+def test_doubtful_columns_are_told(cells: list[str], warning: str | None) -> None:
+    warnings = read([{"id": i, "text": "red", "x": cell} for i, cell in enumerate(cells)])[1]
+    assert len(warnings) == (warning is not None)
+    assert warning is None or re.fullmatch(warning.replace("$", r"\$"), warnings[0])
+
+
+def test_spellings_of_nothing_are_no_id_text_or_picture(tmp_path: Path) -> None:
+    batch, _ = read(csv(tmp_path, "id,text,image\nN/A,red,nan\nb,NULL,b.png\n"))
+    assert batch.products == [{"id": "0", "text": "red"}, {"id": "b", "image": "b.png"}]
+
+
+def test_pictures_of_bytes_and_path() -> None:
+    images: list[Any] = [{"bytes": b"png", "path": "a.png"}, {"bytes": None, "path": "a.png"}, {"path": "a.png"}]
+    products = read_products([{"image": image} for image in images]).products
+    assert [product["image"] for product in products] == [b"png", "a.png", "a.png"]
+    assert read_products([{"text": "red", "image": {"bytes": None, "path": None}}]).products == [
+        {"id": "0", "text": "red"}
+    ]
+    with pytest.raises(InputError, match="image: expected a picture, or a dict of its bytes or path, found one of url"):
+        read_products([{"image": {"url": "x"}}])
+
+
+def test_values_of_further_types_are_stored_in_the_nearest_type_of_json() -> None:
+    pandas = pytest.importorskip("pandas")
+    values = {
+        "ns": np.datetime64("2026-05-01T09:30:00.000000001"),
+        "nat": np.datetime64("NaT"),
+        "na": pandas.NA,
+        "pandas nat": pandas.NaT,
+        "stamp": pandas.Timestamp("2026-05-01T09:30"),
+        "took": datetime.timedelta(minutes=1),
+        "uuid": uuid.UUID(int=7),
+        "path": Path("x"),
+        "set": {"b", "a"},
+        "nan": np.float32("nan"),
+        "list": [1, float("nan"), None, ""],
+        "bytes": b"x",
+        "in bytes": [{"a": b"x"}],
+    }
+    batch, warnings = read([{"id": 1, "text": "red", **values}])
+    assert batch.products == [
+        {
+            "id": "1",
+            "text": "red",
+            "ns": "2026-05-01T09:30:00",
+            "stamp": "2026-05-01T09:30:00",
+            "took": 60,
+            "uuid": "00000000-0000-0000-0000-000000000007",
+            "path": "x",
+            "set": ["a", "b"],
+            "list": [1, None, None, ""],
+        }
+    ]
+    assert [warning.split(":")[0] for warning in warnings] == ["column bytes", "column in bytes"]
+
+
+def test_records_may_be_any_mapping() -> None:
+    assert read([MappingProxyType({"text": "red"})])[0].products == [{"id": "0", "text": "red"}]
