@@ -108,7 +108,8 @@ def test_nothing() -> None:
 def test_true_and_false() -> None:
     assert [bool_of(cell) for cell in ("True", "yes", " Y ", "1", 1, True, "on", 1.0)] == [True] * 8
     assert [bool_of(cell) for cell in ("FALSE", "no", "n", "0", 0, False, "off")] == [False] * 7
-    assert [bool_of(cell) for cell in ("maybe", 2, "", None, [], float("nan"))] == [None] * 6
+    others: list[Any] = ["maybe", 2, "", None, [], float("nan")]
+    assert [bool_of(cell) for cell in others] == [None] * 6
 
 
 def test_texts() -> None:
