@@ -51,8 +51,8 @@ def image_key(source: object) -> bytes:
 
 
 def id_keys(ids: Iterable[str]) -> Keys:
-    """Return the (n, 16) uint8 keys of n ids."""
-    return stack_keys(_key(b"id", id_.encode()) for id_ in ids)
+    """Return the (n, 16) uint8 keys of n ids; one with a lone surrogate, which no product has, gets a key too."""
+    return stack_keys(_key(b"id", id_.encode("utf-8", "surrogatepass")) for id_ in ids)
 
 
 def stack_keys(keys: Iterable[bytes]) -> Keys:

@@ -1,44 +1,54 @@
 """Filters: conditions over typed columns, evaluated to one boolean per product.
 
 `docs/filters.md` explains the conditions to users. This module takes them as dicts; `filter_parser` turns words into
-such a dict.
+such a dict, `filter_words` a dict into words.
+
+Strings are compared in the normal form NFC, so that two spellings of an accented letter in Unicode are equal.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from difflib import get_close_matches
 from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from clipshelf.catalogue.columns import Column, SmallInts
+from clipshelf.catalogue.columns import Column
+from clipshelf.catalogue.filter_masks import filled, holds, matches
 from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.products import product_id
+from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.types import Mask
 
 Where: TypeAlias = Mapping[str, Any]
 
 _OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "contains")
-_ORDER_OPERATORS = ("<", "<=", ">", ">=")
 _VALUE_NAMES = {
     "bool": "true or false",
     "number": "a number",
     "text": "a string",
+    "date": "a date in ISO form, such as 2026-05-01 or 2026-05-01T09:30,",
     "numbers": "a number",
     "texts": "a string",
 }
+# Limits, checked before any work.
+MAX_DEPTH = 50
+MAX_TESTS = 1000
 _COLUMNS_LISTED = 40
-# Up to this number of runs, two comparisons per run are faster than one table lookup per product.
-_MAX_RUNS_COMPARED = 4
+_NAME_COMPARED = 100  # characters of a name within which a misspelling is looked for
 
 
 class Filter:
     """Evaluates conditions over the columns of N products.
 
     - `kinds`: the kind of each column by name, as in `columns`.
-    - `column`: opens the column of a name; it is called only for columns that a condition names.
+    - `column`: opens the column of a name, whose strings are in NFC; it is called only for columns that a condition
+      names.
     - `count`: N.
     """
 
@@ -53,12 +63,11 @@ class Filter:
         - `where`: a dict of conditions, as `docs/filters.md` explains.
 
         Returns (N,) bool, true where a product fulfils it. Raises InputError for an unknown column, an unknown operator
-        or a value of another type; the message lists the columns.
+        or a value of another type, in a message that lists the columns, and for more tests or deeper nesting than
+        `check_size` allows.
         """
-        try:
-            return self._mask(where)
-        except RecursionError:
-            raise InputError("where: expected conditions nested less deeply") from None
+        check_size(where)
+        return self._mask(where)
 
     def _mask(self, where: Where) -> Mask:
         if not isinstance(where, Mapping):
@@ -88,7 +97,9 @@ class Filter:
         """Clear `mask` where a product does not fulfil one column's condition."""
         kind = self._kinds.get(name)
         if kind is None:
-            raise InputError(f"where: expected a column among {self._listing()}, found {name!r}")
+            raise InputError(
+                f"where: expected a column among {self._listing()}, found {describe(name)}{self._similar(name)}"
+            )
         if kind == "mixed":
             raise InputError(
                 f"where: {name}: expected a column of one type, found one with several; filters take {self._listing()}"
@@ -99,31 +110,46 @@ class Filter:
 
     def _test(self, name: str, kind: str, operator: str, value: Any) -> Mask:
         if operator not in _OPERATORS:
-            raise InputError(f"where: {name}: expected an operator among {' '.join(_OPERATORS)}, found {operator!r}")
+            raise InputError(
+                f"where: {name}: expected an operator among {' '.join(_OPERATORS)}, found {describe(operator)}"
+            )
         is_list = kind in ("numbers", "texts")
         allowed = ("contains",) if is_list else _OPERATORS if kind == "text" else _OPERATORS[:-1]
-        if operator not in allowed:
+        is_missing = value is None and operator in ("==", "!=")
+        if operator not in allowed and not is_missing:
             raise self._mismatch(name, kind, f"the operator {' or '.join(allowed)}", repr(operator))
         if operator == "in":
             if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
-                raise self._mismatch(name, kind, "a list after 'in'", f"{type(value).__name__} {value!r}")
+                raise self._mismatch(name, kind, "a list after 'in'", f"{type(value).__name__} {describe(value)}")
             values = [self._checked(name, kind, item) for item in value]
-        elif value is None and operator in ("==", "!="):
+        elif is_missing:
             values = [None]
         else:
             values = [self._checked(name, kind, value)]
         column = self._column(name)
-        return _holds(column, values[0], self._count) if is_list else _matches(column, operator, values)
+        if not is_list:
+            return matches(column, operator, values)
+        if is_missing:
+            has_value = filled(column, self._count)
+            return has_value if operator == "!=" else ~has_value
+        return holds(column, values[0], self._count)
 
     def _checked(self, name: str, kind: str, value: Any) -> Any:
-        """`value` as a Python value; raises InputError unless it has the type of the column's values."""
+        """`value` as the column's values are stored; raises InputError unless it has their type."""
+        if kind == "date":
+            value = _date(value)
+        elif name == "id":
+            value = product_id(value)
         fits = {
+            "date": value is not None,
             "bool": isinstance(value, (bool, np.bool_)),
             "number": isinstance(value, Real) and not isinstance(value, bool) and bool(value == value),  # noqa: PLR0124
             "text": isinstance(value, str),
         }
         if not fits[kind.removesuffix("s")]:
-            raise self._mismatch(name, kind, _VALUE_NAMES[kind], f"{type(value).__name__} {value!r}")
+            raise self._mismatch(name, kind, _VALUE_NAMES[kind], f"{type(value).__name__} {describe(value)}")
+        if isinstance(value, str):
+            return unicodedata.normalize("NFC", value)
         return value.item() if isinstance(value, np.generic) else value
 
     def _mismatch(self, name: str, kind: str, expected: str, found: str) -> InputError:
@@ -136,59 +162,52 @@ class Filter:
         columns = [f"{name} ({kind})" for name, kind in self._kinds.items() if kind != "mixed"]
         return shorten_list(columns, _COLUMNS_LISTED) or "no column at all"
 
-
-def _matches(column: Column, operator: str, values: list[Any]) -> Mask:
-    """(N,) bool: the rows of a column of single values that fulfil one operator."""
-    table, codes = column.values, column.codes
-    first = values[0] if values else None
-    if operator in _ORDER_OPERATORS:
-        left, right = bisect_left(table, first), bisect_right(table, first)
-        if operator in ("<", "<="):
-            return (codes >= 0) & (codes < (left if operator == "<" else right))
-        return np.asarray(codes >= (left if operator == ">=" else right))
-    if operator == "contains":
-        return _is_among(codes, [code for code, value in enumerate(table) if first in value], len(table))
-    if operator == "in":
-        return _is_among(codes, [code for value in values if (code := column.code(value)) >= 0], len(table))
-    code = -1 if first is None else column.code(first)
-    equals_nothing = code < 0 and first is not None
-    equal = np.zeros(len(codes), bool) if equals_nothing else codes == code
-    return np.asarray(equal if operator == "==" else ~equal)
+    def _similar(self, name: Any) -> str:
+        """A question for the column that an unknown name may mean, "" where none is alike."""
+        if not isinstance(name, str) or len(name) > _NAME_COMPARED:
+            return ""
+        names = {known.casefold(): known for known in self._kinds if len(known) <= _NAME_COMPARED}
+        alike = get_close_matches(name.casefold(), names, n=1)
+        return f"; is {names[alike[0]]!r} meant?" if alike else ""
 
 
-def _is_among(codes: SmallInts, allowed: list[int], size: int) -> Mask:
-    """(N,) bool: the rows whose code is one of `allowed`, which are below `size`.
+def _date(value: Any) -> str | None:
+    """A date or time as a column of dates stores it, in UTC where it names a zone; None for anything else."""
+    try:
+        if isinstance(value, np.datetime64):
+            value = value.astype("datetime64[us]").item()
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value.strip())
+        if not isinstance(value, datetime):
+            return value.isoformat() if isinstance(value, date) else None
+        moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+        return (moment.date() if moment.time() == time() else moment).isoformat()
+    except (ValueError, OverflowError):
+        return None
 
-    A few runs of neighbouring codes are compared by their ends; more of them are looked up in a table.
+
+def check_size(where: Any) -> None:
+    """Check how large a filter is, before it is evaluated.
+
+    - `where`: a dict of conditions.
+
+    Raises InputError for conditions nested deeper than `MAX_DEPTH` levels, and for more than `MAX_TESTS` tests.
     """
-    ordered = sorted(set(allowed))
-    runs = _runs(ordered)
-    if len(runs) <= _MAX_RUNS_COMPARED:
-        mask = np.zeros(len(codes), bool)
-        for run in runs:
-            mask |= (codes >= run.start) & (codes < run.stop)
-        return mask
-    # Code -1, no value, reads the last entry.
-    table = np.zeros(size + 1, bool)
-    table[ordered] = True
-    return np.asarray(table[codes])
-
-
-def _runs(ordered: list[int]) -> list[range]:
-    """Ascending numbers as ranges of neighbours."""
-    runs: list[range] = []
-    for number in ordered:
-        if runs and runs[-1].stop == number:
-            runs[-1] = range(runs[-1].start, number + 1)
-        else:
-            runs.append(range(number, number + 1))
-    return runs
-
-
-def _holds(column: Column, value: Any, count: int) -> Mask:
-    """(N,) bool: the rows of a column of lists that hold `value`."""
-    mask = np.zeros(count, bool)
-    code = column.code(value)
-    if code >= 0:
-        mask[column.rows[column.starts[code] : column.starts[code + 1]]] = True
-    return mask
+    tests = 0
+    level = [where]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for conditions in level:
+            for name, condition in conditions.items() if isinstance(conditions, Mapping) else ():
+                if name == "not":
+                    inner.append(condition)
+                elif name in ("and", "or") and isinstance(condition, Sequence) and not isinstance(condition, str):
+                    inner += condition
+                else:
+                    tests += len(condition) if isinstance(condition, Mapping) else 1
+        if tests + len(inner) > MAX_TESTS:
+            raise InputError(f"where: expected at most {MAX_TESTS:,} tests; `in` compares with any number of values")
+        if not inner:
+            return
+        level = inner
+    raise InputError(f"where: expected conditions nested less deeply, at most {MAX_DEPTH} levels")

@@ -10,12 +10,19 @@ import numpy as np
 
 from clipshelf.catalogue.content_keys import KeyIndex, id_keys
 from clipshelf.catalogue.contents import Contents, present_sides
+from clipshelf.catalogue.filter_columns import FilterColumns
 from clipshelf.catalogue.filter_parser import parse_where
+from clipshelf.catalogue.filter_words import split_terms, to_words
 from clipshelf.catalogue.filters import Filter, Where
 from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.products import product_id
 from clipshelf.catalogue.statistics import Statistics
+from clipshelf.display import describe
 from clipshelf.errors import InputError, UnknownIdError
 from clipshelf.types import FloatArray, Mask, Product, Rows
+
+# What is computed on first use, and not pickled.
+_COMPUTED = ("present", "_filter_columns", "_id_index")
 
 
 class ProductTable:
@@ -33,7 +40,7 @@ class ProductTable:
         return len(self._contents)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("present", "_id_index")}
+        return {name: value for name, value in vars(self).items() if name not in _COMPUTED}
 
     @property
     def products(self) -> Sequence[Product]:
@@ -95,17 +102,20 @@ class ProductTable:
     def rows(self, ids: Iterable[str]) -> Rows:
         """Return the (n,) int64 rows of n ids; raises UnknownIdError naming those that are not there."""
         if isinstance(ids, str):
-            raise InputError(f"ids: expected a sequence of ids, found one str {ids!r}")
+            raise InputError(f"ids: expected a sequence of ids, found one str {describe(ids)}")
         listed = list(ids)
         rows = self.find(listed)
         if (rows < 0).any():
-            missing = shorten_list(repr(listed[i]) for i in np.flatnonzero(rows < 0))
+            missing = shorten_list(describe(listed[i]) for i in np.flatnonzero(rows < 0))
             raise UnknownIdError(f"id: expected ids of the catalogue's {len(self)} products, found {missing}")
         return rows
 
     def find(self, ids: Iterable[str]) -> Rows:
-        """Return the (n,) int64 rows of n ids, -1 for an id that is not there."""
-        return self._id_index.find(id_keys(ids))
+        """Return the (n,) int64 rows of n ids, -1 for an id that is not there.
+
+        - `ids`: strings, or what `products.product_id` takes. Raises InputError for anything else.
+        """
+        return self._id_index.find(id_keys(id_ if type(id_) is str else product_id(id_) for id_ in ids))
 
     def mask(self, where: Where | str) -> Mask:
         """Evaluate a filter.
@@ -114,9 +124,29 @@ class ProductTable:
 
         Returns (N,) bool, true for the products that fulfil it. Raises InputError.
         """
-        if isinstance(where, str):
-            where = parse_where(where, self._contents.kinds)
-        return Filter(self._contents.kinds, self._contents.column, len(self)).mask(where)
+        return self._filter.mask(self._parsed(where))
+
+    def count_passing(self, where: Where | str) -> dict[str, int]:
+        """Tell how many products each term of a filter lets through.
+
+        - `where`: as `mask` takes it; its terms are the conditions that all must hold.
+
+        Returns the numbers of products by term, in words. Raises InputError.
+        """
+        where = self._parsed(where)
+        self._filter.mask(where)  # checks it before it is split
+        return {to_words(term): int(self._filter.mask(term).sum()) for term in split_terms(where)}
+
+    def _parsed(self, where: Where | str) -> Where:
+        return parse_where(where, self._filter_columns) if isinstance(where, str) else where
+
+    @property
+    def _filter(self) -> Filter:
+        return Filter(self._filter_columns, self._filter_columns.column, len(self))
+
+    @cached_property
+    def _filter_columns(self) -> FilterColumns:
+        return FilterColumns(self._contents)
 
     @cached_property
     def _id_index(self) -> KeyIndex:

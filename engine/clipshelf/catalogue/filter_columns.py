@@ -1,0 +1,129 @@
+"""The columns that filters see: those of a catalogue, and those that are read from its records when they are named.
+
+- `id` and `text` are columns of strings.
+- A dotted name, such as `size.eu`, is the field `eu` of the records in the field `size`. Of a list of records it is the
+  list of their fields.
+
+Names and strings are in the normal form NFC here, whatever the records have.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from clipshelf.catalogue.columns import Column, columns_of
+from clipshelf.catalogue.contents import Contents
+
+_RECORD_COLUMNS = ("id", "text")
+_MAX_PARTS = 20  # of a dotted name
+
+
+class FilterColumns(Mapping[str, str]):
+    """The kind of each column by name, and the columns themselves.
+
+    - `contents`: N products.
+
+    `id`, `text` and dotted names cost one pass over all records when they are first named; they stay in memory then.
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._stored_name = {_nfc(name): name for name in contents.kinds}
+        self._opened: dict[str, Column] = {}
+
+    def __getitem__(self, name: str) -> str:
+        name = _nfc(name)
+        if name in self._stored_name:
+            return self._contents.kinds[self._stored_name[name]]
+        if name in _RECORD_COLUMNS:
+            return "text"
+        column = self._dotted(name)
+        if column is None:
+            raise KeyError(name)
+        return column.kind
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of all columns without the dotted ones."""
+        yield from self._stored_name
+        yield from (name for name in _RECORD_COLUMNS if name not in self._stored_name)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def column(self, name: str) -> Column:
+        """Open the column `name`, which is there and is not of the kind mixed; its strings are in NFC."""
+        name = _nfc(name)
+        column = self._opened.get(name)
+        if column is None:
+            column = self._opened[name] = self._open(name)
+        return column
+
+    def _open(self, name: str) -> Column:
+        if name in self._stored_name:
+            return _normalised(self._contents.column(self._stored_name[name]))
+        if name == "id":
+            return _text_column(self._contents.ids)
+        if name == "text":
+            return _text_column([product.get("text") for product in self._contents.products])
+        raise KeyError(name)
+
+    def _dotted(self, name: str) -> Column | None:
+        """The column of a dotted name; None where no record has such a field."""
+        column = self._opened.get(name)
+        if column is not None:
+            return column
+        head, *path = name.split(".")
+        stored = self._stored_name.get(head)
+        if stored is None or not path or len(path) > _MAX_PARTS or self._contents.kinds[stored] != "mixed":
+            return None
+        values = (_value_at(product.get(stored), path) for product in self._contents.products)
+        column = columns_of({} if value is None else {name: value} for value in values).get(name)
+        if column is not None:
+            column = self._opened[name] = _normalised(column)
+        return column
+
+
+def _nfc(text: Any) -> Any:
+    return unicodedata.normalize("NFC", text) if isinstance(text, str) else text
+
+
+def _value_at(value: Any, path: Sequence[str]) -> Any:
+    """The value at a path of field names; of a list, the values of its items that have one."""
+    if not path:
+        return value
+    if isinstance(value, list):
+        values = [_value_at(item, path) for item in value]
+        return [inner for inner in values if inner is not None]
+    if not isinstance(value, dict):
+        return None
+    key = next((key for key in value if _nfc(key) == path[0]), None)
+    return None if key is None else _value_at(value[key], path[1:])
+
+
+def _text_column(texts: Sequence[str | None]) -> Column:
+    """A column of N strings, None for a product without one."""
+    normal = [None if text is None else _nfc(text) for text in texts]
+    values = sorted({text for text in normal if text is not None})
+    code_of: dict[str | None, int] = {text: code for code, text in enumerate(values)}
+    codes = np.fromiter((code_of.get(text, -1) for text in normal), np.int64, len(normal))
+    return Column("text", values, codes=codes)
+
+
+def _normalised(column: Column) -> Column:
+    """A column whose strings are in NFC."""
+    if column.kind not in ("text", "texts") or all(unicodedata.is_normalized("NFC", text) for text in column.values):
+        return column
+    values = sorted({_nfc(text) for text in column.values})
+    code_of = {text: code for code, text in enumerate(values)}
+    new_code = np.array([code_of[_nfc(text)] for text in column.values], np.int64)
+    if not column.is_list:
+        return replace(column, values=values, codes=np.where(column.codes < 0, -1, new_code[column.codes]))
+    codes = np.repeat(new_code, np.diff(column.starts))
+    pairs = np.unique(np.stack([codes, column.rows.astype(np.int64)]), axis=1)
+    starts = np.searchsorted(pairs[0], np.arange(len(values) + 1))
+    return replace(column, values=values, rows=pairs[1], starts=starts.tolist())
