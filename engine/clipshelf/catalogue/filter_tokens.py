@@ -27,6 +27,7 @@ _TYPOGRAPHIC_QUOTES = "\u2018-\u201f\u00ab\u00bb\u2039\u203a"
 _WORD = re.compile(
     rf"""(?:[^\s=<>!≠≤≥"'()\[\],{_TYPOGRAPHIC_QUOTES}]|(?<=\w)['\u2019](?=\w)|!(?!=))+""",
 )
+_PLAIN_WORD = re.compile(r"[\w.+-][\w.+:/%-]*")  # means the same beside any sign
 _TYPOGRAPHIC_QUOTE = re.compile(f"[{_TYPOGRAPHIC_QUOTES}]")
 # Signs of other languages, and what to write here.
 _FOREIGN_SIGN = re.compile(r"===|!==|<>|=<|=>|=~|≠|≤|≥")
@@ -93,8 +94,9 @@ def syntax_error(text: str, position: int, expected: str, hint: str = "") -> Inp
 
 def quote(text: str) -> str:
     """`text` as a filter says it: bare where it is one plain word, else in quotes."""
-    plain = _WORD.fullmatch(text) and text.lower() not in _RESERVED and not set(text) & set("{}")
-    return text if plain else '"' + text.replace('"', '""') + '"'
+    return (
+        text if _PLAIN_WORD.fullmatch(text) and text.lower() not in _RESERVED else '"' + text.replace('"', '""') + '"'
+    )
 
 
 def _token(text: str, start: int) -> Token:
