@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -46,6 +47,8 @@ def durable(path: Path) -> Iterator[BinaryIO]:
 
     Yields the binary file to write to. The bytes are on the disk before the file appears. Raises OSError naming `path`.
     """
+    if not path.name or path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("wb") as file:

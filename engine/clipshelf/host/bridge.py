@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.display import json_text
 from clipshelf.errors import (
     ArtifactError,
     CatalogueError,
@@ -122,7 +123,7 @@ def recommend(recommender: Recommender, arguments: dict[str, Any], more: str | N
     """Answer a query.
 
     - `arguments`: of `Recommender.recommend`, with `image` as a `Picture`.
-    - `more`: a JSON object with further arguments, and "explain".
+    - `more`: a JSON object with further arguments, and "explain". It names no files of this machine.
 
     Returns ids, scores, relevances, records as JSON, and the whole answer as JSON. Raises InputError.
     """
@@ -180,7 +181,7 @@ def _object(text: str | None) -> dict[str, Any]:
 
 
 def _json(value: Any) -> bytes:
-    return _utf8(json.dumps(value, ensure_ascii=False))
+    return json_text(value).encode()
 
 
 def _utf8(text: str) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, overload
 
 from clipshelf.catalogue.statistics import SIDES
+from clipshelf.display import printable
 from clipshelf.timeline import Span
 from clipshelf.types import DoubleArray, Product
 
@@ -116,11 +117,16 @@ class Recommendations:
     - `took_ms`: milliseconds of "embed_text", "embed_image", "rank" and "total", of the whole call in a batch.
     - `stages`: start and end of finer stages in milliseconds since the call began: "tokenise", "text", "decode",
       "preprocess", "vision", "fuse", "search"; those of different threads overlap.
+    - `note`: for an answer without products why there are none, and how many products each term of the filter lets
+      through; else None.
+    - `unknown_ids`: ids that the catalogue does not have and that were ignored (`Query.unknown`), sorted.
     """
 
     items: tuple[Recommendation, ...]
     took_ms: dict[str, float]
     stages: Mapping[str, Span] = field(default_factory=dict, repr=False, compare=False)
+    note: str | None = None
+    unknown_ids: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Recommendation]:
         return iter(self.items)
@@ -135,20 +141,31 @@ class Recommendations:
         return self.table()
 
     def table(self, *, explain: bool = False) -> str:
-        """A table for a terminal: rank, score, relevance, id and text, which is cut; contributions if `explain`."""
-        width = min(_ID_WIDTH, max((len(item.id) for item in self.items), default=0))
+        """A table for a terminal: rank, score, relevance, id and text, which is cut; contributions if `explain`.
+
+        Control characters are shown as escapes. An answer without products has its note instead.
+        """
+        ids = [printable(item.id) for item in self.items]
+        width = min(_ID_WIDTH, max(map(len, ids), default=0))
         lines = []
-        for rank, item in enumerate(self.items, 1):
-            text = shorten(item.product.get("text", ""), _TEXT_WIDTH)
+        for rank, (id_, item) in enumerate(zip(ids, self.items, strict=True), 1):
+            text = shorten(printable(" ".join(item.product.get("text", "").split())), _TEXT_WIDTH)
             score = round(item.score, 3) + 0.0  # turns -0.0 into 0.0
-            lines.append(f"{rank:3}  {score:6.3f}  {item.relevance:4.0%}  {item.id:{width}}  {text}".rstrip())
+            lines.append(f"{rank:3}  {score:6.3f}  {item.relevance:4.0%}  {id_:{width}}  {text}".rstrip())
             if explain:
-                lines += [f"     {part.value:+6.3f}  {part}" for part in item.contributions]
+                lines += [f"     {part.value:+6.3f}  {printable(str(part))}" for part in item.contributions]
+        if self.note:
+            lines.append(f"     {printable(self.note)}")
         return "\n".join([*lines, f"     {self.took_ms['total']:.1f} ms"])
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
         """The answer as a JSON object (docs/json.md), with contributions if `explain`."""
-        return {"recommendations": [item.to_dict(explain=explain) for item in self.items], "took_ms": self.took_ms}
+        answer: dict[str, Any] = {"recommendations": [item.to_dict(explain=explain) for item in self.items]}
+        if self.note is not None:
+            answer["note"] = self.note
+        if self.unknown_ids:
+            answer["unknown_ids"] = list(self.unknown_ids)
+        return {**answer, "took_ms": self.took_ms}
 
 
 def shorten(text: str, width: int) -> str:

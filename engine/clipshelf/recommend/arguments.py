@@ -6,27 +6,32 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
 from numbers import Real
 from typing import Any, TypeAlias
 
+from clipshelf.catalogue.products import product_id
+from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.types import ImageSource
 
-# Seconds since 1970, an ISO 8601 string or a datetime; UTC where no zone is given.
-Time: TypeAlias = float | str | datetime
-Like: TypeAlias = str | tuple[str, float]
+# A product id, or one with its strength.
+Like: TypeAlias = str | int | tuple[str | int, float]
 # Product ids, each with a strength above 0 where it is not 1.
 Likes: TypeAlias = Iterable[Like] | Mapping[str, float]
 Texts: TypeAlias = str | Sequence[str]
 Images: TypeAlias = ImageSource | Sequence[ImageSource]
+
+MAX_TEXT = 100_000  # characters of a text
+MAX_ITEMS = 1000  # texts of a query, and pictures of a query
+# Strengths and weights. Sums and products of such numbers stay finite and keep their digits in float64.
+LEAST, MOST = 1e-9, 1e9
 
 
 def check_object(name: str, kind: type, data: Any) -> Mapping[str, Any]:
     """`data`, a mapping whose keys are all names of arguments of the dataclass `kind`."""
     names = [field.name for field in fields(kind) if field.init]
     if not isinstance(data, Mapping) or set(data) - set(names):
-        found = sorted(set(data) - set(names), key=repr) if isinstance(data, Mapping) else type(data).__name__
+        found = describe(sorted(set(data) - set(names), key=repr)) if isinstance(data, Mapping) else type(data).__name__
         raise InputError(f"{name}: expected an object with {', '.join(names)}, found {found}")
     return data
 
@@ -38,20 +43,38 @@ def check_iterable(name: str, items: Any) -> Iterable[Any]:
     return () if items is None else items
 
 
+def check_count(name: str, items: list[Any]) -> list[Any]:
+    """`items`, of which there are at most `MAX_ITEMS`."""
+    if len(items) > MAX_ITEMS:
+        raise InputError(f"{name}: expected at most {MAX_ITEMS:,} of a query and its profile, found {len(items):,}")
+    return items
+
+
 def check_text(text: Any) -> str:
-    """`text`, a string that is not blank."""
+    """`text`, a string of Unicode text that is not blank and not longer than `MAX_TEXT`."""
     if not isinstance(text, str):
-        raise InputError(f"text: expected str, found {type(text).__name__} {text!r}")
+        raise InputError(f"text: expected str, found {type(text).__name__} {describe(text)}")
+    if len(text) > MAX_TEXT:
+        raise InputError(f"text: expected at most {MAX_TEXT:,} characters, found {len(text):,}")
     if not text.strip():
         raise InputError("text: expected words, found a blank string")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"text: expected Unicode text, found a lone surrogate at {error.start}") from None
     return text
 
 
 def check_product_id(name: str, id_: Any) -> str:
-    """`id_`, a string."""
-    if not isinstance(id_, str):
-        raise InputError(f"{name}: expected a product id, found {type(id_).__name__} {id_!r}")
-    return id_
+    """The product id that `id_` stands for."""
+    if type(id_) is str and id_.isascii():
+        return id_
+    if id_ is None or isinstance(id_, (bool, bytes, Mapping)) or (isinstance(id_, Iterable) and not _is_text(id_)):
+        raise InputError(f"{name}: expected a product id, found {type(id_).__name__} {describe(id_)}")
+    try:
+        return product_id(id_)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
 
 
 def check_path(name: str, path: Any) -> str:
@@ -61,10 +84,20 @@ def check_path(name: str, path: Any) -> str:
     return str(path)
 
 
+def check_no_path(name: str, image: Any) -> Any:
+    """`image`, which is no path; a picture within a string is a data: URI."""
+    if isinstance(image, (str, os.PathLike)) and not str(image).lower().startswith("data:"):
+        raise InputError(
+            f"{name}: expected a picture as a data: URI, found the path {describe(str(image))}; "
+            "allow_paths=True lets JSON open files of this machine"
+        )
+    return image
+
+
 def check_number(name: str, value: Any, least: float, most: float) -> float:
     """`value` as a float from `least` to `most`, both included."""
     if not is_number(value) or not least <= value <= most:
-        raise InputError(f"{name}: expected a number from {least:g} to {most:g}, found {value!r}")
+        raise InputError(f"{name}: expected a number from {least:g} to {most:g}, found {describe(value)}")
     return float(value)
 
 
@@ -72,23 +105,11 @@ def strengths(name: str, items: Likes) -> dict[str, float]:
     """Ids with strengths from ids and (id, strength) pairs; the strengths of an id that comes twice add up."""
     strength_of: dict[str, float] = {}
     for item in items.items() if isinstance(items, Mapping) else check_iterable(name, items):
-        id_, strength = (item, 1.0) if isinstance(item, str) else _id_and_strength(name, item)
-        strength_of[id_] = strength_of.get(id_, 0.0) + strength
+        is_id = not isinstance(item, Sequence) or isinstance(item, (str, bytes))
+        id_, strength = (item, 1.0) if is_id else _id_and_strength(name, item)
+        checked = check_product_id(name, id_)
+        strength_of[checked] = strength_of.get(checked, 0.0) + strength
     return strength_of
-
-
-def seconds(time: Any) -> float:
-    """Seconds since 1970 of a `Time`."""
-    try:
-        if isinstance(time, str):
-            time = datetime.fromisoformat(time)
-        if isinstance(time, datetime):
-            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    except ValueError as error:
-        raise InputError(f"time: expected ISO 8601, found {time!r}") from error
-    if not is_number(time) or not math.isfinite(time):
-        raise InputError(f"time: expected seconds since 1970, a datetime or ISO 8601, found {time!r}")
-    return float(time)
 
 
 def is_number(value: Any) -> bool:
@@ -102,10 +123,19 @@ def is_number(value: Any) -> bool:
         return False
 
 
-def _id_and_strength(name: str, item: Any) -> tuple[str, float]:
-    if not isinstance(item, Sequence) or len(item) != 2:
-        raise InputError(f"{name}: expected an id or (id, strength), found {item!r}")
+def _is_text(value: Any) -> bool:
+    """Whether `value` is a string of Unicode text, without a lone surrogate."""
+    try:
+        return isinstance(value, str) and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def _id_and_strength(name: str, item: Sequence[Any]) -> tuple[Any, float]:
+    if len(item) != 2:
+        raise InputError(f"{name}: expected an id or (id, strength), found {describe(item)}")
     id_, strength = item
-    if not is_number(strength) or not 0 < strength < math.inf:
-        raise InputError(f"{name}: expected a strength above 0 for {id_!r}, found {strength!r}")
-    return check_product_id(name, id_), float(strength)
+    if not is_number(strength) or not LEAST <= strength <= MOST:
+        range_ = f"; from {LEAST:g} to {MOST:g} they add up exactly" if is_number(strength) and strength > 0 else ""
+        raise InputError(f"{name}: expected a strength above 0 for {describe(id_)}, found {describe(strength)}{range_}")
+    return id_, float(strength)

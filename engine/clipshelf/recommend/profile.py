@@ -8,23 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from clipshelf.display import describe, json_text
 from clipshelf.errors import InputError
 from clipshelf.files import durable
 from clipshelf.recommend.arguments import (
     Likes,
     check_iterable,
+    check_no_path,
     check_object,
     check_path,
     check_product_id,
     check_text,
     is_number,
-    seconds,
     strengths,
 )
+from clipshelf.recommend.times import seconds
 from clipshelf.types import PathLike
 
 # Weight of an event of each kind, at most 1. A rating counts from -1 (1 star) to 1 (5 stars) times its weight.
@@ -38,9 +41,11 @@ class Interaction:
     """An event between a person and a product.
 
     - `id`: the product.
-    - `kind`: a key of `KINDS`.
-    - `time`: seconds since 1970.
+    - `kind`: a key of `KINDS`, also with blanks instead of underscores.
+    - `time`: anything that `seconds` takes; it is kept in seconds since 1970.
     - `stars`: 1 to 5 for a rating, else None.
+
+    Raises InputError.
     """
 
     id: str
@@ -48,23 +53,29 @@ class Interaction:
     time: float
     stars: float | None = None
 
+    def __post_init__(self) -> None:
+        kind = self.kind.replace(" ", "_") if isinstance(self.kind, str) else ""
+        if kind not in KINDS:
+            raise InputError(f"history: expected a kind among {', '.join(KINDS)}, found {describe(self.kind)}")
+        stars = self.stars
+        if stars is not None and not (kind == "rated" and is_number(stars) and 1 <= stars <= 5):
+            raise InputError(
+                f"history: expected 1 to 5 stars for a product that was rated, found {describe(stars)} {kind}"
+            )
+        store = object.__setattr__
+        store(self, "id", check_product_id("history", self.id))
+        store(self, "kind", kind)
+        store(self, "time", seconds(self.time))
+        store(self, "stars", None if stars is None else float(stars))
+
     @classmethod
     def of(cls, item: Any) -> Interaction:
-        """From (id, kind, time) or (id, kind, time, stars).
-
-        The time is in seconds since 1970, a datetime or ISO 8601; UTC where no zone is given. Raises InputError.
-        """
+        """From (id, kind, time) or (id, kind, time, stars). Raises InputError."""
         if isinstance(item, cls):
             return item
         if not isinstance(item, Sequence) or isinstance(item, str) or len(item) not in (3, 4):
-            raise InputError(f"history: expected (id, kind, time) or (id, kind, time, stars), found {item!r}")
-        id_, kind, time, stars = (*item, None)[:4]
-        name = kind.replace(" ", "_") if isinstance(kind, str) else ""
-        if name not in KINDS:
-            raise InputError(f"history: expected a kind among {', '.join(KINDS)}, found {kind!r}")
-        if stars is not None and not (name == "rated" and is_number(stars) and 1 <= stars <= 5):
-            raise InputError(f"history: expected 1 to 5 stars for a product that was rated, found {stars!r} {kind}")
-        return cls(check_product_id("history", id_), name, seconds(time), None if stars is None else float(stars))
+            raise InputError(f"history: expected (id, kind, time) or (id, kind, time, stars), found {describe(item)}")
+        return cls(*item)
 
     @property
     def strength(self) -> float:
@@ -111,7 +122,7 @@ class Profile:
         store(self, "history", _in_order(map(Interaction.of, check_iterable("history", history))))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Profile.from_dict, (self.to_dict(),)
+        return partial(Profile.from_dict, allow_paths=True), (self.to_dict(),)
 
     @property
     def ids(self) -> set[str]:
@@ -161,23 +172,38 @@ class Profile:
         }
 
     @classmethod
-    def from_dict(cls, data: Any) -> Profile:
-        """The inverse of `to_dict`; every field is optional. Raises InputError on unknown fields."""
-        return cls(**check_object("profile", cls, data))
+    def from_dict(cls, data: Any, *, allow_paths: bool = False) -> Profile:
+        """The inverse of `to_dict`; every field is optional.
+
+        - `allow_paths`: whether `images` may name files of this machine. They are opened when the profile is used, so
+          that JSON of strangers is read without.
+
+        Raises InputError on unknown fields, and on paths that are not allowed.
+        """
+        data = check_object("profile", cls, data)
+        if not allow_paths:
+            for path in check_iterable("images", data.get("images")):
+                check_no_path("images", path)
+        return cls(**data)
 
     def save(self, path: PathLike) -> None:
         """Write the profile to a JSON file, whole or not at all. Raises OSError."""
         with durable(Path(path)) as file:
-            file.write(json.dumps({"format": _FORMAT, **self.to_dict()}, ensure_ascii=False).encode())
+            file.write(json_text({"format": _FORMAT, **self.to_dict()}).encode())
 
     @classmethod
-    def load(cls, path: PathLike) -> Profile:
-        """Read a file that `save` wrote. Raises InputError that names a file of another kind, and OSError."""
+    def load(cls, path: PathLike, *, allow_paths: bool = True) -> Profile:
+        """Read a file that `save` wrote.
+
+        - `allow_paths`: as of `from_dict`.
+
+        Raises InputError that names a file of another kind, and OSError.
+        """
         try:
             data = json.loads(Path(path).read_bytes())
             if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
                 raise InputError(f"expected a profile of format {_FORMAT}, found something else")
-            return cls.from_dict(data)
+            return cls.from_dict(data, allow_paths=allow_paths)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: {error}") from error
 

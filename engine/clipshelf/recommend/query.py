@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from clipshelf.catalogue.filters import Where
+from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.recommend.arguments import (
     Images,
     Likes,
     Texts,
-    Time,
+    check_count,
     check_iterable,
+    check_no_path,
     check_number,
     check_object,
     check_product_id,
     check_text,
-    seconds,
 )
 from clipshelf.recommend.profile import Profile
+from clipshelf.recommend.times import Time, seconds
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource
 
@@ -37,14 +39,17 @@ class Query:
     - `image`: one picture or several: paths, bytes, binary files, PIL images or uint8 arrays.
     - `liked`, `disliked`: product ids, or (id, strength) with strengths above 0; these products are never answered.
     - `history`: events (id, kind, time) or (id, "rated", time, stars), as `Interaction` describes them.
-    - `k`: number of products to answer with.
+    - `k`: number of products to answer with, at most those of the catalogue.
     - `where`: a filter in words or as a dict, as docs/filters.md describes it.
-    - `exclude`: product ids that are not answered.
+    - `exclude`: product ids that are not answered; those that the catalogue does not have change nothing.
     - `weights`: the weights that change, by name (`Weights`). What has no weight is never embedded.
     - `diversity`: 0 to 1, how much fit may be given up for products that are unlike each other (docs/scores.md).
     - `profile`: a person's signals, which are added to those above.
     - `exclude_bought`: whether products that the history says were bought are left out.
-    - `now`: the time that the history is seen from; None for the present.
+    - `now`: the time that the history is seen from, as anything that `seconds` takes; None for the present.
+    - `unknown`: what becomes of liked, disliked and history ids that the catalogue does not have: "raise" an error, or
+      "ignore" them. Those of the profile, which may be older than the catalogue, are always ignored. The answer lists
+      what was ignored.
 
     `texts`, `images` and `taste` hold the signals of query and profile together. Raises InputError.
     """
@@ -63,19 +68,21 @@ class Query:
     profile: Profile | None = None
     exclude_bought: bool = False
     now: Time | None = None
+    unknown: Literal["raise", "ignore"] = "raise"
     texts: tuple[str, ...] = field(init=False, repr=False, compare=False)
     images: tuple[ImageSource, ...] = field(init=False, repr=False, compare=False)
     taste: Profile = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or not isinstance(self.k, (int, np.integer)) or self.k < 1:
-            raise InputError(f"k: expected 1 or more, found {self.k!r}")
+            raise InputError(f"k: expected 1 or more, found {describe(self.k)}")
         if not isinstance(self.profile, (Profile, type(None))):
             raise InputError(f"profile: expected a Profile, found {type(self.profile).__name__}")
+        if self.unknown not in ("raise", "ignore"):
+            raise InputError(f"unknown: expected raise or ignore, found {describe(self.unknown)}")
         if self.weights is not None:
             Weights.of(self.weights, Weights())  # checks them; a recommender merges them with weights of its own
-        named = self.liked or self.disliked or self.history
-        taste = Profile(liked=self.liked, disliked=self.disliked, history=self.history) if named else _NO_TASTE
+        taste = _taste(self.liked, self.disliked, self.history)
         normalised: dict[str, Any] = {
             "liked": dict(taste.liked),
             "disliked": dict(taste.disliked),
@@ -92,6 +99,8 @@ class Query:
             normalised["texts"] += self.profile.texts
             normalised["images"] += self.profile.images
             normalised["taste"] = self.profile.merge(taste) if taste.ids else self.profile
+        check_count("text", normalised["texts"])
+        check_count("image", normalised["images"])
         for name, value in normalised.items():
             object.__setattr__(self, name, value)
 
@@ -110,11 +119,22 @@ class Query:
         return cls(**{"k": k, **check_object("query", cls, query)})
 
     @classmethod
-    def from_dict(cls, data: Any) -> Query:
-        """From a JSON object, as docs/json.md describes it. Raises InputError."""
+    def from_dict(cls, data: Any, *, allow_paths: bool = False) -> Query:
+        """From a JSON object, as docs/json.md describes it.
+
+        - `allow_paths`: whether `image` and the `images` of the profile may name files of this machine. JSON of
+          strangers is read without.
+
+        Raises InputError.
+        """
         data = check_object("query", cls, data)
+        if not allow_paths:
+            for image in _as_list(data.get("image")):
+                check_no_path("image", image)
         profile = data.get("profile")
-        return cls(**{**data, "profile": None if profile is None else Profile.from_dict(profile)})
+        if profile is not None:
+            profile = Profile.from_dict(profile, allow_paths=allow_paths)
+        return cls(**{**data, "profile": profile})
 
     @property
     def named_ids(self) -> set[str]:
@@ -122,10 +142,25 @@ class Query:
         return {*self.taste.ids, *self.exclude}
 
     @property
+    def required_ids(self) -> set[str]:
+        """Ids that the catalogue must have: liked, disliked and history ids of the query itself, unless ignored."""
+        if self.unknown == "ignore":
+            return set()
+        return {*self.liked, *self.disliked, *(event.id for event in self.history)}  # type: ignore[misc]
+
+    @property
     def excluded_ids(self) -> set[str]:
         """Ids that are not answered: excluded, liked or disliked ones, and bought ones where these are excluded."""
         bought = {event.id for event in self.taste.history if event.kind == "bought"} if self.exclude_bought else set()
         return {*self.exclude, *self.taste.liked, *self.taste.disliked, *bought}
+
+
+def _taste(liked: Likes, disliked: Likes, history: Iterable[Any]) -> Profile:
+    """The signals of the query alone."""
+    # The usual query has none of them. The truth of an array or a table is not defined.
+    if all(isinstance(items, (list, tuple, dict)) and not items for items in (liked, disliked, history)):
+        return _NO_TASTE
+    return Profile(liked=liked, disliked=disliked, history=history)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -10,14 +10,18 @@ from functools import partial, wraps
 from inspect import Signature, signature
 from typing import Any, Concatenate, ParamSpec
 
+import numpy as np
+
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
+from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.answers import Contributions, Recommendation, Recommendations
 from clipshelf.recommend.arguments import is_number
 from clipshelf.recommend.embedding import QueryEmbedder
+from clipshelf.recommend.empty_answers import explain_empty
 from clipshelf.recommend.explanations import Explainer
 from clipshelf.recommend.fusion import QueryVector, fuse
 from clipshelf.recommend.profile import Profile
@@ -35,6 +39,7 @@ _PART = 128  # queries at most that are fused, searched for and answered togethe
 _SEARCHES = 2
 
 _NO_WEIGHT = "query: expected a signal that counts, found only such as have a weight of 0, three stars, or long faded"
+_NOT_FINITE = "query: expected embeddings of finite numbers, found NaN or infinity; the catalogue or model is damaged"
 
 Arguments = ParamSpec("Arguments")
 
@@ -85,7 +90,7 @@ class Recommender:
     ) -> None:
         catalogue.require(engine)
         if not is_number(half_life) or not half_life > 0:
-            raise InputError(f"half_life: expected days above 0, found {half_life!r}")
+            raise InputError(f"half_life: expected days above 0, found {describe(half_life)}")
         self.engine = engine
         self.catalogue = catalogue
         self.weights = Weights.of(weights, Weights())
@@ -105,7 +110,8 @@ class Recommender:
     def recommend(self, query: Query) -> Recommendations:
         """Answer one query, whose arguments are those of `Query`.
 
-        Returns the k products that fit best, best first. Raises InputError on arguments that do not fit or without any
+        Returns the k products that fit best, best first; fewer, with a note where there are none, if filters and
+        exclusions leave fewer. Raises InputError on arguments that do not fit or without any
         signal, UnknownIdError for ids that the catalogue does not have, and ImageError for a picture that cannot be
         read.
         """
@@ -147,7 +153,16 @@ class Recommender:
         took_ms = {name: timeline.milliseconds(name) for name in ("embed_text", "embed_image", "rank")}
         took_ms["total"] = timeline.total()
         stages = timeline.spans()
-        return [Recommendations(items.get(index, ()), took_ms.copy(), stages.copy()) for index in range(len(resolved))]
+        return [
+            Recommendations(
+                items.get(index, ()),
+                took_ms.copy(),
+                stages.copy(),
+                note=None if items.get(index, True) else explain_empty(good[index], self.catalogue),
+                unknown_ids=good[index].unknown_ids if index in good else (),
+            )
+            for index in range(len(resolved))
+        ]
 
     def _rank(
         self,
@@ -178,10 +193,12 @@ class Recommender:
             vectors = fuse(signals, [query.weights for query in queries], self.catalogue, self._statistics)
         fused = _FusedPart([], [], [], [])
         for index, query, signal, vector in zip(part, queries, signals, vectors, strict=True):
-            if vector.mass.sum():
-                fused.append(index, query, signal, vector)
-            else:
+            if not vector.mass.sum():
                 handle(on_error, index, "query", InputError(_NO_WEIGHT))
+            elif not np.isfinite(vector.row).all():
+                handle(on_error, index, "query", InputError(_NOT_FINITE))
+            else:
+                fused.append(index, query, signal, vector)
         return fused
 
     def _answer(self, timeline: Timeline, part: _FusedPart) -> list[tuple[int, tuple[Recommendation, ...]]]:

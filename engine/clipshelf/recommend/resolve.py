@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.errors import InputError
+from clipshelf.catalogue.filters import Where
+from clipshelf.catalogue.messages import shorten_list
+from clipshelf.display import describe
+from clipshelf.errors import InputError, UnknownIdError
 from clipshelf.failures import attempt
 from clipshelf.recommend.arguments import check_iterable
 from clipshelf.recommend.profile import Profile
@@ -19,6 +22,11 @@ from clipshelf.recommend.query import Query
 from clipshelf.recommend.signals import product_weights
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource, Mask, Rows
+
+# Products of an answer. Diversity compares every product that it chooses with twenty times as many.
+MAX_K, _MAX_K_WITH_DIVERSITY = 100_000, 2_000
+# Contributions of an answer, one for each signal and product, of 32 bytes each.
+_MAX_CONTRIBUTIONS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class ResolvedQuery:
     - `mask`: (N,), true for the products that may be answered; None for all.
     - `excluded`: rows that are not answered, whatever the mask says.
     - `diversity`: 0 to 1.
+    - `where`: the filter that the mask is of.
+    - `unknown_ids`: ids that the catalogue does not have and that were ignored, sorted.
     """
 
     weights: Weights
@@ -43,6 +53,8 @@ class ResolvedQuery:
     mask: Mask | None
     excluded: set[int]
     diversity: float
+    where: Where | str | None
+    unknown_ids: tuple[str, ...]
 
 
 def resolve(
@@ -82,24 +94,42 @@ class _Resolver:
 
     def resolve(self, query: Query) -> ResolvedQuery:
         """Raise InputError on a query without signal, UnknownIdError on ids that the catalogue does not have."""
-        if not (query.texts or query.images or query.taste.ids):
-            raise InputError("query: expected a text, an image, likes, dislikes or a history, found none of them")
-        if min(map(self.row_of.__getitem__, query.named_ids), default=0) < 0:
-            self.catalogue.rows(sorted(query.named_ids))  # raises an error that names the unknown ids
+        unknown = {id_ for id_ in query.named_ids if self.row_of[id_] < 0}
+        taste = self._known_taste(query, unknown)
         weights = Weights.of(query.weights, self.weights)
         now = self.now if query.now is None else float(query.now)  # type: ignore[arg-type]
-        products = product_weights(query.taste, weights, now, self.half_life)
+        products = product_weights(taste, weights, now, self.half_life)
+        k = min(query.k, len(self.catalogue) or 1)
+        _check_work(k, query, len(query.texts) + len(query.images) + len(products))
         return ResolvedQuery(
             weights=weights,
             texts=query.texts if weights.reads_texts else (),
             images=query.images if weights.reads_images else (),
             products=products,
             rows=np.array([self.row_of[id_] for _, id_ in products], np.int64),
-            k=min(query.k, len(self.catalogue) or 1),
+            k=k,
             mask=self._mask(query.where),
-            excluded={self.row_of[id_] for id_ in query.excluded_ids},
+            excluded={self.row_of[id_] for id_ in query.excluded_ids - unknown},
             diversity=query.diversity,
+            where=query.where,
+            unknown_ids=tuple(sorted(unknown)),
         )
+
+    def _known_taste(self, query: Query, unknown: set[str]) -> Profile:
+        """The products that the query names, without the unknown ones, which are an error where they are required."""
+        if required := sorted(unknown & query.required_ids):
+            raise UnknownIdError(
+                f"id: expected ids of the catalogue's {len(self.catalogue)} products, found "
+                f'{shorten_list(map(describe, required))}; unknown="ignore" leaves such ids out'
+            )
+        taste = query.taste.only(lambda id_: id_ not in unknown) if unknown else query.taste
+        if query.texts or query.images or taste.ids:
+            return taste
+        if query.taste.ids:
+            found = f"only products that the catalogue does not have: {shorten_list(map(describe, sorted(unknown)))}"
+        else:
+            found = "none of them"
+        raise InputError(f"query: expected a text, an image, likes, dislikes or a history, found {found}")
 
     def _mask(self, where: Any) -> Mask | None:
         if where is None:
@@ -108,6 +138,17 @@ class _Resolver:
         if key not in self.masks:
             self.masks[key] = self.catalogue.mask(where)
         return self.masks[key]
+
+
+def _check_work(k: int, query: Query, signals: int) -> None:
+    """Raise InputError where an answer of k products would take more time or memory than a query may."""
+    most = _MAX_K_WITH_DIVERSITY if query.diversity else MAX_K
+    if signals * most > _MAX_CONTRIBUTIONS:
+        most = max(1, _MAX_CONTRIBUTIONS // signals)
+    if k > most:
+        raise InputError(
+            f"k: expected at most {most:,} for {signals:,} signals and diversity {query.diversity:g}, found {k:,}"
+        )
 
 
 def _filter_key(where: Any) -> str | int:

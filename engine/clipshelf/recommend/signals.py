@@ -21,6 +21,8 @@ from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
 
+_FADED = 1e-9  # strength of events that do not count any more: thirty half-lives after a purchase
+
 
 @dataclass(frozen=True)
 class Signals:
@@ -40,7 +42,7 @@ class Signals:
 
 
 def product_weights(taste: Profile, weights: Weights, now: float, half_life: float) -> dict[tuple[str, str], float]:
-    """Weights of a person's products by (kind, id), without those that are 0.
+    """Weights of a person's products by (kind, id), without those that are 0 or have faded.
 
     - `now`, `half_life`: in seconds; events of the same kind with the same product add up, each faded by its age.
     """
@@ -51,7 +53,7 @@ def product_weights(taste: Profile, weights: Weights, now: float, half_life: flo
     groups = (
         (weights.liked, [(("liked", id_), strength) for id_, strength in sorted(taste.liked.items())]),
         (-weights.disliked, [(("disliked", id_), strength) for id_, strength in sorted(taste.disliked.items())]),
-        (weights.history, sorted(events.items())),
+        (weights.history, sorted(item for item in events.items() if abs(item[1]) > _FADED)),
     )
     weight_of: dict[tuple[str, str], float] = {}
     for group_weight, strengths in groups:

@@ -9,8 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
+from clipshelf.catalogue.messages import shorten_list
+from clipshelf.display import describe
 from clipshelf.errors import InputError
-from clipshelf.recommend.arguments import is_number
+from clipshelf.recommend.arguments import LEAST, MOST, is_number
 from clipshelf.types import DoubleArray
 
 
@@ -26,8 +28,8 @@ class Weights:
     - `text_text`, `text_image`, `image_text`, `image_image`: side of the query, then side of the product. A cosine
       between words and pictures counts half.
 
-    `docs/quality.md` has the measurements behind the defaults. Raises InputError on a weight that is negative or not
-    finite.
+    `docs/quality.md` has the measurements behind the defaults. Raises InputError on a weight that is neither 0 nor a
+    number from 1e-9 to 1e9.
     """
 
     text: float = 1.0
@@ -43,8 +45,10 @@ class Weights:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not is_number(value) or not 0 <= value < math.inf:
-                raise InputError(f"weights: {field.name}: expected a number from 0 on, found {value!r}")
+            if not is_number(value) or not (value == 0 or LEAST <= value <= MOST):
+                usable = is_number(value) and 0 < value < math.inf
+                hint = f"; weights are 0 or from {LEAST:g} to {MOST:g}" if usable else ""
+                raise InputError(f"weights: {field.name}: expected a number from 0 on, found {describe(value)}{hint}")
 
     @classmethod
     def of(cls, changes: Weights | Mapping[str, float] | None, default: Weights) -> Weights:
@@ -61,7 +65,9 @@ class Weights:
             raise InputError(f"weights: expected a dict of {', '.join(names)}, found {type(changes).__name__}")
         unknown = set(changes) - set(names)
         if unknown:
-            raise InputError(f"weights: expected {', '.join(names)}, found {', '.join(sorted(map(repr, unknown)))}")
+            raise InputError(
+                f"weights: expected {', '.join(names)}, found {shorten_list(sorted(map(describe, unknown)))}"
+            )
         return replace(default, **changes)
 
     @cached_property

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from clipshelf.errors import InputError
-from clipshelf.recommend.arguments import check_number, check_path, is_number, seconds, strengths
+from clipshelf.recommend.arguments import check_number, check_path, is_number, strengths
+from clipshelf.recommend.times import seconds
 
 NOW = 1_800_000_000.0
 

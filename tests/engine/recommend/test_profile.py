@@ -24,7 +24,7 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     assert loaded == profile()
     assert loaded.history[0] == Interaction("a", "viewed", NOW - 5)
     assert dict(loaded.liked) == {"a": 1.0, "b": 2.0}
-    assert Profile.from_dict(profile().to_dict()) == profile()
+    assert Profile.from_dict(profile().to_dict(), allow_paths=True) == profile()
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
         *(
             f'{{"format": 1, {field}}}'
             for field in (
-                *('"likes": []', '"liked": [1]', '"liked": 5', f'"liked": {{"a": {"9" * 400}}}'),
+                *('"likes": []', '"liked": [null]', '"liked": 5', f'"liked": {{"a": {"9" * 400}}}'),
                 *('"texts": 5', '"texts": [5]', '"texts": [" "]', '"images": [5]'),
                 *('"history": 5', '"history": [["a", ["b"], 0]]', f'"history": [["a", "viewed", {"9" * 400}]]'),
             )
@@ -96,7 +96,7 @@ def test_an_interaction_says_less_as_time_goes_by() -> None:
         ({"history": [("a", 1, NOW)]}, "history: expected a kind"),
         ({"history": [("a", "viewed", NOW, 4)]}, "expected 1 to 5 stars for a product that was rated"),
         ({"history": [("a", "viewed", float("nan"))]}, "time: expected seconds"),
-        ({"history": [(1, "viewed", NOW)]}, "history: expected a product id, found int 1"),
+        ({"history": [(None, "viewed", NOW)]}, "history: expected a product id, found NoneType None"),
         ({"liked": [("a", float("inf"))]}, "liked: expected a strength above 0"),
         ({"liked": [("a", 1, 2)]}, r"liked: expected an id or \(id, strength\)"),
     ],

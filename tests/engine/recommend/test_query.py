@@ -29,7 +29,8 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"text": iter(["red"])}, "text: expected str, found list_iterator"),
     ({"liked": "3"}, "liked: expected a sequence, found one str"),
     ({"liked": [("3", 0)]}, "liked: expected a strength above 0 for '3', found 0"),
-    ({"disliked": [5]}, r"disliked: expected an id or \(id, strength\), found 5"),
+    ({"disliked": [("5", 1, 2)]}, r"disliked: expected an id or \(id, strength\), found \('5', 1, 2\)"),
+    ({"disliked": [None]}, "disliked: expected a product id, found NoneType None"),
     ({"disliked": {"3": math.inf}}, "disliked: expected a strength above 0 for '3', found inf"),
     ({"history": [("3", "eaten", 0)]}, "history: expected a kind among"),
     ({"history": b"3"}, "history: expected a sequence, found one bytes"),
@@ -38,7 +39,8 @@ BAD_ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"k": True}, "k: expected 1 or more, found True"),
     ({"k": None}, "k: expected 1 or more, found None"),
     ({"exclude": "3"}, "exclude: expected a sequence, found one str"),
-    ({"exclude": [3]}, "exclude: expected a product id, found int 3"),
+    ({"exclude": [True]}, "exclude: expected a product id, found bool True"),
+    ({"unknown": "skip"}, "unknown: expected raise or ignore, found 'skip'"),
     ({"weights": {"texts": 1}}, "weights: expected text, .* found 'texts'"),
     ({"weights": {"text": math.nan}}, "weights: text: expected a number from 0 on, found nan"),
     ({"weights": 2}, "weights: expected a dict of text, .* found int"),
@@ -121,5 +123,5 @@ def test_profiles_and_mappings_become_queries() -> None:
     assert Query.of({"text": "red"}, 3) == Query("red", k=3)
     assert Query.of({"text": "red", "k": 4}, 3) == Query("red", k=4)
     for wrong, found in (({"texts": ["red"]}, r"\['texts'\]"), ({"taste": profile}, r"\['taste'\]"), ("red", "str")):
-        with pytest.raises(InputError, match=f"query: expected an object with text, image, .*now, found {found}"):
+        with pytest.raises(InputError, match=f"query: expected an object with text, image, .*unknown, found {found}"):
             Query.of(wrong, 3)  # type: ignore[arg-type]

@@ -1,0 +1,29 @@
+"""Why an answer has no products."""
+
+from __future__ import annotations
+
+from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.recommend.answers import shorten
+from clipshelf.recommend.resolve import ResolvedQuery
+
+_TERMS = 10  # of a filter that are listed
+_TERM_WIDTH = 80  # characters
+
+
+def explain_empty(query: ResolvedQuery, catalogue: Catalogue) -> str:
+    """Say in one sentence why no product of a catalogue answers a query.
+
+    A filter that lets no product through is taken apart: how many products each of its terms lets through.
+    """
+    count = len(catalogue)
+    if not count:
+        return "no product is left: the catalogue is empty"
+    if query.where is None or query.mask is None:
+        return f"no product is left: all {count:,} of the catalogue are excluded"
+    if passing := int(query.mask.sum()):
+        return f"no product is left: the filter lets {passing:,} of {count:,} through, and all of them are excluded"
+    terms = [*catalogue.count_passing(query.where).items()]
+    parts = [f"{shorten(term, _TERM_WIDTH)} lets {passes:,} through" for term, passes in terms[:_TERMS]]
+    if len(terms) > _TERMS:
+        parts.append(f"and there are {len(terms) - _TERMS} more terms")
+    return f"no product passes the filter: of {count:,} products {', '.join(parts)}"
