@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from clipshelf.cli.options import Commands
+from clipshelf.cli.output import print_json
+from clipshelf.display import printable
 from clipshelf.errors import ClipshelfError
 
 _MANIFEST = "manifest.json"
@@ -25,7 +27,10 @@ def add_commands(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     facts = checked_manifest(Path(args.dir))
-    print(json.dumps(facts, indent=2, ensure_ascii=False) if args.json else description(args.dir, facts))
+    if args.json:
+        print_json(facts, indent=2)
+    else:
+        print("\n".join(map(printable, description(args.dir, facts).splitlines())))
     return 0
 
 

@@ -15,6 +15,7 @@ from string import Template
 from PIL import Image
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.display import printable
 from clipshelf.errors import ImageError
 from clipshelf.files import durable
 from clipshelf.model.image_decoding import read_rgb
@@ -54,7 +55,7 @@ def write_page(path: PathLike, title: str, subtitle: str, sections: Iterable[Sec
         title=escape(title), subtitle=escape(subtitle), sections="\n".join(map(_section, sections))
     )
     with durable(Path(path)) as file:
-        file.write(page.encode())
+        file.write(page.encode("utf-8", "backslashreplace"))
 
 
 def _section(section: Section) -> str:
@@ -65,7 +66,8 @@ def _section(section: Section) -> str:
     best = max((abs(item.score) for item in answer), default=0.0)
     largest = max((abs(part.value) for item in answer for part in item.contributions), default=0.0)
     cards = "\n".join(_card(item, section.catalogue, best, largest) for item in answer)
-    shelf = f'<ol class="shelf">\n{cards}\n</ol>' if cards else "<p>No product is left to answer with.</p>"
+    note = f'<p class="soft">{escape(printable(answer.note))}</p>' if answer.note else ""
+    shelf = f'<ol class="shelf">\n{cards}\n</ol>' if cards else f"<p>No product is left to answer with.</p>{note}"
     return (
         f"<section>\n<h2>{escape(section.title)}</h2>\n"
         f'<div class="query">{photos}<div>{words}{_named_products(section)}'
@@ -81,11 +83,11 @@ def _named_products(section: Section) -> str:
     roles += dict.fromkeys((_role(event), event.id, 1.0) for event in taste.history)
     items = []
     for role, id_, strength in roles:
-        product = section.catalogue.products[section.catalogue.row(id_)]
+        row = int(section.catalogue.find([id_])[0])
+        picture = _product_picture(section.catalogue.products[row], section.catalogue) if row >= 0 else ""
         times = f" &times; {strength:g}" if strength != 1 else ""
-        items.append(
-            f"<li>{_product_picture(product, section.catalogue)}<span><b>{role}</b> {escape(id_)}{times}</span></li>"
-        )
+        unknown = "" if row >= 0 else " (unknown)"
+        items.append(f"<li>{picture}<span><b>{role}</b> {escape(printable(id_))}{times}{unknown}</span></li>")
     return f'<ul class="named">{"".join(items)}</ul>' if items else ""
 
 

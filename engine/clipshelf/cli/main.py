@@ -10,11 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 from clipshelf import __version__
 from clipshelf.cli import catalogue, demo, describe, device, recommend
-from clipshelf.cli.options import Commands
+from clipshelf.cli.options import Commands, Parser, mark_values, unmark
+from clipshelf.cli.output import close_output, drop_output, open_streams, print_error
 from clipshelf.errors import ClipshelfError
 
 _PLUGINS = "clipshelf.commands"
@@ -28,27 +31,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns the exit code. Raises SystemExit on misuse, as argparse does.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = _parser(argv).parse_args(argv)
-    try:
-        code = int(args.run(args))
-        sys.stdout.flush()
+    output_is_open = open_streams()
+    args = unmark(_parser(argv).parse_args(mark_values(argv)))
+    code = _exit_code(partial(args.run, args))
+    if code:
+        with suppress(OSError):  # one error is enough
+            close_output()
         return code
+    code = _exit_code(close_output, "standard output: ")
+    if not output_is_open:
+        print_error("standard output: expected it to be open, found it closed")
+        return 1
+    return code
+
+
+def _exit_code(run: Callable[[], int | None], what: str = "") -> int:
+    """Run something; print its error after the words `what`, and return its exit code."""
+    try:
+        return int(run() or 0)
     except ClipshelfError as error:
         message = "; ".join((str(error), *getattr(error, "__notes__", ())))
     except BrokenPipeError:
         # The reader of the output has left. Python would report it once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 1
     except OSError as error:
-        message = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        message = f"{error.strerror or error}{f': {os.fsdecode(error.filename)}' if error.filename else ''}"
+    except MemoryError:
+        message = "expected more memory, found none left"
     except KeyboardInterrupt:
         message = "interrupted"
-    print(f"clipshelf: {' '.join(message.split())}", file=sys.stderr)
+    print_error(f"{what}{message}")
     return 1
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="clipshelf", description="Product recommendations from pictures and words, in milliseconds, without torch."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

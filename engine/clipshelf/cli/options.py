@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from clipshelf.cli.output import one_line
+from clipshelf.runtime.cpus import available_cpus
 
 if TYPE_CHECKING:
     from clipshelf.catalogue.readers import ProductFields
@@ -13,10 +17,64 @@ if TYPE_CHECKING:
 else:
     Commands = object
 
+# Stands before a value that looks like an option. No argument of a process holds this character.
+_MARK = "\0"
+# The commands that take ids as values, and the options of one letter that they have.
+_COMMANDS_WITH_IDS = ("recommend", "remove")
+_SHORT_OPTIONS = ("-k", "-h")
+
+_THREADS_PER_CPU, _THREADS = 16, 64  # more than the larger of the two numbers only slow a machine down
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line of printable text after the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print an error and exit with 2."""
+        super().error(one_line(message.replace(_MARK, "")))
+
+
+def mark_values(argv: Sequence[str]) -> list[str]:
+    """Mark the arguments that are values although they begin with a dash, such as the id -abc.
+
+    Otherwise argparse takes them for options. One that begins with two dashes follows a `=`, as in `--like=--abc`.
+    """
+    if not argv or argv[0] not in _COMMANDS_WITH_IDS:
+        return list(argv)
+    return [_MARK + argument if _is_value(argument) else argument for argument in argv]
+
+
+def unmark(args: argparse.Namespace) -> argparse.Namespace:
+    """Take the marks of `mark_values` away, in place."""
+    for name, value in vars(args).items():
+        setattr(args, name, _unmarked(value))
+    return args
+
+
+def _is_value(argument: str) -> bool:
+    if len(argument) < 2 or argument[0] != "-" or argument[1] == "-" or argument.startswith(_SHORT_OPTIONS):
+        return False
+    return not argument[1:].replace(".", "", 1).isdecimal()  # which argparse itself takes for a number
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unmarked(item) for item in value]
+    return value.removeprefix(_MARK) if isinstance(value, str) else value
+
+
+def thread_count(text: str) -> int:
+    """A number of threads, for argparse."""
+    most = max(_THREADS, _THREADS_PER_CPU * available_cpus())
+    count = positive(text)
+    if count > most:
+        raise argparse.ArgumentTypeError(f"expected at most {most} threads on this machine, found {count}")
+    return count
+
 
 def positive(text: str) -> int:
     """A whole number from 1 on, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, found {text!r}")
     return int(text)
 
@@ -24,7 +82,9 @@ def positive(text: str) -> int:
 def add_engine_options(parser: argparse.ArgumentParser, *, default: str = "the embedded one") -> None:
     """Add --artifact and --threads; `default` says in the help which model is used without --artifact."""
     parser.add_argument("--artifact", metavar="DIR", help=f"folder of the model (default: {default})")
-    parser.add_argument("--threads", metavar="N", type=positive, help="threads of one inference (default: all CPUs)")
+    parser.add_argument(
+        "--threads", metavar="N", type=thread_count, help="threads of one inference (default: all CPUs)"
+    )
 
 
 def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "the embedded one") -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 from clipshelf.cli.options import Commands, add_engine_options
+from clipshelf.cli.output import print_json, print_note
+from clipshelf.display import describe
 from clipshelf.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,9 +31,16 @@ def add_commands(commands: Commands) -> None:
         metavar="TEST",
         action="append",
         default=[],
-        help="such as 'price<100 and category=shoes'; = != < <= > >= in contains; all must hold",
+        help="such as 'price<100 and category in (shoes, hats)'; docs/filters.md has the language; all must hold",
     )
     limits.add_argument("--exclude", metavar="ID", action="append", default=[], help="a product not to be answered")
+    limits.add_argument(
+        "--unknown",
+        choices=("raise", "ignore"),
+        default="raise",
+        help="at an id that the catalogue does not have stop, or go on without it and say so (default: %(default)s); "
+        "those of --exclude and --profile are always ignored",
+    )
     limits.add_argument("--exclude-bought", action="store_true", help="nor what the profile's person bought")
     how = parser.add_argument_group("how")
     how.add_argument("--weights", metavar="NAME=W,...", help=f"such as text=1,image=0.5; of {_WEIGHTS}")
@@ -73,6 +81,7 @@ def _run(args: argparse.Namespace) -> int:
     if not any(getattr(args, name) for name in _SIGNALS):
         args.misuse("expected --text, --image, --like, --dislike, --history or --profile")
     from clipshelf.catalogue.catalogue import Catalogue
+    from clipshelf.catalogue.messages import shorten_list
     from clipshelf.model.engine import Engine
     from clipshelf.recommend.recommender import Recommender
 
@@ -83,15 +92,17 @@ def _run(args: argparse.Namespace) -> int:
     catalogue = Catalogue.load(args.catalogue)
     engine = Engine.load(args.artifact or catalogue.model, threads=args.threads)
     answer = Recommender(engine, catalogue, half_life=args.half_life).answer(query)
-    if args.html:
+    if args.json:
+        print_json(answer.to_dict(explain=args.explain))
+    else:
+        print(answer.table(explain=args.explain))
+    if answer.unknown_ids:
+        print_note(f"ignored ids that the catalogue does not have: {shorten_list(map(describe, answer.unknown_ids))}")
+    if args.html is not None:
         from clipshelf.cli.html_page import Section, write_page
 
         section = Section("What fits", query, answer, catalogue)
         write_page(args.html, "Recommendations", f"from {args.catalogue}", [section])
-    if args.json:
-        print(json.dumps(answer.to_dict(explain=args.explain), ensure_ascii=False))
-    else:
-        print(answer.table(explain=args.explain))
     return 0
 
 
@@ -100,8 +111,6 @@ def _query(args: argparse.Namespace) -> Query:
     from clipshelf.recommend.profile import Profile
     from clipshelf.recommend.query import Query
 
-    if not all(map(str.strip, args.where)):
-        raise InputError("--where: expected a condition, found a blank string")
     return Query(
         text=args.text,
         image=args.image,
@@ -110,12 +119,24 @@ def _query(args: argparse.Namespace) -> Query:
         history=[_event(words) for words in args.history],
         profile=Profile.load(args.profile) if args.profile else None,
         k=args.k,
-        where=" and ".join(args.where) or None,
+        where=_where(args.where),
         exclude=args.exclude,
         exclude_bought=args.exclude_bought,
         weights=dict(map(_weight, args.weights.split(","))) if args.weights else None,
         diversity=args.diversity,
+        unknown=args.unknown,
     )
+
+
+def _where(filters: list[str]) -> str | None:
+    """One filter that holds where all of `filters` do."""
+    from clipshelf.catalogue.filter_parser import parse_where
+
+    keywords = [parse_where(text, {}).keys() for text in filters]  # each of them is a filter by itself
+    if len(filters) == 1:
+        return filters[0]
+    parts = [f"({text})" if "or" in names else text for text, names in zip(filters, keywords, strict=True)]
+    return " and ".join(parts) or None
 
 
 def _id_and_strength(option: str, words: list[str]) -> Any:
@@ -129,15 +150,7 @@ def _event(words: list[str]) -> tuple[Any, ...]:
     if len(words) not in (3, 4):
         raise InputError(f"--history: expected ID KIND TIME and perhaps STARS, found {' '.join(words)}")
     id_, kind, time, *stars = words
-    return id_, kind, _time(time), *(_number("--history", text) for text in stars)
-
-
-def _time(text: str) -> float | str:
-    """Seconds since 1970 as a number; anything else, such as a date, as it is."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return id_, kind, time, *(_number("--history", text) for text in stars)
 
 
 def _weight(part: str) -> tuple[str, float]:
@@ -149,4 +162,4 @@ def _number(option: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"{option}: expected a number, found {text!r}") from None
+        raise InputError(f"{option}: expected a number, found {describe(text)}") from None

@@ -61,7 +61,9 @@ def check_text(text: Any) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"text: expected Unicode text, found a lone surrogate at {error.start}") from None
+        raise InputError(
+            f"text: expected Unicode text, found a lone surrogate at {error.start} of {describe(text)}"
+        ) from None
     return text
 
 

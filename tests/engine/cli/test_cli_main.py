@@ -63,7 +63,6 @@ def test_failure_exits_with_1_and_one_line(catalogue: Path, tmp_path: Path, caps
         ["recommend", "--catalogue", str(catalogue), "--text", "x", "--where", "colour=red"],
         ["recommend", "--catalogue", str(catalogue), "--like", "nobody"],
         ["recommend", "--catalogue", str(catalogue), "--image", str(tmp_path / "nowhere.png")],
-        ["recommend", "--catalogue", str(catalogue), "--text", "red", "--html", str(tmp_path / "no/page.html")],
         ["recommend", "--catalogue", str(catalogue), "--text", "red", "--artifact", str(tmp_path)],
         ["index", str(tmp_path / "nowhere.csv"), str(tmp_path / "out")],
         ["info", str(tmp_path / "nowhere")],

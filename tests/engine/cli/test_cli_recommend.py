@@ -60,7 +60,99 @@ def test_recommend_takes_every_signal_and_limit(
     assert capsys.readouterr().out.strip().endswith("ms")
 
 
-def test_a_page_that_cannot_be_written_is_named(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = catalogue.parent / "no/page.html"
-    assert main(["recommend", "--catalogue", str(catalogue), "--text", "red", "--html", str(page)]) == 1
-    assert capsys.readouterr().err == f"clipshelf: No such file or directory: {page}\n"
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        ("no/page.html", "No such file or directory: "),
+        (".", "Is a directory: "),
+        ("..", "Is a directory: "),
+        ("/", "Is a directory: "),
+        ("", "Is a directory: "),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_named_after_the_answer(
+    catalogue: Path, page: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(catalogue.parent)
+    assert main(["recommend", "--catalogue", str(catalogue), "--text", "red", "--html", page]) == 1
+    output = capsys.readouterr()
+    assert output.err == f"clipshelf: {message}{page or '.'}\n" and len(output.out.splitlines()) == 4
+
+
+def test_an_empty_answer_says_how_many_products_each_condition_lets_through(
+    catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["recommend", "--catalogue", str(catalogue), "--text", "red", "--where", "price<5 or price>99"]
+    command += ["--where", "price is not missing"]
+    assert main(command) == 0
+    note = (
+        "no product passes the filter: of 3 products (price<5 or price>99) lets 0 through, price is not missing lets 3"
+    )
+    assert note in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["recommendations"] == [] and answer["note"].startswith(note)
+
+
+@pytest.mark.parametrize("where", ["price<5)", "(price<5", "price<5) or (price<5", "category in {a}", " "])
+def test_a_filter_that_is_not_understood_is_misuse(
+    catalogue: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["recommend", "--catalogue", str(catalogue), "--text", "red", "--where", where, "--where", "price<5"])
+    assert stop.value.code == 2 and "error: where: " in capsys.readouterr().err
+
+
+def test_ids_that_begin_with_a_dash_and_numbers(
+    shop: Path, tiny_artifact: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(shop.parent / "dashes")
+    shop.write_text("id,text\n-abc,red\n-5,green\n15970,blue\n-k,warm\n")
+    assert main(["index", str(shop), out, "--artifact", str(tiny_artifact)]) == 0
+    recommend = ["recommend", "--catalogue", out, "--json", "--explain"]
+    capsys.readouterr()
+    assert (
+        main([*recommend, "--like", "-abc", "2", "--dislike", "-5", "--history", "15970", "bought", "2026-01-01"]) == 0
+    )
+    answer = json.loads(capsys.readouterr().out)
+    parts = answer["recommendations"][0]["contributions"]
+    assert {part["id"] for part in parts} >= {"-abc", "-5"}
+    assert main([*recommend, "--text", "red", "--exclude", "-abc", "--exclude=-k"]) == 0
+    assert {item["id"] for item in json.loads(capsys.readouterr().out)["recommendations"]} == {"-5", "15970"}
+    with pytest.raises(SystemExit):
+        main([*recommend, "-text", "red"])
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.endswith("error: unrecognized arguments: -text red")
+    assert main(["remove", out, "-abc", "-5"]) == 0
+    assert "2 products" in capsys.readouterr().out
+
+
+def test_unknown_ids_are_ignored_where_that_is_said(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    profile = catalogue.parent / "person.json"
+    Profile(liked=["red", "gone\x1b"], history=[("old", "bought", "2026-01-01")]).save(profile)
+    command = ["recommend", "--catalogue", str(catalogue), "--profile", str(profile), "--json"]
+    assert main([*command, "--exclude", "never"]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["unknown_ids"] == ["gone\x1b", "never", "old"]
+    note = "clipshelf: note: ignored ids that the catalogue does not have: 'gone\\x1b', 'never', 'old'\n"
+    assert output.err == note
+    assert main([*command, "--like", "nobody"]) == 1
+    message = capsys.readouterr().err
+    assert "found 'nobody'" in message and 'unknown="ignore"' in message and len(message.splitlines()) == 1
+    page = catalogue.parent / "page.html"
+    assert main([*command, "--like", "nobody", "--unknown", "ignore", "--html", str(page)]) == 0
+    assert "'nobody'" in capsys.readouterr().err and "<b>liked</b> nobody (unknown)" in page.read_text()
+
+
+@pytest.mark.parametrize("time", ["2026", "5", "yesterday", "99999999999"])
+def test_a_time_that_is_ambiguous_is_misuse(time: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["recommend", "--catalogue", "x", "--history", "a", "bought", time])
+    assert stop.value.code == 2 and "error: time: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("threads", ["99999", "9" * 5000, "0", "-1"])
+def test_threads_are_limited(threads: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["recommend", "--catalogue", "x", "--text", "y", "--threads", threads])
+    assert stop.value.code == 2 and "argument --threads: expected" in capsys.readouterr().err
