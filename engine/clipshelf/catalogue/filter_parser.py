@@ -87,10 +87,10 @@ class _Parser:
 
     def filter(self) -> dict[str, Any]:
         """The whole text."""
-        if self._token.kind == "end":
+        if self._is_at_end():
             raise InputError("where: expected a condition, found a blank string")
         where = self._any()
-        if self._token.kind != "end":
+        if not self._is_at_end():
             self._fail_behind_a_condition()
         return where
 
@@ -255,6 +255,9 @@ class _Parser:
 
     def _fail(self, expected: str, hint: str = "") -> NoReturn:
         raise syntax_error(self._text, self._token.start, expected, hint)
+
+    def _is_at_end(self) -> bool:
+        return self._token.kind == "end"
 
     def _advance(self) -> Token:
         """Go to the next token; returns the one that was passed."""

@@ -66,7 +66,7 @@ def _exit_code(run: Callable[[], int | None], what: str = "") -> int:
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    parser = Parser(
+    parser: argparse.ArgumentParser = Parser(
         prog="clipshelf", description="Product recommendations from pictures and words, in milliseconds, without torch."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

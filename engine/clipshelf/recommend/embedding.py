@@ -7,6 +7,7 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
 
+from clipshelf.display import printable
 from clipshelf.errors import InputError
 from clipshelf.failures import Failure, OnError, handle
 from clipshelf.model.engine import Engine
@@ -56,7 +57,7 @@ class QueryEmbedder:
             )
         timeline.lap("embed_image")
         for index, failure in failures.items():
-            handle(on_error, index, failure.source, InputError(failure.reason))
+            handle(on_error, index, failure.source, InputError(printable(failure.reason)))
         signals = zip(queries, _split(queries.values(), text_embeds, image_embeds), strict=True)
         return {index: signals_of_query for index, signals_of_query in signals if index not in failures}
 

@@ -146,7 +146,7 @@ class Query:
         """Ids that the catalogue must have: liked, disliked and history ids of the query itself, unless ignored."""
         if self.unknown == "ignore":
             return set()
-        return {*self.liked, *self.disliked, *(event.id for event in self.history)}  # type: ignore[misc]
+        return {*self.liked, *self.disliked, *(event.id for event in self.history)}
 
     @property
     def excluded_ids(self) -> set[str]:

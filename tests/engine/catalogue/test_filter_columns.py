@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,18 @@ FILTERS = st.recursive(
 )
 
 
+PYTHON: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "in": lambda value, others: value in others,
+    "contains": operator.contains,
+}
+
+
 def holds(product: Product, where: Any) -> bool:
     """Whether a product fulfils a filter, as docs/filters.md says it, one product at a time."""
     [(name, condition)] = where.items()
@@ -168,20 +182,11 @@ def holds(product: Product, where: Any) -> bool:
         return (all if name == "and" else any)([holds(product, part) for part in condition])
     if name == "not":
         return not holds(product, condition)
-    [(operator, other)] = condition.items()
+    [(operator_name, other)] = condition.items()
     value = product.get(name) or None if name == "l" else product.get(name)
     if value is None:
-        return operator == "!=" if other is not None else operator == "=="
-    return {
-        "==": lambda: value == other,
-        "!=": lambda: value != other,
-        "<": lambda: value < other,
-        "<=": lambda: value <= other,
-        ">": lambda: value > other,
-        ">=": lambda: value >= other,
-        "in": lambda: value in other,
-        "contains": lambda: other in value,
-    }[operator]()
+        return bool(operator_name == "!=" if other is not None else operator_name == "==")
+    return bool(PYTHON[operator_name](value, other))
 
 
 @given(st.lists(ROWS, min_size=1, max_size=6), FILTERS)
