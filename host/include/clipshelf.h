@@ -113,7 +113,8 @@ typedef struct clipshelf_query {
     size_t k;                    /* how many products at the most; 0: 10 */
     const char *json;            /* all other arguments, such as {"weights": {"image": 0.5}, "diversity": 0.3}: a JSON object
                                     as docs/json.md describes, with names that are not set above. It may be the whole
-                                    query. "explain": true adds contributions to clipshelf_result_json() */
+                                    query. Its pictures are data: URIs; it names no files.
+                                    "explain": true adds contributions to clipshelf_result_json() */
 } clipshelf_query;
 
 #define CLIPSHELF_QUERY_INIT {sizeof(clipshelf_query), NULL, NULL, NULL, 0, NULL, 0, NULL, 0, NULL}

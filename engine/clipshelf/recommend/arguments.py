@@ -87,11 +87,12 @@ def check_path(name: str, path: Any) -> str:
 
 
 def check_no_path(name: str, image: Any) -> Any:
-    """`image`, which is no path; a picture within a string is a data: URI."""
-    if isinstance(image, (str, os.PathLike)) and not str(image).lower().startswith("data:"):
+    """`image`, which names no file: bytes, a picture in memory, or a string that is a data: URI."""
+    is_data = isinstance(image, str) and image[:5].lower() == "data:"
+    if isinstance(image, (str, os.PathLike, Mapping)) and not is_data:
         raise InputError(
-            f"{name}: expected a picture as a data: URI, found the path {describe(str(image))}; "
-            "allow_paths=True lets JSON open files of this machine"
+            f"{name}: expected a picture as a data: URI, found {describe(image)}; "
+            "allow_paths=True lets JSON name files of this machine"
         )
     return image
 

@@ -182,8 +182,9 @@ def test_json_names_no_file_of_the_machine(engine: Engine, colours: Catalogue, t
     path = str(tmp_path / "red.png")
     Image.fromarray(tiny.picture("red")).save(path)
     recommender = Recommender(engine, colours)
-    for data in ({"image": path}, {"image": [path]}, {"profile": {"images": [path]}}, {"image": "DATA/" + path}):
-        with pytest.raises(InputError, match=r"expected a picture as a data: URI, found the path .*allow_paths=True"):
+    inside: list[Any] = [path, [path], "DATA/" + path, {"path": path}, ["data:,x", {"bytes": None, "path": path}]]
+    for data in [*({"image": image} for image in inside), {"profile": {"images": [path]}}]:
+        with pytest.raises(InputError, match=r"expected a picture as a data: URI, found .*; allow_paths=True"):
             Query.from_dict(data)
         with pytest.raises(InputError, match="allow_paths"):
             bridge.recommend(recommender, {}, json.dumps(data))
