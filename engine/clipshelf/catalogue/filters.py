@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from difflib import get_close_matches
+from itertools import islice
 from numbers import Real
 from typing import Any, TypeAlias
 
@@ -40,7 +41,8 @@ _VALUE_NAMES = {
 MAX_DEPTH = 50
 MAX_TESTS = 1000
 _COLUMNS_LISTED = 40
-_NAME_COMPARED = 100  # characters of a name within which a misspelling is looked for
+# Names among which a misspelled one is looked for: their number, and the characters of each.
+_NAMES_COMPARED, _NAME_COMPARED = 1000, 100
 
 
 class Filter:
@@ -166,7 +168,8 @@ class Filter:
         """A question for the column that an unknown name may mean, "" where none is alike."""
         if not isinstance(name, str) or len(name) > _NAME_COMPARED:
             return ""
-        names = {known.casefold(): known for known in self._kinds if len(known) <= _NAME_COMPARED}
+        short_names = (known for known in self._kinds if len(known) <= _NAME_COMPARED)
+        names = {known.casefold(): known for known in islice(short_names, _NAMES_COMPARED)}
         alike = get_close_matches(name.casefold(), names, n=1)
         return f"; is {names[alike[0]]!r} meant?" if alike else ""
 

@@ -52,24 +52,29 @@ def write_page(path: PathLike, title: str, subtitle: str, sections: Iterable[Sec
     """
     template = Template(resources.files("clipshelf.cli").joinpath("page.html").read_text(encoding="utf-8"))
     page = template.substitute(
-        title=escape(title), subtitle=escape(subtitle), sections="\n".join(map(_section, sections))
+        title=_escaped(title), subtitle=_escaped(subtitle), sections="\n".join(map(_section, sections))
     )
     with durable(Path(path)) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
 
 
+def _escaped(text: str) -> str:
+    """`text` as HTML on one line, without control characters."""
+    return escape(printable(" ".join(text.split())))
+
+
 def _section(section: Section) -> str:
     query, answer = section.query, section.answer
     photos = "".join(_picture(image, "a photo of the query") for image in query.images)
-    words = "".join(f"<blockquote>“{escape(text.strip())}”</blockquote>" for text in query.texts)
+    words = "".join(f"<blockquote>“{_escaped(text.strip())}”</blockquote>" for text in query.texts)
     took = f"{answer.took_ms['total']:.1f} ms among {len(section.catalogue):,} products"
     best = max((abs(item.score) for item in answer), default=0.0)
     largest = max((abs(part.value) for item in answer for part in item.contributions), default=0.0)
     cards = "\n".join(_card(item, section.catalogue, best, largest) for item in answer)
-    note = f'<p class="soft">{escape(printable(answer.note))}</p>' if answer.note else ""
+    note = f'<p class="soft">{_escaped(answer.note)}</p>' if answer.note else ""
     shelf = f'<ol class="shelf">\n{cards}\n</ol>' if cards else f"<p>No product is left to answer with.</p>{note}"
     return (
-        f"<section>\n<h2>{escape(section.title)}</h2>\n"
+        f"<section>\n<h2>{_escaped(section.title)}</h2>\n"
         f'<div class="query">{photos}<div>{words}{_named_products(section)}'
         f'{_filters(query)}<p class="soft">{took}</p></div></div>\n{shelf}\n</section>'
     )
@@ -87,7 +92,7 @@ def _named_products(section: Section) -> str:
         picture = _product_picture(section.catalogue.products[row], section.catalogue) if row >= 0 else ""
         times = f" &times; {strength:g}" if strength != 1 else ""
         unknown = "" if row >= 0 else " (unknown)"
-        items.append(f"<li>{picture}<span><b>{role}</b> {escape(printable(id_))}{times}{unknown}</span></li>")
+        items.append(f"<li>{picture}<span><b>{role}</b> {_escaped(id_)}{times}{unknown}</span></li>")
     return f'<ul class="named">{"".join(items)}</ul>' if items else ""
 
 
@@ -109,7 +114,7 @@ def _filters(query: Query) -> str:
     settings += [f"diversity {query.diversity:g}"] if query.diversity else []
     settings += [f"weight of {name} {value:g}" for name, value in weights.items()]
     return (
-        f'<p class="filters">{"".join(f"<code>{escape(setting)}</code>" for setting in settings)}</p>'
+        f'<p class="filters">{"".join(f"<code>{_escaped(setting)}</code>" for setting in settings)}</p>'
         if settings
         else ""
     )
@@ -123,9 +128,9 @@ def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: floa
     score = f"<b>score {_rounded(item.score)}</b><span>fits {item.relevance:.0%}</span>"
     return (
         f'<li class="product">{_product_picture(product, catalogue)}'
-        f'<p class="text" title="{escape(text)}">{escape(text)}</p>'
-        f'<p class="facts"><span class="kind">{escape(str(product.get("category", "")))}</span>'
-        f'<span class="price">{escape(cost)}</span></p>'
+        f'<p class="text" title="{_escaped(text)}">{_escaped(text)}</p>'
+        f'<p class="facts"><span class="kind">{_escaped(str(product.get("category", "")))}</span>'
+        f'<span class="price">{_escaped(cost)}</span></p>'
         f'<div class="score">{score}{_bar(item.score, best)}</div>{_reasons(item, largest)}</li>'
     )
 
@@ -137,7 +142,7 @@ def _reasons(item: Recommendation, largest: float) -> str:
     if others := parts[_LARGEST_SHOWN:]:
         shown.append((f"{len(others)} smaller", sum(part.value for part in others)))
     rows = [
-        f"<dt>{escape(name)}</dt><dd>{_rounded(value, '+')}</dd><dd>{_bar(value, largest)}</dd>"
+        f"<dt>{_escaped(name)}</dt><dd>{_rounded(value, '+')}</dd><dd>{_bar(value, largest)}</dd>"
         for name, value in shown
     ]
     return f'<dl class="why">{"".join(rows)}</dl>'
@@ -173,4 +178,4 @@ def _picture(source: ImageSource, alt: str) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(alt)}">'
+    return f'<img src="data:image/jpeg;base64,{data}" alt="{_escaped(alt)}">'
