@@ -47,6 +47,7 @@ _ISO_DATE = re.compile(
     r"(?:[T ](?P<time>[0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:[.,](?P<fraction>[0-9]{1,12}))?"
     r" ?(?P<zone>Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
+_EPOCH_DIGITS = re.compile(r"[0-9]{9,19}")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -142,18 +143,23 @@ def text_of(value: Any) -> str | None:
     return str(value) if isinstance(value, (int, float)) else None
 
 
+def is_iso_date(text: str) -> bool:
+    """Whether a text is a date in ISO 8601."""
+    return _ISO_DATE.fullmatch(text.strip()) is not None and date_of(text) is not None
+
+
 def date_of(value: Any, pattern: str = "") -> str | None:
     """Return a date as an ISO string that sorts by time, in UTC where the value names a zone.
 
-    - `value`: text in ISO 8601 or in the form `pattern`; or a number of seconds, milli-, micro- or nanoseconds since
-      1970, which its size tells apart.
+    - `value`: text in ISO 8601 or in the form `pattern`; or a number, or its digits, of seconds, milli-, micro- or
+      nanoseconds since 1970, which its size tells apart.
     - `pattern`: a format as of `datetime.strptime`.
 
     Midnight gives the day alone, `2026-05-01`; any other time `2026-05-01T09:30:00`.
     """
     try:
         if isinstance(value, str):
-            moment = _parse_date(value.strip(), pattern)
+            moment = _parse_date(value.strip(), pattern) or _from_epoch_digits(value)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             moment = _from_epoch(value)
         else:
@@ -227,6 +233,10 @@ def _parse_date(text: str, pattern: str) -> datetime.datetime | None:
     time = f"{match['time'] or '00:00'}:00"[:8]
     fraction = f".{match['fraction'][:6]:0<6}" if match["fraction"] else ""
     return datetime.datetime.fromisoformat(f"{match['day']}T{time}{fraction}{zone}")
+
+
+def _from_epoch_digits(text: str) -> datetime.datetime | None:
+    return _from_epoch(int(text)) if _EPOCH_DIGITS.fullmatch(text) else None
 
 
 def _from_epoch(number: float) -> datetime.datetime:

@@ -59,8 +59,8 @@ def _warn_of_odd_values(
         )
         kind = kind_of(declaration)
         hint = f"; declare {name}:text to keep all values" if kind not in ("text", "texts") else ""
-        products_ = "1 product has a value" if odd.count == 1 else f"{odd.count} products have values"
-        warn(f"column {name}: {products_} that cannot be a {kind} and counts as missing: {examples}{hint}")
+        what = "1 value counts" if odd.count == 1 else f"{odd.count} values count"
+        warn(f"column {name}: {what} as missing, since the kind is {kind}: {examples}{hint}")
 
 
 def _type_cells(products: Sequence[Product], name: str, values: ColumnValues, declaration: Declaration) -> None:

@@ -19,6 +19,14 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_GZIP = b"\x1f\x8b"
+_OTHER_FILES = {
+    b"PK\x03\x04": "a ZIP file or a spreadsheet, which can be saved as CSV",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet, which can be saved as CSV",
+    b"PAR1": "a Parquet file, whose name ends in .parquet",
+    b"%PDF": "a PDF document",
+    b"SQLite format 3": "a SQLite database",
+}
 # What most tools on Windows wrote before UTF-8.
 _GUESS = "cp1252"
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
@@ -39,12 +47,20 @@ class DecodedText:
 
 
 def read_bytes(path: Path, expected: str) -> bytes:
-    """Read a file, and decompress one that ends in .gz; raises InputError saying that `expected` was expected."""
+    """Read a file of text, and decompress it where it is compressed by gzip.
+
+    Raises InputError, which says that `expected` was expected, for a file that is another one by its first bytes.
+    """
     try:
         data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix.lower() == ".gz" else data
+        if data.startswith(_GZIP) or path.suffix.lower() == ".gz":
+            data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: expected {expected}, found: {error}") from error
+    for first_bytes, name in _OTHER_FILES.items():
+        if data.startswith(first_bytes):
+            raise InputError(f"{path}: expected {expected}, found {name}")
+    return data
 
 
 def decode(path: Path, data: bytes, encoding: str | None, *, may_guess: bool) -> DecodedText:

@@ -16,8 +16,8 @@ from typing import Any
 from clipshelf.catalogue.cells import (
     NumberCell,
     bool_of,
-    date_of,
     is_code,
+    is_iso_date,
     is_nothing,
     item_converter,
     number_of,
@@ -130,7 +130,7 @@ def _infer_scalars(name: str, counts: Counter[str | float]) -> Inferred:
         inferred = _infer_number(texts, total)
         if inferred is not None:
             return inferred
-    if _fits_most(texts, date_of, total):
+    if _fits_most(texts, is_iso_date, total):
         return Inferred("date", "date")
     looks_like_dates = _fits_most(texts, _DAY_FIRST.fullmatch, total)
     return Inferred("text", "text", _DATES_REMARK if looks_like_dates else "")
@@ -138,7 +138,9 @@ def _infer_scalars(name: str, counts: Counter[str | float]) -> Inferred:
 
 def _is_bool(counts: Counter[str | float], texts: Counter[str]) -> bool:
     words = {text.strip().lower() for text in texts} if len(texts) <= _MAX_SPELLINGS else set()
-    return any(spellings <= words for spellings in _BOOL_WORDS) and _fits_most(counts, bool_of, counts.total())
+    return any(spellings <= words for spellings in _BOOL_WORDS) and _fits_most(
+        counts, lambda value: bool_of(value) is not None, counts.total()
+    )
 
 
 def _infer_number(texts: Counter[str], total: int) -> Inferred | None:
@@ -177,12 +179,12 @@ def _number_remark(cells: Mapping[str, NumberCell], marks: set[str]) -> str:
 
 
 def _fits_most(counts: Counter[Any], test: Callable[[Any], Any], total: int) -> bool:
-    """Whether `test` gives something for nearly all of `total` values, those of `counts` among them."""
+    """Whether `test` holds for nearly all of `total` values, those of `counts` among them."""
     odd = total - counts.total()
     for value, count in counts.items():
         if odd * _ODD_AMONG > total:
             return False
-        if test(value) is None:
+        if not test(value):
             odd += count
     return odd * _ODD_AMONG <= total
 

@@ -8,9 +8,14 @@ from typing import TypeAlias
 # Called with a message about something that fails nothing, such as a cell that counts as missing.
 OnWarning: TypeAlias = Callable[[str], object]
 
+_LONGEST_NAME = 80
+
 
 def shorten_list(names: Iterable[object], limit: int = 5) -> str:
-    """Join names with commas: the first `limit` of them, and how many more there are; "" for an empty list."""
-    listed = [str(name) for name in names]
+    """Join names with commas: the first `limit` of them, and how many more there are; "" for an empty list.
+
+    A long name is cut.
+    """
+    listed = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..." for name in map(str, names)]
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + more

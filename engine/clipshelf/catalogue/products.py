@@ -72,6 +72,8 @@ def read_products(
     table = read_source(source, fields)
     for warning in table.warnings:
         warn(warning)
+    if not table.records:
+        warn(f"{table.name or 'products'}: there are no products")
     names = names_of(table)
     fields = match_fields(fields, table, names, declarations or (), warn)
     _check_header(table, fields, sides_required=not partial, ids_required=ids_required)
@@ -79,7 +81,7 @@ def read_products(
     batch = _check_all(table, checker, on_error)
     _warn_of_records(table, checker, "" if fields.id in names else fields.id, warn)
     if table.is_text:
-        _strip_float_ids(batch.products, warn)
+        _tidy_ids(batch.products, warn)
     _check_ids(table, batch)
     kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
     return replace(batch, declarations=kinds)
@@ -163,8 +165,12 @@ def _warn_of_records(source: Source, checker: RecordChecker, absent_id: str, war
         warn(f"column {name}: {left_out} values have bytes, which no record can hold, and are left out")
 
 
-def _strip_float_ids(products: Sequence[Product], warn: OnWarning) -> None:
-    """Take the .0 away where all ids are whole numbers and some have it, as pandas writes them beside a missing id."""
+def _tidy_ids(products: Sequence[Product], warn: OnWarning) -> None:
+    """Take away blanks around ids, and the .0 that pandas writes where one of many whole numbers is missing."""
+    if any(product["id"] != product["id"].strip() for product in products):
+        warn("ids have blanks around them: they are read without these")
+        for product in products:
+            product["id"] = product["id"].strip()
     ids = [product["id"] for product in products]
     if any(id_.endswith(".0") for id_ in ids) and all(map(_WHOLE_ID.fullmatch, ids)):
         warn("ids end in .0, as floats beside a missing id do: they are read without it")

@@ -16,7 +16,7 @@ from clipshelf.catalogue.source import Source
 from clipshelf.errors import InputError
 from clipshelf.types import PathLike
 
-SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".tab", ".json")
+SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet", ".tsv", ".tab", ".txt", ".json")
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ DEFAULT_FIELDS = ProductFields()
 def read_source(source: PathLike | Iterable[Any], fields: ProductFields) -> Source:
     """Read the records of a source, unchecked.
 
-    - `source`: a path that ends in .csv, .tsv, .jsonl, .ndjson, .json, .parquet, or in one of these but the last and
-      .gz; a table; or an iterable of records.
+    - `source`: a path that ends in .parquet, .csv, .tsv, .tab, .txt, .jsonl, .ndjson or .json, the last seven also
+      followed by .gz; a table; or an iterable of records.
     - `fields`: names of columns, the encoding and the delimiter of a file of text.
 
     Raises InputError naming the file, and MissingExtra for Parquet without pyarrow.
@@ -63,7 +63,7 @@ def read_source(source: PathLike | Iterable[Any], fields: ProductFields) -> Sour
     suffix = path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
     if suffix == ".parquet" and suffix == path.suffix.lower():
         return read_parquet(path)
-    if suffix in (".csv", ".tsv", ".tab"):
+    if suffix in (".csv", ".tsv", ".tab", ".txt"):
         known_names = {"id", "text", "image", fields.id, fields.text, fields.image, *fields.columns}
         return read_csv(path, encoding=fields.encoding, delimiter=fields.delimiter, known_names=known_names)
     if suffix in (".jsonl", ".ndjson"):

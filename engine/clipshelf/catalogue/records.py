@@ -10,7 +10,7 @@ import math
 import os
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,12 +53,13 @@ class RecordChecker:
         self.left_out: Counter[str] = Counter()
 
     def fields(self, record: Mapping[str, Any]) -> frozenset[str]:
-        """The names of a record's fields, those of id, text and image being these."""
+        """The names of a record's fields, those of id, text and image being these; raises InputError for bad ones."""
         names = tuple(record)
-        found = self._field_sets.get(names)
-        if found is None:
-            found = self._field_sets[names] = frozenset(self._new_names.get(name, name) for name in names)
-        return found
+        known = self._field_sets.get(names)
+        if known is None:
+            _check_names(names)
+            known = self._field_sets[names] = frozenset(self._new_names.get(name, name) for name in names)
+        return known
 
     def raw_id(self, record: Any) -> Any:
         """The id of a record as the source has it, None where it has none."""
@@ -72,8 +73,10 @@ class RecordChecker:
             )
         raw_id = record.get(self._id_name)
         where = f"product {position}" if raw_id is None or raw_id == "" else f"product {raw_id!r}"
-        if not self._is_text:
-            _check_names(record, position)
+        try:
+            self.fields(record)
+        except InputError as error:
+            raise InputError(f"product {position}: {error}") from None
         values = self._values(record, where)
         self._check_sides(values, where)
         id_ = self._id(values.pop("id", None), position, where)
@@ -132,6 +135,9 @@ class RecordChecker:
     def _plain_values(self, values: dict[str, Any], where: str) -> dict[str, Any]:
         plain = {}
         for name, value in values.items():
+            if (type(value) is str and value.isascii()) or type(value) in (int, bool):
+                plain[name] = value
+                continue
             try:
                 plain[name] = _plain(value, f"{where}: {name}", 0)
             except _BytesError:
@@ -143,12 +149,12 @@ class _BytesError(Exception):
     """A value has bytes, which JSON has no form for."""
 
 
-def _check_names(record: Mapping[Any, Any], position: int) -> None:
+def _check_names(names: Iterable[Any]) -> None:
     """Raise InputError unless the names of fields are Unicode text."""
-    bad_names = [name for name in record if not isinstance(name, str) or has_surrogate(name)]
+    bad_names = [name for name in names if not isinstance(name, str) or has_surrogate(name)]
     if bad_names:
         found = shorten_list(map(ascii, bad_names))
-        raise InputError(f"product {position}: expected field names in Unicode text, found {found}")
+        raise InputError(f"expected field names in Unicode text, found {found}")
 
 
 def _is_missing(value: Any) -> bool:

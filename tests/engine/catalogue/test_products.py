@@ -198,6 +198,10 @@ def test_missing_and_float_ids_of_a_file_are_told(tmp_path: Path) -> None:
     batch, warnings = read(csv(tmp_path, "id,text\n15970.0,red\n,blue\n15972.0,green\n"))
     assert [product["id"] for product in batch.products] == ["15970", "1", "15972"]
     assert warnings[1] == "ids end in .0, as floats beside a missing id do: they are read without it"
+    batch, warnings = read(csv(tmp_path, "id,text\n x1 ,red\nx2,blue\n"))
+    assert [product["id"] for product in batch.products] == ["x1", "x2"]
+    assert warnings == ["ids have blanks around them: they are read without these"]
+    assert read([])[1] == ["products: there are no products"]
     assert read(csv(tmp_path, "sku,text\n7,red\n"))[1] == [
         "no column id: products get their positions as ids; --id-column names the column of ids"
     ]
@@ -225,7 +229,7 @@ def test_declarations_of_the_catalogue_hold_for_later_rows(tmp_path: Path) -> No
     assert batch.products[0] == {"id": "a", "text": "x", "size": "43", "price": "soon", "new": 7}
     assert batch.declarations == {**known, "new": "number"}
     assert warnings == [
-        "column price: 1 product has a value that cannot be a number and counts as missing: 'soon' of 'a'; "
+        "column price: 1 value counts as missing, since the kind is number: 'soon' of 'a'; "
         "declare price:text to keep all values"
     ]
     batch, warnings = read(

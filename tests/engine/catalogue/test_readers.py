@@ -170,6 +170,8 @@ SHOE = [{"id": "a", "text": "größer, red"}]
         ('id,text\na,"größer, red"\n'.encode("utf-32"), "shop.csv", ""),
         (gzip.compress('id,text\na,"größer, red"\n'.encode(), mtime=0), "shop.csv.gz", ""),
         (gzip.compress("id\ttext\na\tgrößer, red\n".encode(), mtime=0), "shop.TSV.GZ", ""),
+        ('id,text\na,"größer, red"\n', "shop.txt", ""),
+        (gzip.compress('id,text\na,"größer, red"\n'.encode(), mtime=0), "shop.csv", ""),
         ('[{"id": "a", "text": "größer, red"}]', "shop.json", ""),
         ('\n [ {"id": "a",\n "text": "größer, red"}\n ,]\n', "shop.json", ""),
         ('{"products": [{"id": "a", "text": "größer, red"}], "n": [1]}', "shop.json", ""),
@@ -264,6 +266,13 @@ def test_long_cells(tmp_path: Path) -> None:
     [
         (b"\x1f\x8bnot", "shop.csv.gz", "expected a CSV file, found"),
         ("id,text\n1,a\n", "shop.csv.gz", "expected a CSV file, found: Not a gzipped file"),
+        (
+            b"PK\x03\x04...",
+            "shop.csv",
+            "expected a CSV file, found a ZIP file or a spreadsheet, which can be saved as CSV",
+        ),
+        (b"PAR1...", "shop.jsonl", "expected JSON Lines, found a Parquet file"),
+        (f"{'x' * 1000},y\n1,2\n", "shop.csv", "found x{80}\\.\\.\\., y;"),
         ("[{]", "shop.json", "line 1: expected a JSON object in an array"),
         ('[{"id": 1}\n{"id": 2}]', "shop.json", "line 1: expected a comma after this object"),
         ('[{"id": 1, "text": "a"},', "shop.json", "one without its end"),
