@@ -147,7 +147,7 @@ def _located(source: Source, position: int, checker: RecordChecker) -> Product:
 def _source_name(source: Source, position: int, checker: RecordChecker) -> str:
     """The name of a record for a `Failure`: its id, else its line, else its position."""
     id_ = checker.raw_id(source.records[position])
-    if id_ is not None and id_ != "":
+    if id_ is not None:
         return str(id_)
     return f"line {source.lines[position]}" if source.lines else str(position)
 

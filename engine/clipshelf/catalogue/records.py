@@ -63,7 +63,8 @@ class RecordChecker:
 
     def raw_id(self, record: Any) -> Any:
         """The id of a record as the source has it, None where it has none."""
-        return record.get(self._id_name) if isinstance(record, Mapping) else None
+        id_ = record.get(self._id_name) if isinstance(record, Mapping) else None
+        return None if _is_missing(id_) else id_
 
     def product(self, position: int, record: Any) -> Product:
         """The product of a record; raises InputError naming it."""
@@ -71,8 +72,8 @@ class RecordChecker:
             raise InputError(
                 f"product {position}: expected a dict with text, image or both, found {type(record).__name__}"
             )
-        raw_id = record.get(self._id_name)
-        where = f"product {position}" if raw_id is None or raw_id == "" else f"product {raw_id!r}"
+        raw_id = self.raw_id(record)
+        where = f"product {position}" if raw_id is None else f"product {raw_id!r:.80}"
         try:
             self.fields(record)
         except InputError as error:
@@ -116,6 +117,9 @@ class RecordChecker:
                 del values["image"]
             else:
                 values["image"] = picture
+        image = values.get("image")
+        if isinstance(image, (str, os.PathLike)) and has_surrogate(os.fspath(image)):
+            raise InputError(f"{where}: image: expected a path in Unicode text, found {os.fspath(image)!a}")
         if "text" not in values and "image" not in values and not self._partial:
             raise InputError(f"{where}: expected a text, an image or both, found {shorten_list(values) or 'nothing'}")
 
@@ -190,7 +194,9 @@ def _plain(value: Any, where: str, depth: int) -> Any:
     if depth == _DEEPEST:
         raise RecursionError
     if isinstance(value, (list, tuple)):
-        return [None if _is_missing(item) and item != "" else _plain(item, where, depth + 1) for item in value]
+        return [
+            _plain(item if isinstance(item, str) or not _is_missing(item) else None, where, depth + 1) for item in value
+        ]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
     if isinstance(value, _BYTES):

@@ -72,6 +72,7 @@ def test_values_become_those_of_json() -> None:
         ({"x": "\ud800"}, "product 'p': x: expected Unicode text, found a lone surrogate"),
         ({3: "x"}, "product 0: expected field names in Unicode text, found 3"),
         ({"id": "\ud800"}, "id: expected Unicode text"),
+        ({"image": "\ud800.png"}, r"product 'p': image: expected a path in Unicode text, found '\\ud800\.png'"),
     ],
 )
 def test_values_that_cannot_be_stored_are_named(extra: dict[Any, Any], message: str) -> None:
@@ -192,6 +193,7 @@ def test_ids_of_pandas() -> None:
         "ids are floats, as beside a missing one: 15970.0 is read as 15970",
     ]
     assert [product["id"] for product in read(frame.astype({"id": "Int64"}))[0].products] == ["15970", "1", "15972"]
+    assert read([{"id": pandas.NA, "text": "red"}])[0].products == [{"id": "0", "text": "red"}]
 
 
 def test_missing_and_float_ids_of_a_file_are_told(tmp_path: Path) -> None:
@@ -286,7 +288,7 @@ def test_values_of_further_types_are_stored_in_the_nearest_type_of_json() -> Non
         "path": Path("x"),
         "set": {"b", "a"},
         "nan": np.float32("nan"),
-        "list": [1, float("nan"), None, ""],
+        "list": [1, float("nan"), None, "", pandas.NA],
         "bytes": b"x",
         "in bytes": [{"a": b"x"}],
     }
@@ -301,7 +303,7 @@ def test_values_of_further_types_are_stored_in_the_nearest_type_of_json() -> Non
             "uuid": "00000000-0000-0000-0000-000000000007",
             "path": "x",
             "set": ["a", "b"],
-            "list": [1, None, None, ""],
+            "list": [1, None, None, "", None],
         }
     ]
     assert [warning.split(":")[0] for warning in warnings] == ["column bytes", "column in bytes"]
