@@ -120,7 +120,7 @@ class _Resolver:
         if required := sorted(unknown & query.required_ids):
             raise UnknownIdError(
                 f"id: expected ids of the catalogue's {len(self.catalogue)} products, found "
-                f'{shorten_list(map(describe, required))}; unknown="ignore" leaves such ids out'
+                f'{shorten_list(map(describe, required))}; unknown="ignore" (--unknown ignore) leaves such ids out'
             )
         taste = query.taste.only(lambda id_: id_ not in unknown) if unknown else query.taste
         if query.texts or query.images or taste.ids:

@@ -145,10 +145,10 @@ def test_what_is_not_understood_is_told_with_its_position(text: str, position: i
     ],
 )
 def test_it_takes_linear_time(junk: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     with suppress(InputError):
         parse_where(junk, KINDS)
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
 
 
 def test_a_filter_that_is_too_long_is_refused_before_it_is_read() -> None:
