@@ -233,7 +233,9 @@ def test_ids_that_the_catalogue_does_not_have(priced: Recommender) -> None:
     gone = UUID(int=7)
     answer = priced.recommend("red", exclude=["never", "5"])
     assert answer.unknown_ids == ("never",) and len(answer) == 10 and answer.to_dict()["unknown_ids"] == ["never"]
-    with pytest.raises(UnknownIdError, match=r"found 'no', 'on'; unknown=\"ignore\" \(--unknown ignore\) leaves such ids out"):
+    with pytest.raises(
+        UnknownIdError, match=r"found 'no', 'on'; unknown=\"ignore\" \(--unknown ignore\) leaves such ids out"
+    ):
         priced.recommend(liked=["no", "3"], history=[("on", "viewed", NOW)], exclude=["never"])
     taste: dict[str, Any] = {"liked": ["no", "3"], "disliked": [gone], "history": [("on", "bought", NOW)]}
     ignoring = priced.recommend(**taste, unknown="ignore", exclude_bought=True)
