@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clipshelf.catalogue.catalogue import Catalogue as Catalogue
+    from clipshelf.catalogue.changes import Changes as Changes
     from clipshelf.catalogue.indexing import index as index
     from clipshelf.catalogue.readers import ProductFields as ProductFields
     from clipshelf.errors import ArtifactError as ArtifactError
@@ -41,6 +42,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "catalogue.catalogue": ("Catalogue",),
+    "catalogue.changes": ("Changes",),
     "catalogue.indexing": ("index",),
     "catalogue.readers": ("ProductFields",),
     "errors": (

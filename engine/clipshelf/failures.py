@@ -25,11 +25,13 @@ class Failure:
     - `index`: its position among the items that were given, from 0.
     - `source`: a short name of it, such as a path or the id of a product.
     - `reason`: the message of its error.
+    - `part`: the part of the item that alone was left out, such as "image", None for the whole item.
     """
 
     index: int
     source: str
     reason: str
+    part: str | None = None
 
 
 OnError: TypeAlias = Literal["raise"] | Callable[[Failure], object]

@@ -26,7 +26,19 @@ from clipshelf.types import FloatArray, Product
 
 WHERE = {"price": {"<": 40}, "tags": {"contains": "new"}}
 # What a writer does to its files; a crash between two of these leaves the same on the disk as anywhere between them.
-FILE_CALLS = {"open", "write", "flush", "fsync", "replace", "unlink", "truncate", "mkdir", "flock", "close"}
+FILE_CALLS = {
+    "open",
+    "write",
+    "flush",
+    "fsync",
+    "replace",
+    "unlink",
+    "truncate",
+    "ftruncate",
+    "mkdir",
+    "flock",
+    "close",
+}
 
 Files: TypeAlias = dict[str, bytes]
 

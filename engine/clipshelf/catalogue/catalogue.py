@@ -11,19 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.contents import Contents, append_products, remove_rows, replace_rows
+from clipshelf.catalogue.changes import DEFAULT_SHRINK, NO_LOSSES, Changes, Losses, check_allow_shrink
+from clipshelf.catalogue.contents import Contents
 from clipshelf.catalogue.disk.generation import Generation
-from clipshelf.catalogue.disk.journal import EmbeddingTable
-from clipshelf.catalogue.disk.save import Origin, save_generation
+from clipshelf.catalogue.disk.locations import find_model, find_root
+from clipshelf.catalogue.disk.save import Origin, current_manifest, require_current, save_generation
 from clipshelf.catalogue.disk.verify import find_problems
+from clipshelf.catalogue.edits import Edit, Editor, embedding_tables, remove_products
 from clipshelf.catalogue.embedding import NO_CACHE, EmbeddingCache, embed_products
-from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.messages import OnWarning
+from clipshelf.catalogue.picture_paths import PictureFinder, is_file, is_path, require_below
 from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.readers import DEFAULT_FIELDS, ProductFields
-from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError
+from clipshelf.errors import CatalogueError, FingerprintMismatch
 from clipshelf.failures import OnError
 from clipshelf.files import locked
+from clipshelf.model.artifact import MANIFEST as ARTIFACT_MANIFEST
 from clipshelf.model.engine import Engine
 from clipshelf.types import PathLike, Product, Progress
 
@@ -36,6 +40,12 @@ class Catalogue(ProductTable):
     - `root`: the folder that relative picture paths start from.
     - `model`: path of that model's artifact, None for the embedded default.
     - `origin`: the saved generation that the contents come from, None for contents that were never saved.
+    - `losses`: pictures and texts that went since `origin`.
+    - `changes`: what changed from the catalogue that this one was made of, None for one that was built or loaded.
+    - `former_root`: where `root` was when the catalogue was saved, if both were moved.
+    - `allow_outside`: whether pictures may lie outside `root`.
+
+    All that is public of a catalogue stands here with its parameters in full, so the module is longer than others.
 
     A catalogue does not change: `add`, `update` and `remove` return another one, which `save` writes.
 
@@ -51,12 +61,21 @@ class Catalogue(ProductTable):
         model: str | None = None,
         *,
         origin: Origin | None = None,
+        losses: Losses = NO_LOSSES,
+        changes: Changes | None = None,
+        former_root: Path | None = None,
+        allow_outside: bool = True,
     ) -> None:
         super().__init__(contents)
         self.fingerprint = fingerprint
         self.root = root
         self.model = model
+        self.changes = changes
+        self.allow_outside = allow_outside
         self._origin = origin
+        self._losses = losses
+        self._former_root = former_root
+        self._finder = PictureFinder(root, former_root)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -67,14 +86,33 @@ class Catalogue(ProductTable):
     @property
     def embedding_cache(self) -> EmbeddingCache:
         """The embeddings by their content, which is then not embedded again."""
-        keys = self._contents.keys
-        tables = EmbeddingTable(keys[:, 1], self.image_embeds), EmbeddingTable(keys[:, 2], self.text_embeds)
-        return EmbeddingCache(tables)
+        return EmbeddingCache(embedding_tables(self.contents))
 
     def picture(self, product: Product) -> Path | None:
-        """Return the path of a product's picture, None where it has none on disk."""
+        """Return the path of a product's picture, None where it has none on disk.
+
+        A path that other systems spell otherwise leads to the file that it means, see `picture_paths`. Raises
+        ImageError for a picture outside `root`, unless the catalogue was built here or loaded with `allow_outside`.
+        """
         image = product.get("image")
-        return self.root / image if image else None
+        if not image or not is_path(image):
+            return None
+        path = self._finder.find(image)
+        if not self.allow_outside:
+            require_below(path, self.root)
+        return path
+
+    def model_path(self) -> str | None:
+        """Return the path of the model that embedded the catalogue, None for the embedded default.
+
+        Raises CatalogueError where no model is there; it says what to give.
+        """
+        if self.model is not None and not is_file(Path(self.model, ARTIFACT_MANIFEST)):
+            raise CatalogueError(
+                f"{self.model}: expected the model that embedded the catalogue, fingerprint {self.fingerprint}, found "
+                "none there, nor beside the catalogue; give its folder with --artifact, or to Engine.load"
+            )
+        return self.model
 
     def require(self, engine: Engine) -> None:
         """Raise FingerprintMismatch unless `engine` has the model that embedded this catalogue."""
@@ -92,6 +130,8 @@ class Catalogue(ProductTable):
         *,
         fields: ProductFields = DEFAULT_FIELDS,
         on_error: OnError = "raise",
+        keep_text: bool = False,
+        on_warning: OnWarning | None = None,
         progress: Progress | None = None,
     ) -> Catalogue:
         """Embed products.
@@ -100,14 +140,19 @@ class Catalogue(ProductTable):
         - `products`: dicts with a `text`, an `image` or both, a table of pandas, polars or pyarrow, or a file that ends
           in .csv, .jsonl, .ndjson or .parquet. The `id` is optional, else it is the position; every other field is
           stored with the product. Relative picture paths start from the file's folder, else from the current one.
-        - `fields`: the columns of id, text and image.
+        - `fields`: how the columns are read.
         - `on_error`: the error policy for a product that cannot be used, see `clipshelf.failures`.
+        - `keep_text`: whether a product with a text stays without its picture if that cannot be read. The picture is
+          reported to `on_error` as a Failure of the part "image", and never raised.
+        - `on_warning`: called with each message about what fails nothing.
         - `progress`: called with the number of products done and of all, as products are embedded.
 
         Raises InputError naming the product, and, whatever `on_error` says, for an id that occurs twice.
         """
-        batch = read_products(products, fields=fields, on_error=on_error)
-        return cls.embed(engine, batch, on_error=on_error, progress=progress)
+        batch = read_products(products, fields=fields, on_error=on_error, on_warning=on_warning)
+        return cls.embed(
+            engine, batch, on_error=on_error, keep_text=keep_text, on_warning=on_warning, progress=progress
+        )
 
     @classmethod
     def embed(
@@ -117,10 +162,21 @@ class Catalogue(ProductTable):
         *,
         cache: EmbeddingCache = NO_CACHE,
         on_error: OnError = "raise",
+        keep_text: bool = False,
+        on_warning: OnWarning | None = None,
         progress: Progress | None = None,
     ) -> Catalogue:
         """Embed products that were read already, except what `cache` knows; otherwise as `build`."""
-        embedded = embed_products(engine, batch, root=batch.root, cache=cache, on_error=on_error, progress=progress)
+        embedded = embed_products(
+            engine,
+            batch,
+            root=batch.root,
+            cache=cache,
+            on_error=on_error,
+            keep_text=keep_text,
+            on_warning=on_warning,
+            progress=progress,
+        )
         model = None if engine.is_default else str(engine.artifact.path.resolve())
         return cls(embedded.contents, engine.fingerprint, batch.root, model)
 
@@ -131,23 +187,18 @@ class Catalogue(ProductTable):
         *,
         fields: ProductFields = DEFAULT_FIELDS,
         on_error: OnError = "raise",
+        keep_text: bool = False,
+        on_warning: OnWarning | None = None,
         progress: Progress | None = None,
     ) -> Catalogue:
         """Return this catalogue followed by new products; the parameters are those of `build`.
 
-        Raises FingerprintMismatch for an engine with another model, and InputError for a product without an id, or
-        with an id that is in the catalogue.
+        Raises FingerprintMismatch for an engine with another model, and, as `on_error` says, InputError for a product
+        without an id, or with an id that is in the catalogue.
         """
         self.require(engine)
-        batch = read_products(products, fields=fields, on_error=on_error, ids_required=True)
-        known = self.find(product["id"] for product in batch.products) >= 0
-        if known.any():
-            repeated = shorten_list(repr(batch.products[i]["id"]) for i in np.flatnonzero(known))
-            raise InputError(f"id: expected ids that the catalogue doesn't have yet, found {repeated}")
-        new = embed_products(
-            engine, batch, root=self.root, cache=self.embedding_cache, on_error=on_error, progress=progress
-        )
-        return self._with(append_products(self._contents, new.contents))
+        editor = Editor(self, self.root, engine, fields, on_error, keep_text, on_warning, progress)
+        return self._edited(editor.add(products))
 
     def update(
         self,
@@ -156,39 +207,64 @@ class Catalogue(ProductTable):
         *,
         fields: ProductFields = DEFAULT_FIELDS,
         on_error: OnError = "raise",
+        keep_text: bool = False,
+        on_warning: OnWarning | None = None,
         progress: Progress | None = None,
     ) -> Catalogue:
-        """Return this catalogue with products replaced by their ids; the parameters are those of `build`.
+        """Return this catalogue with fields of products changed, by their ids; the parameters are those of `build`.
 
-        Each new product takes the row of the old one; if it cannot be used, the old one stays. A text or picture that
-        is known is not embedded again. Raises FingerprintMismatch for an engine with another model,
-        and UnknownIdError for an id that is not in the catalogue.
+        A field that the source has for a product changes, to nothing where it has no value; every other one stays. So
+        prices alone are an update. A product that cannot be used stays as it is, and with `keep_text` a picture that
+        cannot be read leaves the old one. A text or picture that is known is not embedded again.
+
+        Raises FingerprintMismatch for an engine with another model, and, as `on_error` says, UnknownIdError for an id
+        that is not in the catalogue, and InputError for a product that would have neither text nor picture.
         """
         self.require(engine)
-        batch = read_products(products, fields=fields, on_error=on_error, ids_required=True)
-        rows = self.rows(product["id"] for product in batch.products)
-        new = embed_products(
-            engine, batch, root=self.root, cache=self.embedding_cache, on_error=on_error, progress=progress
-        )
-        return self._with(replace_rows(self._contents, rows[new.rows], new.contents))
+        editor = Editor(self, self.root, engine, fields, on_error, keep_text, on_warning, progress)
+        return self._edited(editor.update(products))
 
-    def remove(self, ids: Iterable[str]) -> Catalogue:
-        """Return this catalogue without n products; the others keep their order. Raises UnknownIdError."""
-        return self._with(remove_rows(self._contents, self.rows(ids)))
+    def remove(self, ids: Iterable[str], *, on_error: OnError = "raise") -> Catalogue:
+        """Return this catalogue without n products; the others keep their order.
 
-    def save(self, path: PathLike) -> None:
+        - `ids`: n ids.
+        - `on_error`: the error policy for an id that the catalogue does not have, see `clipshelf.failures`.
+
+        Raises UnknownIdError.
+        """
+        return self._edited(remove_products(self, ids, on_error))
+
+    def compared_with(self, old: Catalogue | None) -> Catalogue:
+        """Return this catalogue with `changes` from `old`, None for none."""
+        return self._edited(Edit(self.contents, Changes.between(None if old is None else old.contents, self.contents)))
+
+    def check_shrink(self, ids: Iterable[str], allow_shrink: float, folder: Path) -> None:
+        """Raise CatalogueError if more than the share `allow_shrink` of the products is not among n ids."""
+        remain = np.unique(self.find(ids))
+        Losses(products=len(self) - int((remain >= 0).sum())).check(self._contents, allow_shrink, folder)
+
+    def save(self, path: PathLike, *, allow_shrink: float = DEFAULT_SHRINK, timeout: float = 0.0) -> None:
         """Write the catalogue to the folder `path` as its next generation, in one step.
 
-        Raises CatalogueError when the folder holds something else or cannot be written, while another writer is at
-        work, and when this catalogue came from the folder but another was saved there since. The old state stays then.
-        """
-        folder = Path(path)
-        with locked(folder):
-            self.save_locked(folder)
+        - `path`: the folder; it is made if there is none.
+        - `allow_shrink`: the share, 0 to 1, of the products, of the pictures and of the texts of the folder's
+          catalogue that may be gone afterwards without having been named by `remove`.
+        - `timeout`: seconds to wait for another writer.
 
-    def save_locked(self, folder: Path) -> None:
+        Raises CatalogueError when more than that would go, when the folder holds something else or cannot be written,
+        while another writer is at work, and when this catalogue came from the folder but another was saved there
+        since. The old state stays then.
+        """
+        check_allow_shrink(allow_shrink)
+        folder = Path(path)
+        with locked(folder, timeout=timeout):
+            self.save_locked(folder, allow_shrink=allow_shrink)
+
+    def save_locked(self, folder: Path, *, allow_shrink: float = DEFAULT_SHRINK) -> None:
         """Write the catalogue to a folder that the caller has locked; otherwise as `save`."""
-        save_generation(
+        if allow_shrink < 1:
+            self._check_losses(folder, allow_shrink)
+        generation = save_generation(
             folder,
             self._contents,
             fingerprint=self.fingerprint,
@@ -196,14 +272,25 @@ class Catalogue(ProductTable):
             root=self.root,
             origin=self._origin,
         )
-        self._origin = Origin.of(Generation.open(folder))
+        self._origin, self._losses = Origin.of(generation), NO_LOSSES
 
     @classmethod
-    def load(cls, path: PathLike, *, verify: bool = False) -> Catalogue:
+    def load(
+        cls,
+        path: PathLike,
+        *,
+        verify: bool = False,
+        root: PathLike | None = None,
+        allow_outside: bool = False,
+    ) -> Catalogue:
         """Open a saved catalogue; its matrix and records stay on disk, memory-mapped.
 
         - `path`: its folder.
         - `verify`: compare every file with its checksum now, instead of large files on first use.
+        - `root`: the folder that relative picture paths start from, None for that of the catalogue, which is found
+          beside it where both were moved.
+        - `allow_outside`: whether `picture` may return paths outside that folder. Leave it for the catalogue of a
+          stranger, and give `root` too: docs/catalogue-folder.md says what is trusted.
 
         Raises CatalogueError naming the file, what was expected and what was found.
         """
@@ -212,9 +299,43 @@ class Catalogue(ProductTable):
             raise CatalogueError("; ".join(problems))
         generation = Generation.open(folder)
         manifest = generation.manifest
-        origin = Origin.of(generation)
-        return cls(generation, manifest.fingerprint, Path(manifest.root), manifest.model, origin=origin)
+        return cls(
+            generation,
+            manifest.fingerprint,
+            find_root(generation) if root is None else Path(root).absolute(),
+            find_model(generation.folder, manifest),
+            origin=Origin.of(generation),
+            former_root=Path(manifest.root),
+            allow_outside=allow_outside,
+        )
 
-    def _with(self, contents: Contents) -> Catalogue:
+    def _edited(self, edit: Edit) -> Catalogue:
         """This catalogue with other contents."""
-        return Catalogue(contents, self.fingerprint, self.root, self.model, origin=self._origin)
+        return Catalogue(
+            edit.contents,
+            self.fingerprint,
+            self.root,
+            self.model,
+            origin=self._origin,
+            losses=self._losses + edit.losses,
+            changes=edit.changes,
+            former_root=self._former_root,
+            allow_outside=self.allow_outside,
+        )
+
+    def _check_losses(self, folder: Path, allow_shrink: float) -> None:
+        """Raise CatalogueError if more than the share `allow_shrink` of what is in the folder would be lost."""
+        manifest = current_manifest(folder)
+        if manifest is None:
+            return
+        if self._origin is not None and self._origin.folder == folder.resolve():
+            require_current(folder, self._origin, manifest)
+            if self._losses != NO_LOSSES:
+                self._losses.check(self._origin.generation or Generation.open(folder), allow_shrink, folder)
+            return
+        try:
+            old = Generation.open(folder)
+            losses = Losses.between(old, self._contents)
+        except CatalogueError as error:
+            raise CatalogueError(f"{error}; --allow-shrink 1, or allow_shrink=1, replaces it") from error
+        losses.check(old, allow_shrink, folder)

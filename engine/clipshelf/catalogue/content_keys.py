@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from clipshelf.files import open_regular
 from clipshelf.types import Rows
 
 Keys: TypeAlias = npt.NDArray[np.uint8]
 
 KEY_SIZE = 16
 NO_KEY = bytes(KEY_SIZE)
+# A larger file is no picture that an engine takes unless it was told to; it is not read for its key.
+_MOST_BYTES = 1 << 28
 
 
 def text_key(text: object) -> bytes:
@@ -34,17 +37,24 @@ def text_key(text: object) -> bytes:
 def image_key(source: object) -> bytes:
     """Return the key of a picture.
 
-    - `source`: a path, whose file is read, or bytes, or an array.
+    - `source`: a path, whose file is read, or bytes, or a dict that has them, or a URI, or an array.
 
-    Returns `NO_KEY` for a file that cannot be read, and for an open file or another object that can be read only once.
+    Returns `NO_KEY` for a file that cannot be read, is no regular file or is very large, and for an open file or
+    another object that can be read only once.
     """
+    if isinstance(source, Mapping):
+        source = source.get("bytes")
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        return _key(b"uri", source.encode("utf-8", "surrogatepass"))
     if isinstance(source, (str, os.PathLike)):
         try:
-            return _key(b"image", Path(source).read_bytes())
+            with open_regular(Path(source)) as file:
+                is_large = os.fstat(file.fileno()).st_size > _MOST_BYTES
+                return NO_KEY if is_large else _key(b"image", file.read())
         except (OSError, ValueError):
             return NO_KEY
-    if isinstance(source, bytes):
-        return _key(b"image", source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _key(b"image", bytes(source))
     if isinstance(source, np.ndarray) and source.dtype != object:
         return _key(b"array", repr((source.shape, source.dtype.str)).encode(), source.tobytes())
     return NO_KEY

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from clipshelf.catalogue.columns import Column, columns_of
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys, id_keys
-from clipshelf.catalogue.kinds import Kind
+from clipshelf.catalogue.kinds import Declaration, Kind
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import InputError
 from clipshelf.types import FloatArray, Mask, Product, Rows
@@ -56,6 +56,10 @@ class Contents(Protocol):
     def kinds(self) -> Mapping[str, Kind]:
         """The kind of each column by name."""
 
+    @property
+    def declarations(self) -> Mapping[str, Declaration]:
+        """What `columns_of` takes to convert later values of each column alike."""
+
     def column(self, name: str) -> Column:
         """Return the column `name`, which is not of the kind mixed."""
 
@@ -67,11 +71,13 @@ class MemoryContents:
     - `products`: N records.
     - `embeddings`: (N, 2D) float32, image rows | text rows, zeros where a product lacks a side.
     - `keys`: (N, 3, 16) uint8 keys of id, picture and text.
+    - `declared`: the declarations of columns; those of others are inferred.
     """
 
     products: Sequence[Product]
     embeddings: FloatArray
     keys: Keys
+    declared: Mapping[str, Declaration] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.products)
@@ -100,13 +106,19 @@ class MemoryContents:
         """The kind of each column by name."""
         return {name: column.kind for name, column in self._columns.items()}
 
+    @property
+    def declarations(self) -> Mapping[str, Declaration]:
+        """What `columns_of` takes to convert later values of each column alike."""
+        inferred = {name: column.declaration for name, column in self._columns.items()}
+        return inferred | {name: declaration for name, declaration in self.declared.items() if declaration}
+
     def column(self, name: str) -> Column:
         """Return the column `name`."""
         return self._columns[name]
 
     @cached_property
     def _columns(self) -> dict[str, Column]:
-        return columns_of(self.products)
+        return columns_of(self.products, self.declared)
 
     def __getstate__(self) -> dict[str, Any]:
         # A matrix that is a memory map travels as a plain array.
@@ -114,6 +126,7 @@ class MemoryContents:
             "products": list(self.products),
             "embeddings": np.asarray(self.embeddings),
             "keys": np.asarray(self.keys),
+            "declared": dict(self.declared),
         }
 
 
@@ -130,31 +143,55 @@ def contents_of_rows(matrix: FloatArray) -> MemoryContents:
     return MemoryContents([{"id": id_} for id_ in ids], matrix, keys)
 
 
+# The positions of the first fields of a record.
+_FIRST = {"id": 0, "image": 1}
+
+
 def append_products(old: Contents, new: MemoryContents) -> MemoryContents:
-    """Return `old` followed by the products of `new`."""
+    """Return `old` followed by the products of `new`, with the declarations of both."""
     return MemoryContents(
         [*old.products, *new.products],
         np.concatenate((old.embeddings, new.embeddings)) if len(new) else old.embeddings,
         np.concatenate((old.keys, new.keys)),
+        _joined(old, new),
     )
 
 
-def replace_rows(old: Contents, rows: Rows, new: MemoryContents) -> MemoryContents:
-    """Replace products.
+def replace_fields(old: Contents, rows: Rows, new: MemoryContents, fields: Sequence[frozenset[str]]) -> MemoryContents:
+    """Change fields of products; the others stay.
 
     - `rows`: (n,) rows of `old`.
-    - `new`: their n new products.
+    - `new`: n products with the new values.
+    - `fields`: n sets of the names that change; one without a value in `new` is removed.
 
     Where no embedding changes, the result has the very matrix of `old`, so that a save need not write it again.
     """
     products, keys, matrix = list(old.products), old.keys.copy(), old.embeddings
-    for row, product in zip(rows.tolist(), new.products, strict=True):
-        products[row] = product
-    keys[rows] = new.keys
-    if not np.array_equal(matrix[rows], new.embeddings):
+    for row, product, names in zip(rows.tolist(), new.products, fields, strict=True):
+        products[row] = merge_records(products[row], product, names)
+    changed = np.array(matrix[rows])
+    dim = matrix.shape[1] // 2
+    for key, name, side in ((1, "image", slice(dim)), (2, "text", slice(dim, None))):
+        has = np.array([name in names for names in fields], bool)
+        keys[rows[has], key] = new.keys[has, key]
+        changed[has, side] = new.embeddings[has, side]
+    if not np.array_equal(matrix[rows], changed):
         matrix = np.array(matrix)
-        matrix[rows] = new.embeddings
-    return MemoryContents(products, matrix, keys)
+        matrix[rows] = changed
+    return MemoryContents(products, matrix, keys, _joined(old, new))
+
+
+def merge_records(old: Product, new: Product, names: Set[str]) -> Product:
+    """Return a record with the values that `new` has for `names`, and those of `old` for all others."""
+    merged = {name: (new if name in names else old).get(name) for name in (*old, *new)}
+    merged = {name: value for name, value in merged.items() if value is not None}
+    # The order of the fields is part of the catalogue format: id, image, then the others.
+    return {name: merged[name] for name in sorted(merged, key=lambda name: _FIRST.get(name, len(_FIRST)))}
+
+
+def rows_of(contents: Contents, rows: Rows) -> MemoryContents:
+    """Return the products of n rows (n,), copied."""
+    return MemoryContents(contents.records(rows), contents.embeddings[rows], contents.keys[rows])
 
 
 def remove_rows(old: Contents, rows: Rows) -> MemoryContents:
@@ -162,7 +199,7 @@ def remove_rows(old: Contents, rows: Rows) -> MemoryContents:
     remains = np.ones(len(old), bool)
     remains[rows] = False
     products = [product for product, remain in zip(old.products, remains.tolist(), strict=True) if remain]
-    return MemoryContents(products, old.embeddings[remains], old.keys[remains])
+    return MemoryContents(products, old.embeddings[remains], old.keys[remains], old.declarations)
 
 
 def present_sides(matrix: FloatArray) -> Mask:
@@ -183,6 +220,11 @@ def checked_rows(rows: Rows | Sequence[int], count: int) -> list[int]:
         wrong = next(row for row in listed if not 0 <= row < count)
         raise InputError(f"rows: expected rows of {count} products, from 0 on, found {wrong}")
     return listed
+
+
+def _joined(old: Contents, new: MemoryContents) -> Mapping[str, Declaration]:
+    """The declarations of both; those of `new` were made with those of `old` in mind."""
+    return {**old.declarations, **{name: declaration for name, declaration in new.declared.items() if declaration}}
 
 
 def _is_filled(rows: FloatArray) -> Mask:

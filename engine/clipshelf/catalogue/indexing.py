@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.changes import DEFAULT_SHRINK, check_allow_shrink
 from clipshelf.catalogue.disk.journal import Journal
 from clipshelf.catalogue.disk.manifest import read_manifest
 from clipshelf.catalogue.disk.save import current_manifest
 from clipshelf.catalogue.embedding import EmbeddingCache
+from clipshelf.catalogue.messages import OnWarning
 from clipshelf.catalogue.products import read_products
 from clipshelf.catalogue.readers import DEFAULT_FIELDS, ProductFields
+from clipshelf.errors import CatalogueError
 from clipshelf.failures import OnError
 from clipshelf.files import locked
 from clipshelf.model.engine import Engine
@@ -25,6 +28,10 @@ def index(
     *,
     fields: ProductFields = DEFAULT_FIELDS,
     on_error: OnError = "raise",
+    keep_text: bool = False,
+    allow_shrink: float = DEFAULT_SHRINK,
+    timeout: float = 0.0,
+    on_warning: OnWarning | None = None,
     progress: Progress | None = None,
 ) -> Catalogue:
     """Embed products and save them as the catalogue in `folder`; they replace all products that it had.
@@ -32,39 +39,73 @@ def index(
     - `engine`: the model.
     - `products`: dicts, a table or a file, as `Catalogue.build` takes them.
     - `folder`: the catalogue's folder; it is made if there is none.
-    - `fields`: the columns of id, text and image.
-    - `on_error`: the error policy for a product that cannot be used, see `clipshelf.failures`.
+    - `fields`: how the columns are read.
+    - `on_error`, `keep_text`, `on_warning`: as `Catalogue.build` takes them.
+    - `allow_shrink`, `timeout`: as `Catalogue.save` takes them.
     - `progress`: called with the number of products done and of all, as products are embedded.
 
     Embeddings go to a journal in the folder as they are computed: after an interruption, the same call continues where
     it stopped. A text or picture that the folder's catalogue has from the same model is not embedded again.
 
-    Returns the saved catalogue. Raises InputError naming the product, and CatalogueError when the folder holds
-    something else or cannot be written, or while another writer is at work; the old catalogue stays then.
+    Returns the saved catalogue; its `changes` are those from what the folder had. Raises InputError naming the product,
+    and CatalogueError when more than `allow_shrink` would go, when the folder holds something else or cannot be
+    written, or while another writer is at work; the old catalogue stays then.
     """
+    check_allow_shrink(allow_shrink)
     folder = Path(folder)
     current_manifest(folder)
-    batch = read_products(products, fields=fields, on_error=on_error)
-    with locked(folder), Journal(folder, engine.fingerprint, engine.dim) as journal:
-        old = Catalogue.load(folder) if current_manifest(folder) else None
+    batch = read_products(products, fields=fields, on_error=on_error, on_warning=on_warning)
+    with locked(folder, timeout=timeout), Journal(folder, engine.fingerprint, engine.dim) as journal:
+        old = _load_old(folder, allow_shrink)
+        if old is not None:
+            # Before hours of embedding; what cannot be embedded is counted when the catalogue is saved.
+            old.check_shrink((product["id"] for product in batch.products), allow_shrink, folder)
         known = old.embedding_cache.tables if old and old.fingerprint == engine.fingerprint else ()
-        cache = EmbeddingCache((*known, journal.table), journal)
-        catalogue = Catalogue.embed(engine, batch, cache=cache, on_error=on_error, progress=progress)
-        catalogue.save_locked(folder)
+        catalogue = Catalogue.embed(
+            engine,
+            batch,
+            cache=EmbeddingCache((*known, journal.table), journal),
+            on_error=on_error,
+            keep_text=keep_text,
+            on_warning=on_warning,
+            progress=progress,
+        )
+        catalogue = catalogue.compared_with(old)
+        catalogue.save_locked(folder, allow_shrink=allow_shrink)
     return catalogue
 
 
-def change(folder: PathLike, edit: Callable[[Catalogue], Catalogue]) -> Catalogue:
+def change(
+    folder: PathLike,
+    edit: Callable[[Catalogue], Catalogue],
+    *,
+    allow_shrink: float = DEFAULT_SHRINK,
+    timeout: float = 0.0,
+) -> Catalogue:
     """Load the catalogue in `folder`, edit it, and save the result.
 
     - `folder`: the catalogue's folder.
     - `edit`: takes the loaded catalogue and returns the changed one; the folder is locked while it runs.
+    - `allow_shrink`, `timeout`: as `Catalogue.save` takes them.
 
     Returns the saved catalogue. Raises what `edit` raises, and CatalogueError as `Catalogue.load` and `save` do.
     """
+    check_allow_shrink(allow_shrink)
     folder = Path(folder)
     read_manifest(folder)
-    with locked(folder):
+    with locked(folder, timeout=timeout):
         catalogue = edit(Catalogue.load(folder))
-        catalogue.save_locked(folder)
+        catalogue.save_locked(folder, allow_shrink=allow_shrink)
     return catalogue
+
+
+def _load_old(folder: Path, allow_shrink: float) -> Catalogue | None:
+    """The catalogue in a folder, None where there is none, or a damaged one that may be replaced."""
+    if current_manifest(folder) is None:
+        return None
+    try:
+        return Catalogue.load(folder)
+    except CatalogueError as error:
+        if allow_shrink < 1:
+            raise CatalogueError(f"{error}; --allow-shrink 1, or allow_shrink=1, replaces it") from error
+        return None

@@ -14,8 +14,8 @@ from clipshelf.catalogue.filter_columns import FilterColumns
 from clipshelf.catalogue.filter_parser import parse_where
 from clipshelf.catalogue.filter_words import split_terms, to_words
 from clipshelf.catalogue.filters import Filter, Where
+from clipshelf.catalogue.ids import product_id
 from clipshelf.catalogue.messages import shorten_list
-from clipshelf.catalogue.products import product_id
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.display import describe
 from clipshelf.errors import InputError, UnknownIdError
@@ -41,6 +41,11 @@ class ProductTable:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _COMPUTED}
+
+    @property
+    def contents(self) -> Contents:
+        """The products and their embeddings, in memory or on disk."""
+        return self._contents
 
     @property
     def products(self) -> Sequence[Product]:
@@ -101,9 +106,7 @@ class ProductTable:
 
     def rows(self, ids: Iterable[str]) -> Rows:
         """Return the (n,) int64 rows of n ids; raises UnknownIdError naming those that are not there."""
-        if isinstance(ids, str):
-            raise InputError(f"ids: expected a sequence of ids, found one str {describe(ids)}")
-        listed = list(ids)
+        listed = self.listed_ids(ids)
         rows = self.find(listed)
         if (rows < 0).any():
             missing = shorten_list(describe(listed[i]) for i in np.flatnonzero(rows < 0))
@@ -116,6 +119,13 @@ class ProductTable:
         - `ids`: strings, or what `products.product_id` takes. Raises InputError for anything else.
         """
         return self._id_index.find(id_keys(id_ if type(id_) is str else product_id(id_) for id_ in ids))
+
+    @staticmethod
+    def listed_ids(ids: Iterable[str]) -> list[str]:
+        """Return ids as a list; raises InputError for a single one."""
+        if isinstance(ids, str):
+            raise InputError(f"ids: expected a sequence of ids, found one str {describe(ids)}")
+        return [id_ if type(id_) is str else product_id(id_) for id_ in ids]
 
     def mask(self, where: Where | str) -> Mask:
         """Evaluate a filter.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,22 +84,6 @@ def read_products(
     _check_ids(table, batch)
     kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
     return replace(batch, declarations=kinds)
-
-
-def stored_record(product: Product, *, source_root: Path, root: Path) -> Product:
-    """Return the record of a product that a catalogue stores.
-
-    - `product`: a product whose relative picture path starts from `source_root`.
-    - `root`: the folder that the catalogue's relative picture paths start from.
-
-    A picture that is no file cannot be shown again; the record has no `image` then.
-    """
-    image = product.get("image")
-    if image is None:
-        return product
-    if isinstance(image, (str, os.PathLike)):
-        return {**product, "image": os.fspath(image if root == source_root else source_root / image)}
-    return {key: value for key, value in product.items() if key != "image"}
 
 
 def _check_header(source: Source, fields: ProductFields, *, sides_required: bool, ids_required: bool) -> None:

@@ -93,7 +93,7 @@ class Statistics:
         """
         try:
             means, spreads = (np.array(data[name], np.float64) for name in ("means", "spreads"))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CatalogueError(f"statistics: expected means and spreads, found: {error!r}") from error
         if (
             means.shape != (2, dim)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipshelf.cli.catalogue_folder import load_engine
 from clipshelf.cli.options import Commands, add_embedding_options, product_fields
 
 if TYPE_CHECKING:
@@ -24,23 +26,53 @@ def add_commands(commands: Commands) -> None:
     index.add_argument("products", metavar="PRODUCTS", help=_PRODUCTS)
     index.add_argument("out", metavar="OUT", help="folder of the catalogue")
     add_embedding_options(index)
+    _add_writing_options(index)
     index.set_defaults(run=_index)
 
-    for command, text in (("add", "put more products into a catalogue"), ("update", "replace products by their ids")):
+    for command, text in (
+        ("add", "put more products into a catalogue"),
+        ("update", "change fields of products, by their ids"),
+    ):
         change = commands.add_parser(command, help=text)
         change.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
         change.add_argument("products", metavar="PRODUCTS", help=_PRODUCTS)
         add_embedding_options(change, default="that of the catalogue")
+        _add_writing_options(change)
         change.set_defaults(run=_add_or_update, command=command)
 
     remove = commands.add_parser("remove", help="take products out of a catalogue")
     remove.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
     remove.add_argument("ids", metavar="ID", nargs="+", help="id of a product")
+    remove.add_argument(
+        "--on-error",
+        choices=("raise", "skip"),
+        default="raise",
+        help="at an id that the catalogue does not have stop, or go on and exit with 1 (default: %(default)s)",
+    )
+    _add_waiting_option(remove)
     remove.set_defaults(run=_remove)
 
     verify = commands.add_parser("verify", help="check every byte of a catalogue")
     verify.add_argument("dir", metavar="DIR", help=_FOLDER)
     verify.set_defaults(run=_verify)
+
+
+def _add_writing_options(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-shrink and --wait."""
+    parser.add_argument(
+        "--allow-shrink",
+        metavar="SHARE",
+        type=_share,
+        default=0.1,
+        help="0 to 1: how much of its products, pictures or texts a catalogue may lose (default: %(default)s)",
+    )
+    _add_waiting_option(parser)
+
+
+def _add_waiting_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wait", metavar="SECONDS", type=_seconds, default=0.0, help="how long to wait for another writer (default: 0)"
+    )
 
 
 def _index(args: argparse.Namespace) -> int:
@@ -57,6 +89,10 @@ def _index(args: argparse.Namespace) -> int:
             Path(args.out),
             fields=product_fields(args),
             on_error=_policy(args, failures),
+            keep_text=args.on_error == "keep-text",
+            allow_shrink=args.allow_shrink,
+            timeout=args.wait,
+            on_warning=_print_note,
             progress=progress,
         )
     return _report(args.out, catalogue, failures)
@@ -65,30 +101,36 @@ def _index(args: argparse.Namespace) -> int:
 def _add_or_update(args: argparse.Namespace) -> int:
     from clipshelf.catalogue.indexing import change
     from clipshelf.cli.progress import progress_bar
-    from clipshelf.model.engine import Engine
 
     failures: list[Failure] = []
 
     def changed(catalogue: Catalogue) -> Catalogue:
-        engine = Engine.load(args.artifact or catalogue.model, threads=args.threads)
         method = catalogue.add if args.command == "add" else catalogue.update
         return method(
-            engine,
+            load_engine(args, catalogue),
             args.products,
             fields=product_fields(args),
             on_error=_policy(args, failures),
+            keep_text=args.on_error == "keep-text",
+            on_warning=_print_note,
             progress=progress,
         )
 
     with progress_bar("embedding", "product") as progress:
-        catalogue = change(Path(args.catalogue), changed)
+        catalogue = change(Path(args.catalogue), changed, allow_shrink=args.allow_shrink, timeout=args.wait)
     return _report(args.catalogue, catalogue, failures)
 
 
 def _remove(args: argparse.Namespace) -> int:
     from clipshelf.catalogue.indexing import change
 
-    return _report(args.catalogue, change(Path(args.catalogue), lambda catalogue: catalogue.remove(args.ids)), [])
+    failures: list[Failure] = []
+
+    def changed(catalogue: Catalogue) -> Catalogue:
+        return catalogue.remove(args.ids, on_error=_policy(args, failures))
+
+    catalogue = change(Path(args.catalogue), changed, timeout=args.wait)
+    return _report(args.catalogue, catalogue, failures)
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -105,12 +147,42 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _policy(args: argparse.Namespace, failures: list[Failure]) -> OnError:
     """The error policy that --on-error names."""
-    return failures.append if args.on_error == "skip" else "raise"
+    return "raise" if args.on_error == "raise" else failures.append
+
+
+def _share(text: str) -> float:
+    """A share from 0 to 1, for argparse."""
+    return _number(text, 1.0, "a share from 0 to 1")
+
+
+def _seconds(text: str) -> float:
+    """Seconds from 0 on, for argparse."""
+    return _number(text, math.inf, "seconds from 0 on")
+
+
+def _number(text: str, most: float, expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= most:
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
+    return value
+
+
+def _print_note(message: str) -> None:
+    """Print a warning, which fails nothing."""
+    print(f"clipshelf: note: {' '.join(message.split())}", file=sys.stderr)
 
 
 def _report(folder: str, catalogue: Catalogue, failures: Sequence[Failure]) -> int:
-    """Print what the catalogue holds now and what was left out; return the exit code."""
+    """Print what the catalogue holds now, what changed and what was left out; return the exit code."""
     print(f"{folder}: {len(catalogue)} products, {catalogue.dim} dimensions, model {catalogue.fingerprint}")
+    changes = catalogue.changes
+    if changes is not None:
+        print(f"{folder}: {changes}")
     for failure in failures:
-        print(f"clipshelf: left out product {failure.source!r}: {' '.join(failure.reason.split())}", file=sys.stderr)
+        part = f"the {failure.part} of " if failure.part else ""
+        reason = " ".join(failure.reason.split())
+        print(f"clipshelf: left out {part}product {failure.source!r}: {reason}", file=sys.stderr)
     return 1 if failures else 0

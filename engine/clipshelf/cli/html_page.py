@@ -161,8 +161,11 @@ def _bar(value: float, full: float) -> str:
 
 
 def _product_picture(product: Product, catalogue: Catalogue) -> str:
-    """A product's picture, or a blank where it has none."""
-    path = catalogue.picture(product)
+    """A product's picture, or a blank where it has none, or one outside the catalogue's root."""
+    try:
+        path = catalogue.picture(product)
+    except ImageError as error:
+        return f'<div class="blank" title="{escape(str(error))}"></div>'
     alt = str(product.get("text", product["id"]))
     return _picture(path, alt) if path is not None else '<div class="blank"></div>'
 

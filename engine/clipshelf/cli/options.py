@@ -91,9 +91,10 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "th
     """Add what commands that embed products take: --on-error, the names of columns, and the engine's options."""
     parser.add_argument(
         "--on-error",
-        choices=("raise", "skip"),
+        choices=("raise", "skip", "keep-text"),
         default="raise",
-        help="at a bad product stop, or leave it out, say why and exit with 1 (default: %(default)s)",
+        help="at a bad product stop, or leave it out, say why and exit with 1; keep-text leaves out the picture alone, "
+        "where there is a text (default: %(default)s)",
     )
     for field in ("id", "text", "image"):
         parser.add_argument(

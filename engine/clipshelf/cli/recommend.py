@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from clipshelf.cli.catalogue_folder import add_reading_options, load_catalogue, load_engine
 from clipshelf.cli.options import Commands, add_engine_options
 from clipshelf.cli.output import print_json, print_note
 from clipshelf.display import describe
@@ -51,6 +52,7 @@ def add_commands(commands: Commands) -> None:
     out.add_argument("--json", action="store_true", help="print one JSON object, as docs/json.md describes")
     out.add_argument("--html", metavar="FILE", help="write a page with the pictures too")
     add_engine_options(parser, default="that of the catalogue")
+    add_reading_options(parser)
     parser.set_defaults(run=_run, misuse=parser.error)
 
 
@@ -80,17 +82,15 @@ def _add_signals(signals: argparse._ArgumentGroup) -> None:
 def _run(args: argparse.Namespace) -> int:
     if not any(getattr(args, name) for name in _SIGNALS):
         args.misuse("expected --text, --image, --like, --dislike, --history or --profile")
-    from clipshelf.catalogue.catalogue import Catalogue
     from clipshelf.catalogue.messages import shorten_list
-    from clipshelf.model.engine import Engine
     from clipshelf.recommend.recommender import Recommender
 
     try:
         query = _query(args)
     except InputError as error:
         args.misuse(str(error))
-    catalogue = Catalogue.load(args.catalogue)
-    engine = Engine.load(args.artifact or catalogue.model, threads=args.threads)
+    catalogue = load_catalogue(args)
+    engine = load_engine(args, catalogue)
     answer = Recommender(engine, catalogue, half_life=args.half_life).answer(query)
     if args.json:
         print_json(answer.to_dict(explain=args.explain))

@@ -137,6 +137,8 @@ class Manifest:
         except json.JSONDecodeError as error:
             raise ArtifactError(f"{MANIFEST}: expected JSON, found {error}") from error
         _expect(isinstance(data, dict), "the top level", "an object", type(data).__name__)
+        if "products" in data and "family" not in data:
+            raise ArtifactError(f"{MANIFEST}: expected that of an artifact (a model), found that of a catalogue")
         _expect(data.get("format") == FORMAT, "format", FORMAT, data.get("format"))
         fingerprint = data.pop("fingerprint", None)
         files = data.get("files")
@@ -173,7 +175,8 @@ class Artifact:
         folder = Path(path)
         source = folder / MANIFEST
         if not source.is_file():
-            raise ArtifactError(f"{folder}: expected an artifact folder with a {MANIFEST}, found none")
+            found = "a file" if folder.is_file() else "none"
+            raise ArtifactError(f"{folder}: expected an artifact folder with a {MANIFEST}, found {found}")
         try:
             manifest = Manifest.from_json(source.read_text(encoding="utf-8"))
         except (ArtifactError, UnicodeDecodeError) as error:

@@ -104,7 +104,8 @@ def test_add_update_and_remove_embed_only_what_changed(
     Catalogue.load(out).remove(["r", "b"]).save(out)
     left = Catalogue.load(out)
     assert left.ids == ["g", "w", "x"] and left.rows(["x", "g"]).tolist() == [2, 0] and left.row("w") == 1
-    assert left.products[0] == changed[0] and left.picture(left.products[2]) == shop.parent / "blue.png"
+    assert left.products[0] == {**changed[0], "code": "1"}
+    assert left.picture(left.products[2]) == shop.parent / "blue.png"
     again = Catalogue.build(engine, [*left.products])
     np.testing.assert_array_equal(left.embeddings, again.embeddings)
     assert not find_problems(out)
@@ -132,7 +133,8 @@ def test_bad_products_are_left_out_with_reasons(engine: Engine, shop: Path) -> N
     bad: list[Product] = [{"id": "r", "image": "nowhere.png"}, {"id": "g", "text": 3}, {"id": "b", "text": "red"}]
     failures: list[Failure] = []
     updated = catalogue.update(engine, bad, on_error=failures.append)
-    assert updated.products[:2] == catalogue.products[:2] and updated.products[2] == {"id": "b", "text": "red"}
+    assert updated.products[:2] == catalogue.products[:2]
+    assert updated.products[2] == {"id": "b", "text": "red", "code": "2"}
     assert [(failure.index, failure.source) for failure in failures] == [(1, "g"), (0, "r")]
     assert "expected str, found int" in failures[0].reason and "nowhere.png" in failures[1].reason
     more: list[Product] = [{"id": "x", "text": 3}, {"id": "y", "text": "red"}, {"id": "z", "image": "nowhere.png"}]

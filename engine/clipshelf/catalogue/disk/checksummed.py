@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipshelf.errors import CatalogueError
-from clipshelf.files import FileRecord
+from clipshelf.files import FileRecord, flush_to_disk, open_regular
 from clipshelf.runtime.cpus import available_cpus
 
 BLOCK = 1 << 16
@@ -61,6 +61,11 @@ class BlockWriter:
         return len(view)
 
     @property
+    def size(self) -> int:
+        """Bytes that were written so far."""
+        return self._bytes
+
+    @property
     def record(self) -> FileRecord:
         """Size and SHA-256 of what was written so far."""
         return FileRecord(self._bytes, self._digest.hexdigest())
@@ -78,7 +83,7 @@ class BlockWriter:
         with writer._file as file:
             yield writer
             file.flush()
-            os.fsync(file.fileno())
+            flush_to_disk(file.fileno())
 
 
 class BlockReader:
@@ -87,19 +92,23 @@ class BlockReader:
     - `path`: the file.
     - `size`: its size in bytes, which is compared now.
     - `sums`: (blocks,) uint32 CRC-32 of each block.
+    - `mapped`: False reads the file into memory now, for a map holds a descriptor.
 
     Every method raises CatalogueError naming the file when it, or a block that is used, is not as it was written.
     """
 
-    def __init__(self, path: Path, size: int, sums: Sums) -> None:
+    def __init__(self, path: Path, size: int, sums: Sums, *, mapped: bool = True) -> None:
         self.path = path
+        self.size = size
         self.sums = sums
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             found = os.fstat(file.fileno()).st_size
             if found != size:
                 raise CatalogueError(f"{path}: expected {size} bytes, found {found}")
             # An empty file cannot be mapped.
-            self._bytes: npt.NDArray[np.uint8] = np.memmap(file, np.uint8, "r") if size else np.empty(0, np.uint8)
+            self._bytes: npt.NDArray[np.uint8] = (
+                np.memmap(file, np.uint8, "r") if mapped and size else np.fromfile(file, np.uint8, size)
+            )
         if len(sums) != -(-size // BLOCK):
             raise CatalogueError(f"{path}: expected {-(-size // BLOCK)} checksums for {size} bytes, found {len(sums)}")
         # Both are faster than NumPy's for a single block, of which a record is a part.
@@ -127,26 +136,8 @@ class BlockReader:
         return self._bytes
 
     def array(self, dtypes: Sequence[npt.DTypeLike], shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-        """Return the array of a `.npy` file, memory-mapped.
-
-        - `dtypes`: the types that are allowed.
-        - `shape`: the shape that is expected, None for an axis of any length.
-        """
-        data = self.whole()
-        header = BytesIO(data[: 1 << 12].tobytes())
-        try:
-            if np.lib.format.read_magic(header) != (1, 0):
-                raise ValueError("another version of the format than 1.0")
-            found, fortran, dtype = np.lib.format.read_array_header_1_0(header)
-        except ValueError as error:
-            raise CatalogueError(f"{self.path}: expected a NumPy file, found: {error}") from error
-        allowed = [np.dtype(dtype) for dtype in dtypes]
-        same = len(found) == len(shape) and all(want in (None, have) for want, have in zip(shape, found, strict=True))
-        body = data[header.tell() :]
-        if dtype not in allowed or not same or fortran or len(body) != dtype.itemsize * math.prod(found):
-            names = " or ".join(map(str, allowed))
-            raise CatalogueError(f"{self.path}: expected {names} {shape}, found {dtype} {found} in {len(body)} bytes")
-        return body.view(dtype).reshape(found)
+        """Return the array of a `.npy` file, memory-mapped; the parameters are those of `npy_array`."""
+        return npy_array(self.path, self.whole(), dtypes, shape)
 
     def _compare_range(self, first: int, stop: int) -> None:
         """Compare the blocks from `first` to before `stop` that were not compared yet."""
@@ -161,3 +152,31 @@ class BlockReader:
                 f"{self.path}: expected the bytes {start} to {stop} as they were written, found others"
             )
         self._compared[block] = 1
+
+
+def npy_array(
+    path: Path, data: npt.NDArray[np.uint8], dtypes: Sequence[npt.DTypeLike], shape: tuple[int | None, ...]
+) -> npt.NDArray[Any]:
+    """Return the array that the content of a `.npy` file holds, without a copy.
+
+    - `path`: the file, for messages.
+    - `data`: (bytes,) uint8 its content.
+    - `dtypes`: the types that are allowed.
+    - `shape`: the shape that is expected, None for an axis of any length.
+
+    Raises CatalogueError for anything else.
+    """
+    header = BytesIO(data[: 1 << 12].tobytes())
+    try:
+        if np.lib.format.read_magic(header) != (1, 0):
+            raise ValueError("another version of the format than 1.0")
+        found, fortran, dtype = np.lib.format.read_array_header_1_0(header)
+    except Exception as error:  # NumPy's reader of headers raises errors of its tokeniser, too
+        raise CatalogueError(f"{path}: expected a NumPy file, found: {error}") from error
+    allowed = [np.dtype(dtype) for dtype in dtypes]
+    same = len(found) == len(shape) and all(want in (None, have) for want, have in zip(shape, found, strict=True))
+    body = data[header.tell() :]
+    if dtype not in allowed or not same or fortran or len(body) != dtype.itemsize * math.prod(found):
+        names = " or ".join(map(str, allowed))
+        raise CatalogueError(f"{path}: expected {names} {shape}, found {dtype} {found} in {len(body)} bytes")
+    return body.view(dtype).reshape(found)

@@ -7,8 +7,8 @@
     products.<gen>.jsonl      one product record per line, in the order of the rows
     statistics.<gen>.json     means and spreads of the embeddings, as in `statistics`
     offsets.<gen>.npy         int64 (N + 1,): where each line of products starts, and the end
-    column<i>.<gen>.npy       codes of the i-th column, for a column of lists its rows, as in `columns`
-    column<i>-values.<gen>.json   its values and, for a column of lists, its starts
+    columns.<gen>.bin         the columns, and
+    column-offsets.<gen>.npy  where each of them starts and ends, as in `column_files`
     blocks.<gen>.npy          uint32: CRC-32 of each 64 KiB of the files above, in the manifest's order
     journal.<fingerprint>     what an interrupted `clipshelf index` has embedded, as in `journal`
     .lock                     locked while a process writes to the folder
@@ -18,77 +18,44 @@ file, and the content of files up to 16 MiB. The content of larger files is comp
 record when it is read, the matrix as a whole when it is first needed. So no answer comes from bytes that were not
 compared since the catalogue was opened. Changes after that, in memory or on disk, are not noticed. `verify` compares
 the SHA-256 of every file, and the files with each other. `docs/design-notes/catalogue.md` has what this costs.
+
+Checksums guard against accidents. A folder that somebody else made may hold anything under the right checksums, so
+that all content is also checked for its types, shapes and ranges when it is used.
+
+The format is 1. Catalogues of earlier releases have their columns in other files, and no `relative_model`,
+`relative_root` and `declarations` in the manifest; they are read, and a save writes them anew. An engine of an earlier
+release reads all of a new catalogue but its columns, and says so when a filter asks for one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from clipshelf.catalogue.columns import Column
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys
-from clipshelf.catalogue.contents import checked_rows
-from clipshelf.catalogue.disk.checksummed import BLOCK, BlockReader, Sums
+from clipshelf.catalogue.disk.checksummed import BLOCK, BlockReader, Sums, npy_array
+from clipshelf.catalogue.disk.column_files import is_old_column, read_column
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
-from clipshelf.catalogue.kinds import Kind
+from clipshelf.catalogue.disk.product_lines import ProductLines
+from clipshelf.catalogue.kinds import Declaration, Kind
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
-from clipshelf.files import FileRecord
+from clipshelf.files import FileRecord, open_regular
+from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import FloatArray, Product, Rows
 
 # Files up to this size in bytes are compared when a generation is opened.
 _COMPARED_ON_OPEN = 1 << 24
-# Records that an iteration parses at a time.
-_RECORDS_PARSED = 1 << 10
-
-
-class ProductLines(Sequence[Product]):
-    """The N product records of a JSON Lines file, parsed each time that they are read.
-
-    - `lines`: the file.
-    - `offsets`: (N + 1,) int64, where each line starts, and the end.
-    """
-
-    def __init__(self, lines: BlockReader, offsets: npt.NDArray[np.int64]) -> None:
-        self._lines = lines
-        self._starts = offsets[:-1]
-        self._stops = offsets[1:]
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    def records(self, rows: Rows | Sequence[int]) -> list[Product]:
-        """Parse the records of n rows, in the order of `rows`; raises InputError for a row that is not there."""
-        listed = checked_rows(rows, len(self))
-        lines = self._lines.slices(self._starts[listed].tolist(), self._stops[listed].tolist())
-        # One array for all: the parser is called once, and each field's name is one string in all records.
-        records: list[Product] = json.loads(b"[%b]" % b",".join(lines))
-        return records
-
-    @overload
-    def __getitem__(self, index: int) -> Product: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Product]: ...
-    def __getitem__(self, index: int | slice) -> Product | list[Product]:
-        rows = range(len(self))[index]
-        return self.records([rows])[0] if isinstance(rows, int) else self.records(rows)
-
-    def __iter__(self) -> Iterator[Product]:
-        for start in range(0, len(self), _RECORDS_PARSED):
-            yield from self.records(range(start, min(start + _RECORDS_PARSED, len(self))))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None  # type: ignore[assignment]
+# Rows of the matrix that are summed at a time.
+_ROWS_SUMMED = 1 << 13
 
 
 class Generation:
@@ -113,10 +80,11 @@ class Generation:
         ends = np.cumsum([-(-manifest.files[name].bytes // BLOCK) for name in names])
         if len(sums) != (ends[-1] if names else 0):
             raise CatalogueError(f"{folder}: expected checksums of {ends[-1]} blocks, found {len(sums)}")
-        self.readers = {
-            name.split(".")[0]: BlockReader(folder / name, manifest.files[name].bytes, file_sums)
-            for name, file_sums in zip(names, np.split(sums, ends[:-1]), strict=True)
-        }
+        self.readers = {}
+        for name, file_sums in zip(names, np.split(sums, ends[:-1]), strict=True):
+            role, size = name.split(".")[0], manifest.files[name].bytes
+            mapped = size > _COMPARED_ON_OPEN or not is_old_column(role)
+            self.readers[role] = BlockReader(folder / name, size, file_sums, mapped=mapped)
         for reader in self.readers.values():
             if manifest.files[reader.path.name].bytes <= _COMPARED_ON_OPEN:
                 reader.whole()
@@ -159,16 +127,19 @@ class Generation:
     def ids(self) -> list[str]:
         """N ids."""
         ids = self._json("ids")
-        if not isinstance(ids, list) or len(ids) != self.manifest.products:
+        if not isinstance(ids, list) or len(ids) != self.manifest.products or not _are_texts(ids):
             raise CatalogueError(f"{self._path('ids')}: expected a list of {self.manifest.products} ids, found another")
         return ids
 
     @cached_property
     def products(self) -> ProductLines:
         """N records, parsed each time that they are read."""
-        offsets = self._reader("offsets").array(["<i8"], (self.manifest.products + 1,))
         # A plain array, for an index into a memory map costs several times as much.
-        return ProductLines(self._reader("products"), np.asarray(offsets))
+        offsets = np.asarray(self._reader("offsets").array(["<i8"], (self.manifest.products + 1,)))
+        lines = self._reader("products")
+        if offsets[0] != 0 or offsets[-1] != lines.size or (offsets[1:] <= offsets[:-1]).any():
+            raise CatalogueError(f"{self._path('offsets')}: expected starts of lines in ascending order, found others")
+        return ProductLines(lines, offsets)
 
     def records(self, rows: Rows | Sequence[int]) -> list[Product]:
         """Parse the records of n rows, in the order of `rows`; raises InputError for a row that is not there."""
@@ -176,8 +147,13 @@ class Generation:
 
     @cached_property
     def embeddings(self) -> FloatArray:
-        """(N, 2D) float32, memory-mapped."""
-        return self._reader("embeddings").array(["<f4"], (self.manifest.products, 2 * self.manifest.dim))
+        """(N, 2D) float32, memory-mapped, of finite numbers."""
+        matrix = self._reader("embeddings").array(["<f4"], (self.manifest.products, 2 * self.manifest.dim))
+        for start in _rows_not_finite(matrix):
+            raise CatalogueError(
+                f"{self._path('embeddings')}: expected finite numbers, found others from row {start} on"
+            )
+        return matrix
 
     @cached_property
     def keys(self) -> Keys:
@@ -197,19 +173,16 @@ class Generation:
         """The kind of each column by name."""
         return self.manifest.columns
 
+    @property
+    def declarations(self) -> Mapping[str, Declaration]:
+        """What `columns_of` takes to convert later values of each column alike; an older catalogue has its kinds."""
+        kinds = {name: kind for name, kind in self.kinds.items() if kind != "mixed"}
+        return {**kinds, **self.manifest.declarations}
+
     def column(self, name: str) -> Column:
         """Open the column `name`, which is not of the kind mixed."""
         if name not in self._columns:
-            kind, role = self.kinds[name], f"column{list(self.kinds).index(name)}"
-            is_list = kind in ("numbers", "texts")
-            count = None if is_list else self.manifest.products
-            array = np.asarray(self._reader(role).array(["|i1", "<i2", "<i4", "<i8"], (count,)))
-            table = self._json(f"{role}-values")
-            self._columns[name] = (
-                Column(kind, table["values"], rows=array, starts=table["starts"])
-                if is_list
-                else Column(kind, table["values"], codes=array)
-            )
+            self._columns[name] = read_column(self.readers, self.kinds, name, len(self))
         return self._columns[name]
 
     def _reader(self, role: str) -> BlockReader:
@@ -222,8 +195,30 @@ class Generation:
     def _json(self, role: str) -> Any:
         try:
             return json.loads(self._reader(role).whole().tobytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CatalogueError(f"{self._path(role)}: expected JSON, found: {error}") from error
+
+
+def _rows_not_finite(matrix: FloatArray) -> list[int]:
+    """Where parts of an (N, 2D) matrix of unit rows start that hold an infinity or NaN; their sums then have it too."""
+    starts = range(0, len(matrix), _ROWS_SUMMED)
+    with ThreadPoolExecutor(available_cpus()) as pool:
+        sums = list(pool.map(lambda start: _sum(matrix[start : start + _ROWS_SUMMED]), starts))
+    return [start for start, total in zip(starts, sums, strict=True) if not np.isfinite(total)]
+
+
+def _sum(rows: FloatArray) -> np.float32:
+    with np.errstate(all="ignore"):
+        return rows.sum(dtype=np.float32)  # type: ignore[no-any-return]
+
+
+def _are_texts(ids: list[Any]) -> bool:
+    """Whether all items are strings that UTF-8 can encode."""
+    try:
+        "".join(ids).encode()
+    except (TypeError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def _reopen(folder: Path, manifest: CatalogueManifest) -> Generation:
@@ -243,8 +238,10 @@ def _reopen(folder: Path, manifest: CatalogueManifest) -> Generation:
 def _read_block_sums(folder: Path, manifest: CatalogueManifest) -> Sums:
     """(blocks,) uint32 checksums of all blocks, themselves compared with the manifest."""
     name = manifest.name("blocks")
-    found = FileRecord.of(folder / name)
-    if found != manifest.files[name]:
-        raise CatalogueError(f"{folder / name}: expected {manifest.files[name]}, found {found}")
-    sums: Sums = np.load(folder / name, allow_pickle=False)
-    return sums
+    path, record = folder / name, manifest.files[name]
+    with open_regular(path) as file:
+        content = file.read()
+    found = FileRecord(len(content), hashlib.sha256(content).hexdigest())
+    if found != record:
+        raise CatalogueError(f"{path}: expected {record}, found {found}")
+    return npy_array(path, np.frombuffer(content, np.uint8), ["<u4"], (None,))

@@ -10,6 +10,7 @@ is embedded again.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from clipshelf.catalogue.content_keys import KEY_SIZE, KeyIndex, Keys
+from clipshelf.files import open_to_append, writing
 from clipshelf.types import FloatArray, Mask
 
 _NAME = re.compile(r"journal\.[0-9a-f]+")
@@ -58,26 +60,30 @@ class Journal:
     - `fingerprint`: of the model.
     - `dim`: D.
 
-    The attribute `table` has what was in the file when it was opened. Raises OSError.
+    The attribute `table` has what was in the file when it was opened. Raises CatalogueError where the file cannot be
+    written.
     """
 
     def __init__(self, folder: Path, fingerprint: str, dim: int) -> None:
         self._type = np.dtype([("key", np.uint8, (KEY_SIZE,)), ("embed", "<f4", (dim,)), ("sum", "<u4")])
-        path = folder / f"journal.{fingerprint}"
-        self._file = path.open("ab")
-        whole = self._file.tell() - self._file.tell() % self._type.itemsize
-        self._file.truncate(whole)
-        records = np.memmap(path, self._type, "r") if whole else np.empty(0, self._type)
+        self._folder = folder
+        with writing(folder):
+            self._file = open_to_append(folder / f"journal.{fingerprint}")
+            size = self._file.seek(0, os.SEEK_END)
+            whole = size - size % self._type.itemsize
+            self._file.truncate(whole)
+            records = np.memmap(self._file, self._type, "r") if whole else np.empty(0, self._type)
         good = np.array([_checksum(record) == record["sum"] for record in records], bool)
         self.table = EmbeddingTable(records["key"][good], records["embed"][good])
 
     def append(self, keys: Keys, embeds: FloatArray) -> None:
-        """Append n embeddings (n, D) float32 with their keys (n, 16). Raises OSError."""
+        """Append n embeddings (n, D) float32 with their keys (n, 16). Raises CatalogueError."""
         records = np.zeros(len(keys), self._type)
         records["key"], records["embed"] = keys, embeds
         records["sum"] = [_checksum(record) for record in records]
-        self._file.write(records.tobytes())
-        self._file.flush()
+        with writing(self._folder):
+            self._file.write(records.tobytes())
+            self._file.flush()
 
     def __enter__(self) -> Journal:
         return self
@@ -85,7 +91,8 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with writing(self._folder):
+            self._file.close()
 
 
 def _checksum(record: Any) -> int:

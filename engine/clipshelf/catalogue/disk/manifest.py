@@ -2,6 +2,8 @@
 
 The manifest is replaced in one step, so a reader finds the state before a save or the state after it, never a mixture.
 Its last field is a SHA-256 over all others. The same fields always give the same text, so any changed byte is noticed.
+That guards against accidents, not against people: whoever can write the folder can write another checksum. So every
+field is checked for what it may hold.
 """
 
 from __future__ import annotations
@@ -9,30 +11,39 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from clipshelf.catalogue.kinds import Kind
+from clipshelf.catalogue.kinds import KINDS, Declaration, Kind
 from clipshelf.errors import CatalogueError
-from clipshelf.files import FileRecord
+from clipshelf.files import FileRecord, open_regular
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 
-_TYPES = {
+_MOST_BYTES = 1 << 26  # of a manifest; one of 100,000 columns has less
+_MOST = 1 << 53  # for numbers of products, bytes and generations: what JSON holds exactly everywhere
+_SHA256_DIGITS = 64
+
+_TYPES: dict[str, tuple[type, ...]] = {
     "generation": (int,),
     "products": (int,),
     "dim": (int,),
     "fingerprint": (str,),
     "model": (str, type(None)),
     "root": (str,),
+    "relative_model": (str, type(None)),
+    "relative_root": (str, type(None)),
     "columns": (dict,),
+    "declarations": (dict,),
     "files": (dict,),
 }
+# Fields that catalogues had not from the beginning, and what they mean where they are missing.
+_LATER_FIELDS: Mapping[str, Any] = {"relative_model": None, "relative_root": None, "declarations": {}}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CatalogueManifest:
     """The fields of a catalogue's `manifest.json`.
 
@@ -40,9 +51,12 @@ class CatalogueManifest:
     - `products`: N.
     - `dim`: D, the width of one side.
     - `fingerprint`: of the model that embedded the products.
-    - `model`: path of that model's artifact, None for the embedded default.
-    - `root`: the folder that relative picture paths start from.
+    - `model`: path of that model's artifact when it was saved, None for the embedded default.
+    - `root`: the folder that relative picture paths started from when it was saved.
+    - `relative_model`, `relative_root`: both as seen from the catalogue's folder, so that they are found where all was
+      moved together; None where there is no such path, and in older catalogues.
     - `columns`: the kind of each column by name.
+    - `declarations`: what `columns_of` takes to convert later values of each column alike; empty in older catalogues.
     - `files`: size and SHA-256 of every other file by name; the name up to the first dot is the file's role.
     """
 
@@ -52,7 +66,10 @@ class CatalogueManifest:
     fingerprint: str
     model: str | None
     root: str
+    relative_model: str | None = None
+    relative_root: str | None = None
     columns: Mapping[str, Kind]
+    declarations: Mapping[str, Declaration] = field(default_factory=dict)
     files: Mapping[str, FileRecord]
 
     def name(self, role: str) -> str:
@@ -71,40 +88,74 @@ def read_manifest(folder: Path) -> CatalogueManifest:
     """Read the manifest of the catalogue in `folder`; raises CatalogueError unless there is one of this format."""
     path = folder / MANIFEST
     try:
-        content = path.read_bytes()
+        content = _content(path)
         data = json.loads(content)
     except FileNotFoundError:
         raise CatalogueError(f"{folder}: expected a catalogue folder with a {MANIFEST}, found none") from None
+    except NotADirectoryError:
+        raise CatalogueError(f"{folder}: expected the folder of a catalogue, found a file") from None
     except (OSError, ValueError, RecursionError) as error:
         raise CatalogueError(f"{path}: expected a catalogue manifest in JSON, found: {error}") from error
+    if isinstance(data, dict) and "family" in data and "products" not in data:
+        raise CatalogueError(f"{folder}: expected the folder of a catalogue, found that of a model (an artifact)")
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise CatalogueError(f"{path}: format: expected {FORMAT}, found {found}")
     sealed = data.pop("sha256", None)
-    expected = _seal(data)
-    if content != expected:
+    if content != _seal(data):
         raise CatalogueError(f"{path}: expected a text with the sha256 that it names, {sealed}, found a changed one")
-    for name, kinds in _TYPES.items():
-        if not isinstance(data.get(name), kinds):
-            raise CatalogueError(f"{path}: {name}: expected {kinds[0].__name__}, found {data.get(name)!r}")
-    return _manifest(path, data)
+    return _checked(path, {**_LATER_FIELDS, **data})
+
+
+def _content(path: Path) -> bytes:
+    with open_regular(path) as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES} bytes")
+    return content
 
 
 def _seal(data: dict[str, Any]) -> bytes:
-    """The text of a manifest: the fields of `data`, then their checksum."""
+    """The text of a manifest: the fields of `data`, then their checksum.
+
+    A path may hold bytes that are not UTF-8, which Python carries as lone surrogates.
+    """
     plain = json.dumps(data, indent=2, ensure_ascii=False)
-    sealed = {**data, "sha256": hashlib.sha256(plain.encode()).hexdigest()}
-    return json.dumps(sealed, indent=2, ensure_ascii=False).encode() + b"\n"
+    sealed = {**data, "sha256": hashlib.sha256(plain.encode("utf-8", "surrogatepass")).hexdigest()}
+    return json.dumps(sealed, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
-def _manifest(path: Path, data: dict[str, Any]) -> CatalogueManifest:
-    try:
-        files = {name: FileRecord(int(file["bytes"]), str(file["sha256"])) for name, file in data["files"].items()}
-        manifest = CatalogueManifest(**{f.name: data[f.name] for f in fields(CatalogueManifest)} | {"files": files})
-    except (KeyError, TypeError, ValueError) as error:
-        raise CatalogueError(f"{path}: files: expected bytes and sha256 of each, found another record") from error
-    wrong = [name for name in files if Path(name).name != name or name in ("", ".", "..")]
-    wrong += [kind for kind in manifest.columns.values() if kind not in get_args(Kind)]
-    if wrong or min(manifest.products, manifest.dim - 1, manifest.generation - 1) < 0:
-        raise CatalogueError(f"{path}: expected plain file names, known kinds and sizes from 0, found others {wrong}")
-    return manifest
+def _checked(path: Path, data: dict[str, Any]) -> CatalogueManifest:
+    """The manifest of these fields; raises CatalogueError naming the field that does not hold what it should."""
+    for name, types in _TYPES.items():
+        value = data.get(name)
+        if type(value) not in types or (isinstance(value, str) and "\0" in value):
+            raise CatalogueError(f"{path}: {name}: expected {types[0].__name__}, found {value!r:.80}")
+    sizes = {name: data[name] for name in ("products", "dim", "generation")}
+    if not all(least <= size < _MOST for least, size in zip((0, 1, 1), sizes.values(), strict=True)):
+        raise CatalogueError(f"{path}: expected numbers of products from 0, of the others from 1, found {sizes}")
+    wrong = [kind for kind in data["columns"].values() if kind not in KINDS]
+    wrong += [declaration for declaration in data["declarations"].values() if not isinstance(declaration, str)]
+    if wrong:
+        raise CatalogueError(f"{path}: columns: expected known kinds and declarations, found {wrong[0]!r:.80}")
+    wrong = [name for name in data["files"] if not _is_plain_name(name)]
+    if wrong:
+        raise CatalogueError(f"{path}: files: expected plain file names, found {wrong[0]!r:.80}")
+    if len({name.split(".")[0] for name in data["files"]}) < len(data["files"]):
+        raise CatalogueError(f"{path}: files: expected one file of each role, found two of one role")
+    files = {name: _record(path, value) for name, value in data["files"].items()}
+    known = {f.name: data[f.name] for f in fields(CatalogueManifest)}
+    return CatalogueManifest(**known | {"files": files})
+
+
+def _is_plain_name(name: str) -> bool:
+    """Whether a name is that of a file of a generation, and of nothing outside the folder."""
+    return name.isascii() and name.isprintable() and not {"/", "\\", ":"} & set(name) and name.strip(". ") == name != ""
+
+
+def _record(path: Path, value: Any) -> FileRecord:
+    if isinstance(value, dict):
+        size, digest = value.get("bytes"), value.get("sha256")
+        if type(size) is int and 0 <= size < _MOST and isinstance(digest, str) and len(digest) == _SHA256_DIGITS:
+            return FileRecord(size, digest)
+    raise CatalogueError(f"{path}: files: expected bytes and sha256 of each, found {value!r:.80}")

@@ -1,16 +1,17 @@
 """Saves contents as the next generation of a folder.
 
-New files are written beside the old ones and flushed to the disk; then the manifest is replaced in one step.
+New files are written beside the old ones, flushed to the disk, opened and checked. Only then the manifest is replaced,
+in one step, and the files of the generation before are removed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,18 +20,30 @@ import numpy.typing as npt
 
 from clipshelf.catalogue.contents import Contents
 from clipshelf.catalogue.disk.checksummed import BlockWriter, Sums
+from clipshelf.catalogue.disk.column_files import COLUMNS, OFFSETS, write_column
 from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.journal import is_journal
+from clipshelf.catalogue.disk.locations import relative_to
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.errors import CatalogueError
-from clipshelf.files import LOCK, FileRecord, durable, sync_folder
+from clipshelf.files import LOCK, FileRecord, durable, sync_folder, writing
 
 Write: TypeAlias = Callable[[BlockWriter], object]
+_Spans: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
 _GENERATION_FILE = re.compile(
-    r"(embeddings|keys|ids|statistics|products|offsets|blocks|column\d+(-values)?)\.\d+\.(npy|json|jsonl)"
+    r"(embeddings|keys|ids|statistics|products|offsets|blocks|columns|column-offsets|column\d+(-values)?)"
+    r"\.\d+\.(npy|json|jsonl|bin)"
 )
-_UNFINISHED_MANIFEST = re.compile(re.escape(f".{MANIFEST}.") + r"\d+")
+_UNFINISHED_MANIFEST = re.compile(re.escape(f".{MANIFEST}.") + r"[0-9a-f]+")
+# What operating systems, network drives and file managers put into folders, those of fresh volumes too.
+_OF_THE_SYSTEM = re.compile(
+    r"lost\+found|\.DS_Store|\.localized|@eaDir|[@#](recycle|snapshot|tmp)|\.Spotlight-V100|\.fseventsd|\.Trashes"
+    r"|\.TemporaryItems|\.VolumeIcon\.icns|\.DocumentRevisions-V100|\.apdisk|\._.+|\.Trash-\d+|\.directory"
+    r"|\.snapshots?|\.zfs|\.nfs[0-9a-f]+|\.fuse_hidden.+|\.smbdelete.+|System Volume Information|\$RECYCLE\.BIN"
+    r"|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.gitkeep|\.keep",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -59,12 +72,15 @@ class Origin:
 def current_manifest(folder: Path) -> CatalogueManifest | None:
     """Read the manifest of the catalogue in `folder`.
 
-    Returns None where no catalogue is yet: in a new or an empty folder, or after a crash in the first save. Raises
-    CatalogueError for a folder of something else.
+    Returns None where no catalogue is yet: in a new or an empty folder, or after a crash in the first save; what the
+    system put there, such as `lost+found`, does not count. Raises CatalogueError for a folder of something else.
     """
-    if (folder / MANIFEST).exists():
+    if os.path.lexists(folder / MANIFEST):
         return read_manifest(folder)
-    foreign = [path.name for path in folder.iterdir() if not _is_ours(path.name)] if folder.exists() else []
+    if folder.exists() and not folder.is_dir():
+        raise CatalogueError(f"{folder}: expected a folder, found a file")
+    with writing(folder):
+        foreign = [path.name for path in folder.iterdir() if not _is_ours(path.name)] if folder.exists() else []
     if foreign:
         raise CatalogueError(
             f"{folder}: expected a new, an empty or a catalogue folder, found other files: {foreign[0]}"
@@ -74,7 +90,7 @@ def current_manifest(folder: Path) -> CatalogueManifest | None:
 
 def save_generation(
     folder: Path, contents: Contents, *, fingerprint: str, model: str | None, root: Path, origin: Origin | None = None
-) -> None:
+) -> Generation:
     """Save contents as the next generation of a folder.
 
     - `folder`: the folder, which the caller has locked.
@@ -83,29 +99,43 @@ def save_generation(
     - `origin`: the saved generation that the contents come from. If `folder` is its folder, its generation must still
       be the current one, and its matrix is not written again if it is unchanged.
 
-    Raises CatalogueError if another generation was saved since `origin`, and OSError; the old state is then intact,
-    and nothing is left behind.
+    Returns the new generation, opened. Raises CatalogueError if another generation was saved since `origin`, for a
+    folder that cannot be written, and for a generation that cannot be opened again; the old state is then intact, and
+    nothing is left behind.
     """
     old = current_manifest(folder)
     origin = origin if origin is not None and origin.folder == folder.resolve() else None
     if origin is not None:
-        _require_current(folder, origin, old)
+        require_current(folder, origin, old)
     number = old.generation + 1 if old else 1
-    remove_leftovers(folder, old)
-    try:
-        files = _write_files(folder, number, contents, origin.generation if origin else None)
-        new = CatalogueManifest(
-            number, len(contents), contents.dim, fingerprint, model, str(root), dict(contents.kinds), files
-        )
-        # The names of the new files must be on the disk before the manifest that has them.
-        sync_folder(folder)
-        with durable(folder / MANIFEST) as file:
-            file.write(new.to_bytes())
-    except BaseException:
-        # A signal may arrive after the manifest was replaced, so it is read again.
-        remove_leftovers(folder, current_manifest(folder))
-        raise
-    remove_leftovers(folder, new, journals=True)
+    with writing(folder):
+        remove_leftovers(folder, old)
+        try:
+            files = _write_files(folder, number, contents, origin.generation if origin else None)
+            new = CatalogueManifest(
+                generation=number,
+                products=len(contents),
+                dim=contents.dim,
+                fingerprint=fingerprint,
+                model=model,
+                root=str(root.absolute()),
+                relative_model=relative_to(model, folder),
+                relative_root=relative_to(str(root.absolute()), folder),
+                columns=dict(contents.kinds),
+                declarations=dict(contents.declarations),
+                files=files,
+            )
+            # The names of the new files must be on the disk before the manifest that has them.
+            sync_folder(folder)
+            generation = _opened(folder, new)
+            with durable(folder / MANIFEST) as file:
+                file.write(new.to_bytes())
+        except BaseException:
+            # A signal may arrive after the manifest was replaced, so it is read again.
+            remove_leftovers(folder, current_manifest(folder))
+            raise
+        remove_leftovers(folder, new, journals=True)
+    return generation
 
 
 def remove_leftovers(folder: Path, manifest: CatalogueManifest | None, *, journals: bool = False) -> None:
@@ -124,7 +154,7 @@ def remove_leftovers(folder: Path, manifest: CatalogueManifest | None, *, journa
                 path.unlink()
 
 
-def _require_current(folder: Path, origin: Origin, manifest: CatalogueManifest | None) -> None:
+def require_current(folder: Path, origin: Origin, manifest: CatalogueManifest | None) -> None:
     """Raise CatalogueError if `manifest`, the folder's current one, is not that of `origin`."""
     if manifest is None or manifest.generation != origin.number:
         found = "none" if manifest is None else manifest.generation
@@ -138,8 +168,18 @@ def _is_ours(name: str) -> bool:
     return (
         name == LOCK
         or is_journal(name)
-        or bool(_GENERATION_FILE.fullmatch(name) or _UNFINISHED_MANIFEST.fullmatch(name))
+        or any(pattern.fullmatch(name) for pattern in (_GENERATION_FILE, _UNFINISHED_MANIFEST, _OF_THE_SYSTEM))
     )
+
+
+def _opened(folder: Path, manifest: CatalogueManifest) -> Generation:
+    """A generation that was just written. One that cannot be opened, for want of descriptors say, replaces no other."""
+    try:
+        return Generation(folder, manifest)
+    except OSError as error:
+        raise CatalogueError(
+            f"{folder}: expected to open the new generation {manifest.generation}, found: {error}; the old one stays"
+        ) from error
 
 
 def _write_files(folder: Path, number: int, contents: Contents, old: Generation | None) -> dict[str, FileRecord]:
@@ -176,12 +216,18 @@ def _writers(contents: Contents, *, with_matrix: bool) -> Iterator[tuple[str, st
     lengths = [0]
     yield "products", "jsonl", lambda file: lengths.extend(file.write(_line(product)) for product in contents.products)
     yield "offsets", "npy", lambda file: _write_array(file, np.cumsum(lengths, dtype=np.int64))
-    for i, (name, kind) in enumerate(contents.kinds.items()):
-        if kind != "mixed":
-            column = contents.column(name)
-            table = {"values": column.values, "starts": column.starts}
-            yield f"column{i}", "npy", partial(_write_array, array=column.rows if column.is_list else column.codes)
-            yield f"column{i}-values", "json", partial(_write_json, value=table)
+    spans: list[_Spans] = []
+    yield COLUMNS, "bin", lambda file: spans.extend(_write_columns(file, contents))
+    yield OFFSETS, "npy", lambda file: _write_array(file, np.array(spans, np.int64).reshape(-1, 2, 2))
+
+
+def _write_columns(file: BlockWriter, contents: Contents) -> Iterator[_Spans]:
+    """Write all columns, and yield where the array and the table of each start and end."""
+    for name, kind in contents.kinds.items():
+        if kind == "mixed":
+            yield (0, 0), (0, 0)
+        else:
+            yield write_column(file, contents.column(name), file.size)
 
 
 def _write_array(file: BlockWriter, array: npt.NDArray[Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,6 @@ from clipshelf.catalogue.disk.manifest import read_manifest
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord
-
-_ROWS_PER_CHECK = 1 << 16
 
 
 def find_problems(folder: Path) -> list[str]:
@@ -34,32 +34,53 @@ def find_problems(folder: Path) -> list[str]:
     if problems:
         return problems
     try:
-        return _contradictions(Generation.open(folder))
+        generation = Generation.open(folder)
     except CatalogueError as error:
         return [str(error)]
+    return [problem for check in (_compare_ids, _compare_columns, _compare_statistics) for problem in check(generation)]
 
 
-def _contradictions(generation: Generation) -> list[str]:
-    """How the files of a generation, each of them unchanged, contradict each other."""
-    problems = []
-    ids, products = generation.ids, generation.products
-    columns = columns_of(products)
-    if any(product.get("id") != id_ for product, id_ in zip(products, ids, strict=True)):
-        problems.append("products and ids: expected the same ids in the same order, found others")
+def _problems(check: Callable[[Generation], Iterator[str]]) -> Callable[[Generation], list[str]]:
+    """Make a check list what it yields, each with the folder before it, and what it raises."""
+
+    @wraps(check)
+    def listed(generation: Generation) -> list[str]:
+        problems = []
+        try:
+            problems += [f"{generation.folder}: {problem}" for problem in check(generation)]
+        except CatalogueError as error:
+            problems.append(str(error))
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            problems.append(f"{generation.folder}: expected values as a catalogue has them, found others: {error}")
+        return problems
+
+    return listed
+
+
+@_problems
+def _compare_ids(generation: Generation) -> Iterator[str]:
+    ids = generation.ids
+    if any(product["id"] != id_ for product, id_ in zip(generation.products, ids, strict=True)):
+        yield "products and ids: expected the same ids in the same order, found others"
     if len(set(ids)) < len(ids):
-        problems.append("ids: expected unique ids, found some twice")
+        yield "ids: expected unique ids, found some twice"
     if not np.array_equal(generation.keys[:, 0], id_keys(ids)):
-        problems.append("keys: expected those of the ids, found others")
+        yield "keys: expected those of the ids, found others"
+
+
+@_problems
+def _compare_columns(generation: Generation) -> Iterator[str]:
+    # An older catalogue has no declarations; its kinds decide what its columns are.
+    declared = {**generation.kinds, **generation.manifest.declarations}
+    columns = columns_of(generation.products, declared)
     if {name: column.kind for name, column in columns.items()} != generation.kinds:
-        problems.append("columns: expected the fields of the products, found others")
+        yield "columns: expected the fields of the products, found others"
     for name, column in columns.items():
         if column.kind != "mixed" and name in generation.kinds and not column.equals(generation.column(name)):
-            problems.append(f"column {name}: expected the values of the products, found others")
+            yield f"column {name}: expected the values of the products, found others"
+
+
+@_problems
+def _compare_statistics(generation: Generation) -> Iterator[str]:
     if not generation.statistics.is_close(Statistics.of(generation.embeddings)):
-        problems.append("statistics: expected those of the embeddings, found others")
-    problems += [
-        f"embeddings: expected finite numbers, found others from row {start} on"
-        for start in range(0, len(ids), _ROWS_PER_CHECK)
-        if not np.isfinite(generation.embeddings[start : start + _ROWS_PER_CHECK]).all()
-    ]
-    return [f"{generation.folder}: {problem}" for problem in problems]
+        yield "statistics: expected those of the embeddings, found others"

@@ -43,7 +43,7 @@ def test_verify_names_files_that_contradict_each_other(engine: Engine, tmp_path:
         ({"column": {"n": replace(numbers, codes=numbers.codes[::-1]), "s": texts}.get}, "column n: expected the"),
         ({"column": {"n": numbers, "s": replace(texts, values=["a", "c"])}.get}, "column s: expected the values of"),
         ({"statistics": Statistics.none(engine.dim)}, "statistics: expected those of the embeddings, found others"),
-        ({"embeddings": embeddings}, "embeddings: expected finite numbers, found others from row 0 on"),
+        ({"embeddings": embeddings}, ".npy: expected finite numbers, found others from row 0 on"),
     ]
     for parts, problem in cases:
         changed: Any = _Changed(contents, **parts)

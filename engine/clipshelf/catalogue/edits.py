@@ -1,0 +1,157 @@
+"""Adds products to contents, changes fields of products, and removes products; each gives other contents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from clipshelf.catalogue.changes import NO_LOSSES, Changes, Losses
+from clipshelf.catalogue.contents import Contents, append_products, remove_rows, replace_fields, rows_of
+from clipshelf.catalogue.disk.journal import EmbeddingTable
+from clipshelf.catalogue.embedding import EmbeddedBatch, EmbeddingCache, embed_products
+from clipshelf.catalogue.messages import OnWarning, shorten_list
+from clipshelf.catalogue.product_table import ProductTable
+from clipshelf.catalogue.products import ProductBatch, read_products
+from clipshelf.catalogue.readers import ProductFields
+from clipshelf.catalogue.statistics import SIDES
+from clipshelf.errors import InputError, UnknownIdError
+from clipshelf.failures import OnError, check_on_error, handle
+from clipshelf.model.engine import Engine
+from clipshelf.types import Mask, PathLike, Product, Progress
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Edited contents.
+
+    - `contents`: all products.
+    - `changes`: from the contents before.
+    - `losses`: what went without having been named.
+    """
+
+    contents: Contents
+    changes: Changes
+    losses: Losses = NO_LOSSES
+
+
+@dataclass(frozen=True)
+class Editor:
+    """Edits the products of a table with an engine; the fields below are the parameters of `Catalogue.build`.
+
+    - `table`: the products as they are.
+    - `root`: the folder that their relative picture paths start from.
+    """
+
+    table: ProductTable
+    root: Path
+    engine: Engine
+    fields: ProductFields
+    on_error: OnError
+    keep_text: bool
+    on_warning: OnWarning | None
+    progress: Progress | None
+
+    def add(self, products: PathLike | Iterable[Product]) -> Edit:
+        """Append products, see `Catalogue.add`."""
+        batch = self._read(products, partial=False)
+        known = self.table.find(product["id"] for product in batch.products) >= 0
+        if known.any() and self.on_error == "raise":
+            repeated = shorten_list(repr(batch.products[i]["id"]) for i in np.flatnonzero(known))
+            raise InputError(f"id: expected ids that the catalogue doesn't have yet, found {repeated}")
+        batch = self._select(batch, ~known, "expected an id that the catalogue doesn't have yet, found one that it has")
+        new = self._embed(batch, partial=False).contents
+        changes = replace(Changes.between(None, new), unchanged=len(self.table))
+        return Edit(append_products(self.table.contents, new), changes)
+
+    def update(self, products: PathLike | Iterable[Product]) -> Edit:
+        """Change fields of products, see `Catalogue.update`."""
+        batch = self._read(products, partial=True)
+        ids = [product["id"] for product in batch.products]
+        known = self.table.find(ids) >= 0
+        if self.on_error == "raise":
+            self.table.rows(ids)
+        batch = self._select(batch, known, f"expected an id of the catalogue's {len(self.table)} products")
+        batch = self._select(batch, self._keep_a_side(batch), "expected a text or an image to stay, found neither")
+        embedded = self._embed(batch, partial=True)
+        names = [
+            batch.fields[row] - {"image"} if row in embedded.without_picture else batch.fields[row]
+            for row in embedded.rows.tolist()
+        ]
+        old, rows = self.table.contents, self.table.find(embedded.contents.ids)
+        contents = replace_fields(old, rows, embedded.contents, names)
+        changes = Changes.between(rows_of(old, rows), rows_of(contents, rows))
+        changes = replace(changes, unchanged=len(old) - changes.replaced)
+        return Edit(contents, changes, Losses(0, changes.pictures_lost, changes.texts_lost))
+
+    def _read(self, products: PathLike | Iterable[Product], *, partial: bool) -> ProductBatch:
+        return read_products(
+            products,
+            fields=self.fields,
+            on_error=self.on_error,
+            ids_required=True,
+            partial=partial,
+            declarations=self.table.contents.declarations,
+            on_warning=self.on_warning,
+        )
+
+    def _embed(self, batch: ProductBatch, *, partial: bool) -> EmbeddedBatch:
+        return embed_products(
+            self.engine,
+            batch,
+            root=self.root,
+            cache=EmbeddingCache(embedding_tables(self.table.contents)),
+            on_error=self.on_error,
+            keep_text=self.keep_text,
+            partial=partial,
+            on_warning=self.on_warning,
+            progress=self.progress,
+        )
+
+    def _select(self, batch: ProductBatch, good: Mask, problem: str) -> ProductBatch:
+        """The products for which `good` (n,) is true; the others are treated as `on_error` says."""
+        for i in np.flatnonzero(~good).tolist():
+            id_ = batch.products[i]["id"]
+            handle(self.on_error, batch.positions[i], id_, InputError(f"product {id_!r}: {problem}"))
+        rows = np.flatnonzero(good).tolist()
+        return replace(
+            batch,
+            products=[batch.products[i] for i in rows],
+            positions=[batch.positions[i] for i in rows],
+            fields=[batch.fields[i] for i in rows],
+        )
+
+    def _keep_a_side(self, batch: ProductBatch) -> Mask:
+        """(n,) bool: whether each product has a text or a picture after its fields were changed."""
+        rows = self.table.find(product["id"] for product in batch.products)
+        stays = np.ones(len(rows), bool)
+        for i, (product, names) in enumerate(zip(batch.products, batch.fields, strict=True)):
+            if not names.isdisjoint(SIDES) and product.keys().isdisjoint(SIDES):
+                before = zip(SIDES, self.table.present[rows[i]], strict=True)
+                stays[i] = any(has and side not in names for side, has in before)
+        return stays
+
+
+def remove_products(table: ProductTable, ids: Iterable[str], on_error: OnError) -> Edit:
+    """Remove n products by their ids, see `Catalogue.remove`."""
+    check_on_error(on_error)
+    listed = table.listed_ids(ids)
+    rows = table.rows(listed) if on_error == "raise" else table.find(listed)
+    for position in np.flatnonzero(rows < 0).tolist():
+        error = UnknownIdError(f"id: expected an id of the catalogue's {len(table)} products, found another")
+        handle(on_error, position, listed[position], error)
+    rows = np.unique(rows[rows >= 0])
+    old = table.contents
+    changes = Changes.between(rows_of(old, rows), rows_of(old, rows[:0]))
+    return Edit(remove_rows(old, rows), replace(changes, unchanged=len(old) - len(rows)))
+
+
+def embedding_tables(contents: Contents) -> Sequence[EmbeddingTable]:
+    """The embeddings of pictures and of texts by their content, which is then not embedded again."""
+    keys, matrix = contents.keys, contents.embeddings
+    return [
+        EmbeddingTable(keys[:, 1], matrix[:, : contents.dim]),
+        EmbeddingTable(keys[:, 2], matrix[:, contents.dim :]),
+    ]
