@@ -177,7 +177,9 @@ VARIANTS: dict[str, Callable[[Path], None]] = {
     "embeddings of doubles": with_file("embeddings", forged.npy(np.zeros((20, 8)))),
     "embeddings NaN": with_file("embeddings", forged.npy(np.full((20, 8), np.nan, np.float32))),
     "embeddings infinite": with_file("embeddings", forged.npy(np.full((20, 8), np.inf, np.float32))),
-    "embeddings both infinite": with_file("embeddings", forged.npy(np.tile(np.array([np.inf, -np.inf], np.float32), (20, 4)))),
+    "embeddings both infinite": with_file(
+        "embeddings", forged.npy(np.tile(np.array([np.inf, -np.inf], np.float32), (20, 4)))
+    ),
     "ids no JSON": with_file("ids", b"["),
     "ids nested": with_file("ids", b"[" * 100_000),
     "ids numbers": with_file("ids", json.dumps(list(range(20))).encode()),
