@@ -138,9 +138,10 @@ class Filter:
 
     def _checked(self, name: str, kind: str, value: Any) -> Any:
         """`value` as the column's values are stored; raises InputError unless it has their type."""
+        original = value
         if kind == "date":
             value = _date(value)
-        elif name == "id":
+        elif name == "id" and isinstance(value, Real):
             value = product_id(value)
         fits = {
             "date": value is not None,
@@ -149,7 +150,7 @@ class Filter:
             "text": isinstance(value, str),
         }
         if not fits[kind.removesuffix("s")]:
-            raise self._mismatch(name, kind, _VALUE_NAMES[kind], f"{type(value).__name__} {describe(value)}")
+            raise self._mismatch(name, kind, _VALUE_NAMES[kind], f"{type(original).__name__} {describe(original)}")
         if isinstance(value, str):
             return unicodedata.normalize("NFC", value)
         return value.item() if isinstance(value, np.generic) else value
