@@ -107,10 +107,9 @@ def test_without_a_text_a_broken_picture_still_costs_the_product(engine: Engine,
     products: list[Product] = [
         {"id": "a", "image": "nowhere.png"},
         {"id": "b", "image": "nowhere.png", "text": "red"},
-        {"id": "c", "image": "half\udce9.png", "text": "red"},
     ]
     kept = Catalogue.build(engine, products, keep_text=True, on_error=failures.append)
-    assert kept.ids == ["b", "c"] and [(f.source, f.part) for f in failures][:2] == [("a", None), ("b", "image")]
+    assert kept.ids == ["b"] and [(f.source, f.part) for f in failures] == [("a", None), ("b", "image")]
     with pytest.raises(InputError, match=r"product 'a': .*nowhere"):
         Catalogue.build(engine, products, keep_text=True)
 
