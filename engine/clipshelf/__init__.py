@@ -6,6 +6,7 @@ Public names are imported when they are first used (PEP 562), so that a program 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from clipshelf.recommend.weights import Weights as Weights
 
 __version__ = "0.1.0"
+
+# onnxruntime reads this when it is imported. Without it, threads start that write to the user's cache and look up a
+# server. A value that the user set is kept.
+os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
 
 _MODULES = {
     "catalogue.catalogue": ("Catalogue",),

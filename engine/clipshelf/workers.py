@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
+from clipshelf.forks import call_in_child
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Workers:
-    """Threads that start when they are first needed and stay as long as their owner; a forked child starts its own.
+    """Threads that start when they are first needed and stay as long as their owner.
+
+    A forked child starts its own. A process that is about to end starts no threads; work is then done by its caller.
 
     They stay because memory grows with threads that come and go: malloc gives a new thread one of its arenas, and each
     arena keeps room for the largest picture that was decoded in it (docs/design-notes/runtime.md).
@@ -25,16 +28,26 @@ class Workers:
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
         self._start()
+        call_in_child(self._start)
 
     def _start(self) -> None:
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="clipshelf")
-        self._pid = os.getpid()
 
     def submit(self, work: Callable[[Item], Result], item: Item) -> Future[Result]:
         """Start `work(item)` as soon as a thread is free, and return its future."""
-        if self._pid != os.getpid():
-            self._start()
-        return self._pool.submit(work, item)
+        try:
+            return self._pool.submit(work, item)
+        except RuntimeError:  # the process is about to end, or may have no more threads
+            return _done(work, item)
+
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """The results of `work(item)` for all items, in order, all started at once.
+
+        Raises the exception of the first item that has one, after all work has ended.
+        """
+        futures = [self.submit(work, item) for item in items]
+        wait(futures)
+        return [future.result() for future in futures]
 
     def map_ahead(self, work: Callable[[Item], Result], items: Iterable[Item], *, depth: int) -> Iterator[Result]:
         """Yield `work(item)` of each item, in order.
@@ -60,6 +73,16 @@ class Workers:
         finally:
             # the caller may close what the threads still read
             wait([future for future in pending if not future.cancel()])
+
+
+def _done(work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """The future of work that is done at once, in the calling thread."""
+    future = Future[Result]()
+    try:
+        future.set_result(work(item))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

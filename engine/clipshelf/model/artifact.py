@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from clipshelf.errors import ArtifactError
 from clipshelf.files import FileRecord
+from clipshelf.runtime.onnx_reader import external_files
 from clipshelf.types import PathLike, Precision
 
 FORMAT = 1
@@ -189,14 +190,24 @@ class Artifact:
         return cls(folder, manifest)
 
     def file(self, name: str) -> Path:
-        """Path of the file `name`, after a check of its SHA-256, and of that of its external weights.
+        """Path of the file `name`, after a check of its SHA-256.
 
-        Raises ArtifactError where one differs from the manifest.
+        Raises ArtifactError where it differs from the manifest.
         """
-        for recorded in (name, f"{name}.data"):
-            if recorded in self.manifest.files:
-                self._check_hash(recorded)
+        self._check_hash(name)
         return self.path / name
+
+    def graph_file(self, name: str) -> Path:
+        """Path of the graph `name`, after a check of its SHA-256, and of that of each file that holds its weights.
+
+        Raises ArtifactError where one differs from the manifest, or is not in the manifest.
+        """
+        path = self.file(name)
+        for weights in sorted(external_files(path)):
+            if weights not in self.manifest.files:
+                raise ArtifactError(f"{path}: expected weights in files that the manifest lists, found {weights!r}")
+            self._check_hash(weights)
+        return path
 
     def verify(self) -> None:
         """Check the SHA-256 of every file; raises ArtifactError where one differs from the manifest."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from clipshelf.model.image_decoding import source_name
 from clipshelf.model.text_cleaning import clean_text
 from clipshelf.model.text_parts import check_text, group_by_length, pool_parts
 from clipshelf.model.towers import Towers
-from clipshelf.runtime.cpus import available_cpus
+from clipshelf.runtime.cpus import available_cpus, resolve_threads
 from clipshelf.runtime.providers import resolve_precision, resolve_provider
 from clipshelf.timeline import Timeline
 from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels, Progress
@@ -58,12 +57,10 @@ class Engine:
         clean_texts: bool = True,
     ) -> None:
         """See `load`, which takes a path instead of an opened artifact."""
-        if threads is not None and threads < 1:
-            raise InputError(f"threads: expected 1 or more, found {threads}")
         self.artifact = artifact
         self.provider = resolve_provider(provider)
         self.precision = resolve_precision(artifact.manifest.precisions, self.provider)
-        self.threads = threads or available_cpus()
+        self.threads = resolve_threads(threads)
         self.towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
         self.clean_texts = clean_texts
         self._options = provider, threads, decode, clean_texts
@@ -84,7 +81,7 @@ class Engine:
 
         - `path`: its folder; None for the embedded default.
         - `provider`: "cpu", "cuda", "auto" (CUDA where it is available), or a name of onnxruntime's.
-        - `threads`: of one inference; None for all CPUs that this process may use.
+        - `threads`: of one inference, 1 to 256; None for all CPUs that this process may use.
         - `decode`: "fast" or "exact", as docs/pictures.md explains.
         - `clean_texts`: whether markup, entities and broken encodings are removed from texts before they are embedded.
 
@@ -114,10 +111,9 @@ class Engine:
 
     def warm(self) -> Engine:
         """Open both towers now, in parallel, instead of on first use. Returns the engine."""
-        with ThreadPoolExecutor(1) as pool:
-            pictures = pool.submit(self.embed_images, [np.zeros((1, 1, 3), np.uint8)])
-            self.embed_texts(["warm"])
-            pictures.result()
+        pictures = Workers(1).submit(self.embed_images, [np.zeros((1, 1, 3), np.uint8)])
+        self.embed_texts(["warm"])
+        pictures.result()
         return self
 
     def prepare_text(self, text: str) -> str:
@@ -136,14 +132,14 @@ class Engine:
 
         Only sentences of the same length share a batch, so none is padded.
 
-        - `texts`: n strings. One that is longer than the model's context is embedded in parts, whose embeddings are
-          pooled: their mean, weighted by their numbers of tokens.
+        - `texts`: n strings of at most 1,000,000 characters. One that is longer than the model's context is embedded in
+          parts, whose embeddings are pooled: their mean, weighted by their numbers of tokens.
         - `on_error`: the error policy (`clipshelf.failures`).
         - `progress`: called with the number of texts done and of all, or None where `texts` has no length.
         - `timeline`: records the stages "tokenise" and "text".
 
         Returns (n, D) float32 rows of unit norm, in order; a failed item has a row of zeros.
-        Raises InputError for an item that is no Unicode text.
+        Raises InputError for an item that is no Unicode text or too long.
         """
         _check_items("texts", texts)
         items = ((text, check_text(index, text)) for index, text in enumerate(texts))

@@ -11,10 +11,18 @@ from clipshelf.types import FloatArray, TokenIds
 from clipshelf.workers import batches
 
 
+MAX_TEXT = 1_000_000  # characters
+
+
 def check_text(index: int, text: object) -> str | InputError:
-    """`text` itself, or the error of an item that is no Unicode text; `index` is its position for the message."""
+    """`text` itself, or the error of an item that is no Unicode text of at most MAX_TEXT characters.
+
+    `index` is its position, for the message.
+    """
     if not isinstance(text, str):
         return InputError(f"texts[{index}]: expected str, found {type(text).__name__}")
+    if len(text) > MAX_TEXT:
+        return InputError(f"texts[{index}]: expected at most {MAX_TEXT:,} characters, found {len(text):,}")
     try:
         text.encode()
     except UnicodeEncodeError as error:

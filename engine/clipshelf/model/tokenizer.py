@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tokenizers
@@ -18,9 +19,26 @@ from clipshelf.errors import ArtifactError
 from clipshelf.model.artifact import TextSpec
 from clipshelf.types import TokenIds
 
-# closing quotes and brackets belong to the sentence; the full-width marks of Chinese and Japanese need no space
-_SENTENCE_END = re.compile("[.!?\u2026]+[\"'\u201d\u2019)\\]]*\\s+|[\u3002\uff01\uff1f]+|\n+")
+# Closing quotes and brackets belong to the sentence; the full-width marks of Chinese and Japanese need no space. A run of
+# marks is tried from its start only, so that a text without spaces takes linear time.
+_SENTENCE_END = re.compile("(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019)\\]]*+\\s+|[\u3002\uff01\uff1f]+|\n+")
 _SPACE = re.compile(r"\s+")
+# The `tokenizers` library holds the interpreter's lock while it encodes, so that it is given this many characters at once.
+_PIECE_LENGTH = 4096
+
+
+class _Piece(NamedTuple):
+    """The tokens of a piece of text.
+
+    - `head`, `tail`: the special tokens before and after it.
+    - `body`: its own tokens (L,).
+    - `starts`: where each of them starts in the whole text (L,).
+    """
+
+    head: TokenIds
+    body: TokenIds
+    tail: TokenIds
+    starts: TokenIds
 
 
 class Tokenizer:
@@ -50,21 +68,46 @@ class Tokenizer:
 
         A part is an (L,) int64 array no longer than the context, with special tokens and without padding.
         """
-        encodings = self._tokenizer.encode_batch(list(texts))
-        return [
-            [np.array(encoding.ids, np.int64)] if len(encoding.ids) <= self._context else self._split(text, encoding)
-            for text, encoding in zip(texts, encodings, strict=True)
-        ]
+        return [self._encode_text(text) for text in texts]
 
-    def _split(self, text: str, encoding: tokenizers.Encoding) -> list[TokenIds]:
-        """Parts of a long text, each between the special tokens that the whole text has."""
-        text_tokens = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
-        first, end = text_tokens[0], text_tokens[-1] + 1
-        ids = np.array(encoding.ids, np.int64)
-        head, body, tail = ids[:first], ids[first:end], ids[end:]
-        starts = np.array([start for start, _ in encoding.offsets[first:end]])
+    def _encode_text(self, text: str) -> list[TokenIds]:
+        if len(text) <= _PIECE_LENGTH:
+            encoding = self._tokenizer.encode(text)
+            if len(encoding.ids) <= self._context:
+                return [np.array(encoding.ids, np.int64)]
+        encoded = (self._encode_piece(text[start:stop], start) for start, stop in _pieces(text))
+        pieces = [piece for piece in encoded if len(piece.body)]
+        if not pieces:  # spaces only
+            return self._encode_text("")
+        head, tail = pieces[0].head, pieces[0].tail
+        body = np.concatenate([piece.body for piece in pieces])
+        starts = np.concatenate([piece.starts for piece in pieces])
         room = self._context - len(head) - len(tail)
         return [np.concatenate((head, body[begin:stop], tail)) for begin, stop in _cuts(text, starts, room)]
+
+    def _encode_piece(self, text: str, start: int) -> _Piece:
+        """Encode a piece that starts at `start` in the whole text."""
+        encoding = self._tokenizer.encode(text)
+        ids = np.array(encoding.ids, np.int64)
+        own = [position for position, special in enumerate(encoding.special_tokens_mask) if not special]
+        first, end = (own[0], own[-1] + 1) if own else (0, 0)
+        starts = np.array([begin for begin, _ in encoding.offsets[first:end]], np.int64) + start
+        return _Piece(ids[:first], ids[first:end], ids[end:], starts)
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Ranges of a text that make it up, each of at most `_PIECE_LENGTH` characters and begun by a space where it can be.
+
+    A tokenizer encodes them as it encodes the whole: none joins a space with what stands before it.
+    """
+    start = 0
+    while len(text) - start > _PIECE_LENGTH:
+        stop = start + _PIECE_LENGTH
+        space = max(text.rfind(character, start + _PIECE_LENGTH // 2, stop) for character in " \n\t")
+        stop = space if space > 0 else stop
+        yield start, stop
+        start = stop
+    yield start, len(text)
 
 
 def _cuts(text: str, starts: TokenIds, room: int) -> Iterator[tuple[int, int]]:
@@ -78,9 +121,9 @@ def _cuts(text: str, starts: TokenIds, room: int) -> Iterator[tuple[int, int]]:
     while len(starts) - begin > room:
         end = begin + room
         for cuts in (sentences, words):
-            fitting = cuts[(cuts > begin) & (cuts <= begin + room)]
-            if len(fitting):
-                end = int(fitting[-1])
+            fitting = int(np.searchsorted(cuts, begin + room, side="right"))  # cuts that fit, those before `begin` too
+            if fitting and cuts[fitting - 1] > begin:
+                end = int(cuts[fitting - 1])
                 break
         yield begin, end
         begin = end

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
+from clipshelf.forks import call_in_child
 from clipshelf.model.artifact import TOKENIZER, Artifact, TowerName
 from clipshelf.model.tokenizer import Tokenizer
 from clipshelf.runtime.session import Port, Session
 from clipshelf.types import Precision
-
-# What a forked child inherits is kept here and never closed: onnxruntime's threads do not survive a fork, and closing a
-# session would wait for them for ever.
-_INHERITED: list[object] = []
 
 
 class Towers:
@@ -32,17 +28,16 @@ class Towers:
         self._precision = precision
         self._threads = threads
         self._start()
+        call_in_child(self._start)
 
     def _start(self) -> None:
         # one lock each, so that the towers can be opened at the same time
         self._locks = {name: threading.Lock() for name in ("vision", "text", TOKENIZER)}
         self._sessions: dict[TowerName, Session] = {}
         self._tokenizer: Tokenizer | None = None
-        self._pid = os.getpid()
 
     def tokenizer(self) -> Tokenizer:
         """The artifact's tokenizer. Raises ArtifactError where its file is not what the manifest says."""
-        self._start_again_after_fork()
         with self._locks[TOKENIZER]:
             if self._tokenizer is None:
                 self._tokenizer = Tokenizer(self._artifact.file(TOKENIZER), self._artifact.manifest.text)
@@ -53,16 +48,10 @@ class Towers:
 
         Raises ProviderUnavailable where the provider does not start.
         """
-        self._start_again_after_fork()
         with self._locks[tower]:
             if tower not in self._sessions:
                 self._sessions[tower] = self._open(tower)
             return self._sessions[tower]
-
-    def _start_again_after_fork(self) -> None:
-        if self._pid != os.getpid():
-            _INHERITED.append((self._sessions, self._tokenizer))
-            self._start()
 
     def _open(self, tower: TowerName) -> Session:
         manifest = self._artifact.manifest
@@ -73,7 +62,7 @@ class Towers:
         inputs = {"pixels": pixels} if tower == "vision" else {"input_ids": ids} | attention_mask
         output = "image_embeds" if tower == "vision" else "text_embeds"
         return Session(
-            self._artifact.file(manifest.graph(tower, self._precision)),
+            self._artifact.graph_file(manifest.graph(tower, self._precision)),
             inputs=inputs,
             outputs={output: ("float", (-1, manifest.dim))},
             provider=self._provider,

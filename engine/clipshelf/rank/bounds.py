@@ -18,6 +18,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from clipshelf.calls import calls
 from clipshelf.errors import InputError
 from clipshelf.runtime.matmul import Int8MatMul
 from clipshelf.types import DoubleArray, FloatArray
@@ -78,6 +79,7 @@ class Part(Protocol):
 
     rows: int
     widths: FloatArray  # (w, p), p is the number of rows padded to a multiple of LANES
+    threads: int  # threads that share one product
 
     def estimate(self, queries: EncodedQueries) -> FloatArray:
         """Estimates (Q, p) without the offset; anything past the last row."""
@@ -99,6 +101,7 @@ class FloatRows:
 
     def __init__(self, matrix: FloatArray, norms: DoubleArray) -> None:
         self._matrix = matrix
+        self.threads = 1
         self.rows, dim = matrix.shape
         self.widths = _padded_ones(1, self.rows)
         self.widths[0, : self.rows] = (norms + SMALLEST_WIDTH) * (1 + 2 * UNIT_ROUNDOFF)
@@ -132,6 +135,7 @@ class Int8Rows:
 
     def __init__(self, matrix: FloatArray, norms: DoubleArray, threads: int) -> None:
         self.rows, dim = matrix.shape
+        self.threads = threads
         self._matmul: Int8MatMul | None = None
         self.widths = _padded_ones(2, self.rows)
         self._mean = np.zeros(dim)
@@ -161,7 +165,8 @@ class Int8Rows:
     def bound(self, queries: EncodedQueries) -> tuple[DoubleArray, DoubleArray]:
         """See Part."""
         slacks = np.full_like(queries.slacks, math.inf) if self._matmul is None else queries.slacks
-        return queries.scaled @ self._mean, slacks
+        with calls:
+            return queries.scaled @ self._mean, slacks
 
 
 def inner_products(queries: FloatArray, rows: FloatArray) -> FloatArray:
@@ -170,8 +175,12 @@ def inner_products(queries: FloatArray, rows: FloatArray) -> FloatArray:
     One query with few rows is multiplied with each row singly: a larger product OpenBLAS would share between threads
     that then stay awake (docs/design-notes/runtime.md), on cores that the next query's towers need.
     """
-    unshared = len(queries) == 1 and rows.size <= LARGEST_UNSHARED
-    products: FloatArray = np.matmul(rows[:, None, :], queries[0][:, None])[:, :, 0].T if unshared else queries @ rows.T
+    products: FloatArray
+    if len(queries) == 1 and rows.size <= LARGEST_UNSHARED:
+        products = np.matmul(rows[:, None, :], queries[0][:, None])[:, :, 0].T
+    else:
+        with calls:
+            products = queries @ rows.T
     return products
 
 

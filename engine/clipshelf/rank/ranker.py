@@ -6,20 +6,20 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
 
 from clipshelf.errors import InputError
+from clipshelf.forks import call_in_child
 from clipshelf.rank.bounds import row_norms
 from clipshelf.rank.exact import Estimates, best_rows, scores_of, top
 from clipshelf.rank.rows import RowStore
 from clipshelf.rank.scan import INT8_SCANS, Scanner, float_parts, int8_parts, reusable_parts
-from clipshelf.runtime.cpus import available_cpus
+from clipshelf.runtime.cpus import resolve_threads
 from clipshelf.types import FloatArray, Mask, Rows
+from clipshelf.workers import Workers
 
 PRECISIONS = ("auto", "fp32", "int8")
 INT8_FROM_SIZE = 2**20  # numbers in the matrix from which "auto" quantises
@@ -35,10 +35,10 @@ class Ranker:
     - `matrix`: (N, D) float32, all finite. It is read and not copied, so it may be a memory map; it must not change.
     - `precision`: "fp32" scans the matrix with NumPy's matmul; "int8" scans a quantised copy, a quarter of the size;
       "auto" is "int8" from 2**20 numbers on. All give the same scores and rows, bit by bit.
-    - `threads`: threads of one search; None is all CPUs that this process may use.
+    - `threads`: threads of one search, 1 to 256; None is all CPUs that this process may use.
 
     Several threads may search at once, but not while rows are added or removed. Raises InputError on another shape,
-    dtype or precision and on NaN or infinity.
+    dtype, precision or number of threads and on NaN or infinity.
     """
 
     def __init__(self, matrix: FloatArray, precision: str = "auto", *, threads: int | None = None) -> None:
@@ -46,14 +46,21 @@ class Ranker:
             raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision!r}")
         _check_matrix("matrix", matrix)
         self._requested_precision = precision
-        self._threads = threads or available_cpus()
-        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        self._threads = resolve_threads(threads)
+        self._workers = Workers(self._threads) if self._threads > 1 else None
         self._lock = threading.Lock()
         self._query_count = self._certified_count = 0
         self._store = RowStore(matrix)
         self._int8_scanner: Scanner | None = None
         self._float_scanner: Scanner | None = None
         self._update_scanners()
+        call_in_child(self._follow_fork)
+
+    def _follow_fork(self) -> None:
+        """Have a forked child quantise again, on first use, what the threads that it lacks would share."""
+        self._lock = threading.Lock()
+        if self._int8_scanner and any(part.threads > 1 for part in self._int8_scanner.parts):
+            self._int8_scanner = None
 
     def __len__(self) -> int:
         return len(self._store)
@@ -134,8 +141,16 @@ class Ranker:
             return
         old_parts = () if self._int8_scanner is None else self._int8_scanner.parts
         reused, start = reusable_parts(old_parts, self._store.slot_count, self._store.dim)
-        new_parts = int8_parts(self._store.from_slot(start), self._threads, self._pool, whole=not reused)
+        new_parts = int8_parts(self._store.from_slot(start), self._threads, self._workers, whole=not reused)
         self._int8_scanner = Scanner([*reused, *new_parts])
+
+    def _open_int8_scanner(self) -> Scanner | None:
+        """The int8 scanner, None without one; only a forked child makes it here."""
+        if self._int8_scanner is None and self.precision == "int8" and self._store.slot_count:
+            with self._lock:
+                if self._int8_scanner is None:
+                    self._update_scanners()
+        return self._int8_scanner
 
     def _open_float_scanner(self) -> Scanner:
         """The float32 scanner, made on first use."""
@@ -161,29 +176,31 @@ class Ranker:
         """
         scores, slots = results
         groups = [slice(start, start + QUERIES_PER_GROUP) for start in range(0, len(queries), QUERIES_PER_GROUP)]
-        group_pool, scan_pool = (self._pool, None) if len(groups) > 1 else (None, self._pool)
 
-        def search(group: slice) -> None:
-            self._search(queries[group], allowed, (scores[group], slots[group]), scan_pool)
+        def search(group: slice, workers: Workers | None = None) -> None:
+            self._search(queries[group], allowed, (scores[group], slots[group]), workers)
 
-        deque(group_pool.map(search, groups) if group_pool else map(search, groups), maxlen=0)
+        if self._workers and len(groups) > 1:
+            self._workers.map(search, groups)
+        else:
+            for group in groups:
+                search(group, self._workers)
 
-    def _search(
-        self, queries: FloatArray, allowed: Mask | None, results: Results, pool: ThreadPoolExecutor | None
-    ) -> None:
+    def _search(self, queries: FloatArray, allowed: Mask | None, results: Results, workers: Workers | None) -> None:
         """Fill the results by int8 scans where these leave few candidates, the others by a float32 scan."""
         k = results[0].shape[1]
         unanswered: Sequence[int] = range(len(queries))
-        if self._int8_scanner is not None:
+        int8_scanner = self._open_int8_scanner()
+        if int8_scanner is not None:
             for scan in INT8_SCANS:
                 scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
-                estimates = self._int8_scanner.scan(scanned, allowed, pool, scan.digits)
+                estimates = int8_scanner.scan(scanned, allowed, workers, scan.digits)
                 unanswered = self._answer(scanned, unanswered, estimates, scan.limit(k, len(self)), results)
                 if not unanswered:
                     break
         with self._lock:
             self._query_count += len(queries)
-            self._certified_count += len(queries) - (len(unanswered) if self._int8_scanner is not None else 0)
+            self._certified_count += len(queries) - (len(unanswered) if int8_scanner is not None else 0)
         if unanswered:
             scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
             estimates = self._open_float_scanner().scan(scanned, allowed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from clipshelf.rank.bounds import LANES, FloatRows, Int8Rows, Part, encode, row_norms
 from clipshelf.rank.exact import Estimates, PartEstimates
 from clipshelf.types import FloatArray, Mask
+from clipshelf.workers import Workers
 
 PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller arrays leave holes
 ONE_PART_BYTES = 2**24  # below this, sharing one product between threads beats one part for each
@@ -50,13 +50,13 @@ class Scanner:
         self._largest_widths = [part.widths[:, : part.rows].max(axis=1).astype(np.float64) for part in self.parts]
 
     def scan(
-        self, queries: FloatArray, allowed: Mask | None, pool: ThreadPoolExecutor | None = None, digits: int = 2
+        self, queries: FloatArray, allowed: Mask | None, workers: Workers | None = None, digits: int = 2
     ) -> Estimates:
         """Estimate the inner products of queries with all rows.
 
         - `queries`: (Q, D) float32.
         - `allowed`: a mask over slots (N,); the other rows are hidden. None allows all.
-        - `pool`: threads that scan one part each; None scans one part after the other.
+        - `workers`: they scan one part each; None scans one part after the other.
         - `digits`: digits of each query, 1 or 2; see `clipshelf.rank.bounds.encode`.
         """
         encoded = encode(queries, digits)
@@ -75,8 +75,8 @@ class Scanner:
             return PartEstimates(values, peaks, offsets.tolist(), slacks, largest_errors, part.widths, start)
 
         numbers = range(len(self.parts))
-        parts = pool.map(scan_part, numbers) if pool and len(numbers) > 1 else map(scan_part, numbers)
-        return Estimates(encoded.units, list(parts))
+        parts = workers.map(scan_part, numbers) if workers and len(numbers) > 1 else list(map(scan_part, numbers))
+        return Estimates(encoded.units, parts)
 
 
 def _hide(values: FloatArray, rows: int, allowed: Mask | None) -> None:
@@ -86,7 +86,7 @@ def _hide(values: FloatArray, rows: int, allowed: Mask | None) -> None:
         np.copyto(values[:, :rows], np.float32(-np.inf), where=~allowed)
 
 
-def int8_parts(matrix: FloatArray, threads: int, pool: ThreadPoolExecutor | None, *, whole: bool) -> list[Part]:
+def int8_parts(matrix: FloatArray, threads: int, workers: Workers | None, *, whole: bool) -> list[Part]:
     """Quantise the rows of a matrix (N, D) in parts of 32 MiB or somewhat more, the same number for each thread.
 
     A small matrix becomes one part. If it is the `whole` of what is scanned, this part shares its product between the
@@ -102,7 +102,7 @@ def int8_parts(matrix: FloatArray, threads: int, pool: ThreadPoolExecutor | None
         return Int8Rows(part_rows, row_norms(part_rows, start), part_threads)
 
     starts = range(0, rows, size)
-    return list(pool.map(quantise, starts) if pool else map(quantise, starts))
+    return workers.map(quantise, starts) if workers and len(starts) > 1 else list(map(quantise, starts))
 
 
 def float_parts(matrix: FloatArray) -> list[Part]:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from clipshelf.calls import calls
 from clipshelf.runtime import onnx_graphs
 from clipshelf.runtime.providers import CPU
-from clipshelf.runtime.session import session_options
+from clipshelf.runtime.session import open_session, session_options
 from clipshelf.types import FloatArray
 
 
@@ -31,8 +32,7 @@ class FloatMatMul:
 
     def __call__(self, inputs: FloatArray) -> FloatArray:
         """`inputs @ weights`, (M, n) float32, for `inputs` (M, D) float32."""
-        result: FloatArray = self._session.run(["values"], {"inputs": inputs})[0]
-        return result
+        return _run(self._session, inputs)
 
 
 class Int8MatMul:
@@ -56,8 +56,7 @@ class Int8MatMul:
 
         The sums are exact integers; each value is rounded twice: to float32, then in its product with the scale.
         """
-        result: FloatArray = self._session.run(["values"], {"inputs": inputs})[0]
-        return result
+        return _run(self._session, inputs)
 
 
 def _open(graph: bytes, constants: Mapping[str, npt.NDArray[np.generic]], threads: int) -> ort.InferenceSession:
@@ -67,4 +66,10 @@ def _open(graph: bytes, constants: Mapping[str, npt.NDArray[np.generic]], thread
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     values = [ort.OrtValue.ortvalue_from_numpy(array) for array in constants.values()]
     options.add_external_initializers([*constants], values)
-    return ort.InferenceSession(graph, options, providers=[CPU])
+    return open_session(graph, options, CPU)
+
+
+def _run(session: ort.InferenceSession, inputs: npt.NDArray[np.generic]) -> FloatArray:
+    with calls:
+        result: FloatArray = session.run(["values"], {"inputs": inputs})[0]
+        return result

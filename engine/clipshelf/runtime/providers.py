@@ -40,10 +40,13 @@ def resolve_provider(provider: str) -> str:
 def check_started(requested: str, started: str) -> None:
     """Raise ProviderUnavailable where onnxruntime fell back from the `requested` provider to another, `started`."""
     if started != requested:
-        raise ProviderUnavailable(
-            f"expected {requested}, found that onnxruntime could only start {started}; to fix it: "
-            f"{_REPAIRS.get(requested, 'check the libraries that it needs')}"
-        )
+        raise not_started(requested, f"that onnxruntime could only start {started}")
+
+
+def not_started(provider: str, found: str) -> ProviderUnavailable:
+    """The error of a provider that this build has and that does not start; `found` says what happened."""
+    repair = _REPAIRS.get(provider, "check the libraries that it needs")
+    return ProviderUnavailable(f"expected {provider}, found {found}; to fix it: {repair}")
 
 
 def resolve_precision(stored: Sequence[Precision], provider: str) -> Precision:

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from clipshelf.calls import calls
 from clipshelf.errors import ArtifactError
-from clipshelf.runtime.providers import CUDA, ONNXRUNTIME_VERSION, check_started
+from clipshelf.forks import never_destroy_in_child
+from clipshelf.runtime.providers import CPU, CUDA, ONNXRUNTIME_VERSION, check_started, not_started
 from clipshelf.types import FloatArray
 
 Port: TypeAlias = tuple[str, Sequence[int]]  # element type and shape of an input or output, -1 for any size
@@ -56,10 +58,11 @@ class Session:
         # A memory pattern keeps a block for every shape that was seen, and saves no time: docs/design-notes/runtime.md.
         options.enable_mem_pattern = False
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=[provider])
+            self._session = open_session(str(path), options, provider)
         except Exception as error:  # onnxruntime raises a dozen private classes
+            if provider != CPU and _opens(path, session_options(threads)):
+                raise not_started(provider, str(error)) from error
             raise ArtifactError(f"{path}: expected a graph that onnxruntime can open, found: {error}") from error
-        self._session.disable_fallback()
         self.provider = self._session.get_providers()[0]
         check_started(provider, self.provider)
         _check_ports(path, "input", self._session.get_inputs(), inputs)
@@ -69,10 +72,11 @@ class Session:
 
     def run(self, feeds: Mapping[str, npt.NDArray[np.generic]]) -> FloatArray:
         """Run the graph on an array for each input, by name, and return its output, float32."""
-        if self._device is not None:
-            return self._run_bound(feeds, *self._device)
-        result: FloatArray = self._session.run(self._outputs, dict(feeds))[0]
-        return result
+        with calls:
+            if self._device is not None:
+                return self._run_bound(feeds, *self._device)
+            result: FloatArray = self._session.run(self._outputs, dict(feeds))[0]
+            return result
 
     def _run_bound(self, feeds: Mapping[str, npt.NDArray[np.generic]], device: str, number: int) -> FloatArray:
         """`run` that copies each input to the device once, and the output from it once."""
@@ -87,6 +91,26 @@ class Session:
         return result
 
 
+def open_session(graph: str | bytes, options: ort.SessionOptions, provider: str) -> ort.InferenceSession:
+    """Open a graph, at a path or in memory, on one provider.
+
+    onnxruntime's own fallback to another provider is off, since it prints to standard output.
+    """
+    with calls:
+        session = ort.InferenceSession(graph, options, providers=[provider], enable_fallback=0)
+    never_destroy_in_child(session)
+    return session
+
+
+def _opens(path: Path, options: ort.SessionOptions) -> bool:
+    """Whether the CPU opens a graph that another provider did not."""
+    try:
+        open_session(str(path), options, CPU)
+    except Exception:
+        return False
+    return True
+
+
 def session_options(threads: int) -> ort.SessionOptions:
     """Options of every session: no log output, and `threads` workers that go to sleep soon after a run."""
     options = ort.SessionOptions()
@@ -95,7 +119,7 @@ def session_options(threads: int) -> ort.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if _CAN_LIMIT_SPINNING else "0")
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised; a host's standard error is not written to
     return options
 
 

@@ -11,7 +11,6 @@ import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord, flush_to_disk, open_regular
 from clipshelf.runtime.cpus import available_cpus
+from clipshelf.workers import Workers
 
 BLOCK = 1 << 16
 # 8 MB: more blocks than this are compared in threads, this many in one task.
@@ -130,9 +130,9 @@ class BlockReader:
         if count <= _BLOCKS_PER_TASK:
             self._compare_range(0, count)
         elif 0 in self._compared:
-            with ThreadPoolExecutor(available_cpus()) as pool:
-                starts = range(0, count, _BLOCKS_PER_TASK)
-                list(pool.map(lambda start: self._compare_range(start, min(start + _BLOCKS_PER_TASK, count)), starts))
+            starts = range(0, count, _BLOCKS_PER_TASK)
+            workers = Workers(available_cpus())
+            workers.map(lambda start: self._compare_range(start, min(start + _BLOCKS_PER_TASK, count)), starts)
         return self._bytes
 
     def array(self, dtypes: Sequence[npt.DTypeLike], shape: tuple[int | None, ...]) -> npt.NDArray[Any]:

@@ -1,0 +1,42 @@
+"""What a forked child makes anew, and what it must not destroy.
+
+A fork copies only the thread that forks. The child lacks the other threads, and the locks that they held stay locked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakMethod, WeakSet
+
+_METHODS: set[WeakMethod[Callable[[], Any]]] = set()
+_UNDESTROYED: WeakSet[Any] = WeakSet()
+
+
+def call_in_child(method: Callable[[], object]) -> None:
+    """Call `method`, which is bound to an object, in each forked child for as long as the object lives.
+
+    It runs before the fork returns in the child, in its only thread. A system without forks never calls it.
+    """
+    _METHODS.add(WeakMethod(method, _METHODS.discard))
+
+
+def never_destroy_in_child(resource: object) -> None:
+    """Have forked children keep `resource`, even when they end: its destructor would wait for threads they lack."""
+    _UNDESTROYED.add(resource)
+
+
+def _follow_fork() -> None:
+    for resource in list(_UNDESTROYED):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(resource))  # a reference that nothing ever gives back
+    _UNDESTROYED.clear()
+    for reference in list(_METHODS):
+        method = reference()
+        if method is not None:
+            method()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_follow_fork)

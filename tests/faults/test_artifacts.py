@@ -1,0 +1,68 @@
+"""Artifacts whose graphs read other files: each file is listed and compared, or the artifact is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from clipshelf import Engine
+from clipshelf.errors import ArtifactError
+from support import tiny
+
+WEIGHTS = "text.onnx.data"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An artifact whose text graph has its weights in a file of their own, which the manifest lists."""
+    folder = tiny.write_artifact(tmp_path / "artifact")
+    model = onnx.load(folder / "text.onnx")
+    onnx.save(model, folder / "text.onnx", save_as_external_data=True, location=WEIGHTS, size_threshold=0)
+    tiny.write_manifest(folder)
+    return folder
+
+
+def relocate(folder: Path, location: str) -> None:
+    """Have the graph read its weights from `location`, and seal the artifact again."""
+    model = onnx.load(folder / "text.onnx", load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    (folder / "text.onnx").write_bytes(model.SerializeToString())
+    tiny.write_manifest(folder)
+
+
+def test_listed_weights_are_read(folder: Path, engine: Engine) -> None:
+    texts = ["red shoe", "blue"]
+    np.testing.assert_array_equal(Engine.load(folder).embed_texts(texts), engine.embed_texts(texts))
+
+
+def test_weights_that_changed_are_refused(folder: Path) -> None:
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[0] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+    with pytest.raises(ArtifactError, match=rf"{WEIGHTS}: expected sha256"):
+        Engine.load(folder).embed_texts(["red"])
+
+
+@pytest.mark.parametrize("location", ["other.data", "./text.onnx.data", "../weights", "/etc/passwd", "", "manifest.json"])
+def test_weights_that_the_manifest_does_not_list_are_refused(folder: Path, location: str) -> None:
+    (folder.parent / "weights").write_bytes((folder / WEIGHTS).read_bytes())
+    relocate(folder, location)
+    with pytest.raises(ArtifactError, match=r"text\.onnx: expected weights in files that the manifest lists, found"):
+        Engine.load(folder).embed_texts(["red"])
+
+
+def test_weights_of_any_listed_name_are_compared(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / "shared.bin")
+    relocate(folder, "shared.bin")
+    Engine.load(folder).embed_texts(["red"])
+    time = (folder / "shared.bin").stat()
+    (folder / "shared.bin").write_bytes(bytes(time.st_size))
+    os.utime(folder / "shared.bin", ns=(time.st_atime_ns, time.st_mtime_ns))
+    with pytest.raises(ArtifactError, match=r"shared\.bin: expected sha256"):
+        Engine.load(folder).embed_texts(["red"])
