@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     """An artifact whose text graph has its weights in a file of their own, which the manifest lists."""
     folder = tiny.write_artifact(tmp_path / "artifact")
     model = onnx.load(folder / "text.onnx")
-    onnx.save(model, folder / "text.onnx", save_as_external_data=True, location=WEIGHTS, size_threshold=0)
+    onnx.save(model, folder / "text.onnx", save_as_external_data=True, location=WEIGHTS, size_threshold=128)
     tiny.write_manifest(folder)
     return folder
 
@@ -49,7 +49,9 @@ def test_weights_that_changed_are_refused(folder: Path) -> None:
         Engine.load(folder).embed_texts(["red"])
 
 
-@pytest.mark.parametrize("location", ["other.data", "./text.onnx.data", "../weights", "/etc/passwd", "", "manifest.json"])
+@pytest.mark.parametrize(
+    "location", ["other.data", "./text.onnx.data", "../weights", "/etc/passwd", "", "manifest.json"]
+)
 def test_weights_that_the_manifest_does_not_list_are_refused(folder: Path, location: str) -> None:
     (folder.parent / "weights").write_bytes((folder / WEIGHTS).read_bytes())
     relocate(folder, location)

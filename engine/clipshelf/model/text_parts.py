@@ -10,7 +10,6 @@ from clipshelf.errors import InputError
 from clipshelf.types import FloatArray, TokenIds
 from clipshelf.workers import batches
 
-
 MAX_TEXT = 1_000_000  # characters
 
 

@@ -19,11 +19,12 @@ from clipshelf.errors import ArtifactError
 from clipshelf.model.artifact import TextSpec
 from clipshelf.types import TokenIds
 
-# Closing quotes and brackets belong to the sentence; the full-width marks of Chinese and Japanese need no space. A run of
-# marks is tried from its start only, so that a text without spaces takes linear time.
+# Closing quotes and brackets belong to the sentence; the full-width marks of Chinese and Japanese need no space. A run
+# of marks is tried from its start only, so that a text without spaces takes linear time.
 _SENTENCE_END = re.compile("(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019)\\]]*+\\s+|[\u3002\uff01\uff1f]+|\n+")
 _SPACE = re.compile(r"\s+")
-# The `tokenizers` library holds the interpreter's lock while it encodes, so that it is given this many characters at once.
+# `Tokenizer.encode` holds the interpreter's lock, so that it is given this many characters at once. `encode_batch` does
+# not, but starts threads of its own, which a forked child lacks.
 _PIECE_LENGTH = 4096
 
 
@@ -96,7 +97,7 @@ class Tokenizer:
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Ranges of a text that make it up, each of at most `_PIECE_LENGTH` characters and begun by a space where it can be.
+    """Ranges that make up a text, each of at most `_PIECE_LENGTH` characters, cut before a space where there is one.
 
     A tokenizer encodes them as it encodes the whole: none joins a space with what stands before it.
     """
