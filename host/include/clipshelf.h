@@ -11,8 +11,12 @@
  *             completes, and what it uses is freed after it.
  * Inputs      are read during the call only and never kept: free or reuse them as soon as the call returns.
  * Strings     are UTF-8 and end with a NUL, in both directions, unless a length comes with them.
- * Limits      CLIPSHELF_MAX_COUNT items a call, CLIPSHELF_MAX_BYTES bytes a text or an encoded picture,
- *             CLIPSHELF_MAX_PIXELS pixels a raw picture.
+ * Limits      CLIPSHELF_MAX_COUNT items a call, CLIPSHELF_MAX_TEXT characters a text, CLIPSHELF_MAX_BYTES bytes an
+ *             encoded picture, CLIPSHELF_MAX_PIXELS pixels a raw picture, CLIPSHELF_MAX_DEPTH levels of JSON.
+ * Structs     that may grow begin with their own size, so that a host and a library of different versions get along.
+ *             Start from the _INIT macro, or set `size` and zero the rest. Fields that an older host does not have take
+ *             their defaults; fields that this library does not have must be zero. Zero and NULL mean the default.
+ *             In a struct that the library fills, `size` says which fields are there.
  */
 #ifndef CLIPSHELF_H
 #define CLIPSHELF_H
@@ -21,8 +25,11 @@
 
 #define CLIPSHELF_VERSION "0.1.0"
 #define CLIPSHELF_MAX_COUNT 1048576
+#define CLIPSHELF_MAX_TEXT 1000000
 #define CLIPSHELF_MAX_BYTES 1073741824
 #define CLIPSHELF_MAX_PIXELS 178956970
+#define CLIPSHELF_MAX_DEPTH 100
+#define CLIPSHELF_MIN_STACK 262144 /* bytes of stack that a thread must have left when it calls; checked on Linux */
 
 #if defined(_WIN32) && defined(CLIPSHELF_BUILDING)
 #define CLIPSHELF_API __declspec(dllexport)
@@ -71,10 +78,8 @@ typedef enum clipshelf_format CLIPSHELF_INT {
 typedef struct clipshelf_engine clipshelf_engine;
 typedef struct clipshelf_catalogue clipshelf_catalogue;
 typedef struct clipshelf_result clipshelf_result;
+typedef struct clipshelf_failures clipshelf_failures;
 
-/* Options and queries begin with their own size, so that a host and a library of different versions work together. Fields
- * that an older host does not have take their defaults; fields that this library does not have must be zero. Start from
- * the _INIT macro, or set `size` and zero the rest. Zero and NULL mean the default everywhere. */
 typedef struct clipshelf_engine_options {
     size_t size;          /* sizeof(clipshelf_engine_options) */
     const char *venv;     /* folder of the Python environment that has clipshelf. NULL: the environment variable
@@ -83,26 +88,29 @@ typedef struct clipshelf_engine_options {
     const char *artifact; /* folder of the model; NULL: the embedded default */
     const char *provider; /* "cpu", "cuda" or "auto"; NULL: "cpu" */
     const char *decode;   /* "fast" or "exact"; NULL: "fast" */
-    size_t threads;       /* of one inference, up to 1024; 0: all CPUs that the process may use */
+    size_t threads;       /* of one inference, up to 256; 0: all CPUs that the process may use */
     size_t warm;          /* not 0: load both towers now rather than on first use */
 } clipshelf_engine_options;
 
 #define CLIPSHELF_ENGINE_OPTIONS_INIT {sizeof(clipshelf_engine_options), NULL, NULL, NULL, NULL, 0, 0}
 
-/* A picture. Encoded: `data`, `size` and `format` only, the others 0. Raw: row y starts at data + y * stride, the top
- * row first; `size` is the number of bytes that may be read, at least (height - 1) * stride + width * bytes a pixel. */
+/* A picture. Encoded: `data`, `bytes` and `format` only, the others 0. Raw: row y starts at data + y * stride, the top
+ * row first; `bytes` may be read, at least (height - 1) * stride + width * bytes a pixel. */
 typedef struct clipshelf_image {
+    size_t size; /* sizeof(clipshelf_image), the same for all pictures of an array */
     const void *data;
-    size_t size;
+    size_t bytes;
     clipshelf_format format;
     size_t width;
     size_t height;
     size_t stride; /* bytes from a row to the next; 0: rows without a gap */
 } clipshelf_image;
 
-/* A query: at least a text, a picture, a liked or a disliked product. All of them count together. */
+#define CLIPSHELF_IMAGE_INIT {sizeof(clipshelf_image), NULL, 0, CLIPSHELF_ENCODED, 0, 0, 0}
+
+/* What is asked for: at least a text, a picture, a liked or a disliked product; they add up. */
 typedef struct clipshelf_query {
-    size_t size;                 /* sizeof(clipshelf_query) */
+    size_t size;                 /* sizeof(clipshelf_query), the same for all queries of an array */
     const char *text;            /* a review or a wish, in words */
     const clipshelf_image *image;
     const char *const *liked;    /* ids of products to find more like; never answered themselves */
@@ -119,13 +127,22 @@ typedef struct clipshelf_query {
 
 #define CLIPSHELF_QUERY_INIT {sizeof(clipshelf_query), NULL, NULL, NULL, 0, NULL, 0, NULL, 0, NULL}
 
-/* A recommended product. */
+/* A recommended product, or one that was looked up. The library fills it. */
 typedef struct clipshelf_item {
+    size_t size;         /* bytes that this library fills */
     const char *id;
     double score;        /* higher is better, 0 is an average product; compares within one result only */
     double relevance;    /* 0 to 1: how sure it is that the product fits at all; compares between results too */
     const char *product; /* its record as it was indexed, a JSON object */
 } clipshelf_item;
+
+/* What was wrong with one item of a call that goes on without it. The library fills it. */
+typedef struct clipshelf_failure {
+    size_t size;             /* bytes that this library fills */
+    size_t index;            /* position of the item in the call */
+    clipshelf_status status;
+    const char *message;
+} clipshelf_failure;
 
 /* Version of the library, such as "0.1.0"; that of this header is CLIPSHELF_VERSION. Static; never fails. */
 CLIPSHELF_API const char *clipshelf_version(void);
@@ -159,6 +176,19 @@ CLIPSHELF_API clipshelf_status clipshelf_embed_texts(const clipshelf_engine *eng
 CLIPSHELF_API clipshelf_status clipshelf_embed_images(const clipshelf_engine *engine, const clipshelf_image *images,
                                                       size_t count, float *out, size_t capacity);
 
+/* The same, but a picture that cannot be read fails alone: its row is all zeros. *failures says which and why, NULL if
+ * none failed; close it. */
+CLIPSHELF_API clipshelf_status clipshelf_embed_images_each(const clipshelf_engine *engine,
+                                                           const clipshelf_image *images, size_t count, float *out,
+                                                           size_t capacity, clipshelf_failures **failures);
+
+/* Number of failures, 0 for NULL; and one of them, in the order of their positions, *failure owned by the handle and
+ * valid until it is closed. */
+CLIPSHELF_API clipshelf_status clipshelf_failures_count(const clipshelf_failures *failures, size_t *count);
+CLIPSHELF_API clipshelf_status clipshelf_failures_item(const clipshelf_failures *failures, size_t index,
+                                                       const clipshelf_failure **failure);
+CLIPSHELF_API clipshelf_status clipshelf_failures_close(clipshelf_failures *failures);
+
 /* Open the catalogue that `clipshelf index` wrote to `folder`, for an engine of the model that embedded it. Its matrix
  * stays on disk, memory-mapped. On success *catalogue is a handle to close. */
 CLIPSHELF_API clipshelf_status clipshelf_catalogue_open(const clipshelf_engine *engine, const char *folder,
@@ -174,20 +204,47 @@ CLIPSHELF_API clipshelf_status clipshelf_catalogue_size(const clipshelf_catalogu
 CLIPSHELF_API clipshelf_status clipshelf_recommend(const clipshelf_catalogue *catalogue, const clipshelf_query *query,
                                                    clipshelf_result **result);
 
-/* Close a result, and with it its items and JSON; NULL does nothing. */
+/* Answer `count` queries, faster than one by one. results[i] is the answer to queries[i], a handle to close. A query
+ * that cannot be answered fails alone: its result is NULL, and *failures says why; close it. With `failures` NULL, the
+ * first such query fails the call. */
+CLIPSHELF_API clipshelf_status clipshelf_recommend_batch(const clipshelf_catalogue *catalogue,
+                                                         const clipshelf_query *queries, size_t count,
+                                                         clipshelf_result **results, clipshelf_failures **failures);
+
+/* The products with these ids, in order, as a result to close; score and relevance are 0. */
+CLIPSHELF_API clipshelf_status clipshelf_catalogue_products(const clipshelf_catalogue *catalogue,
+                                                            const char *const *ids, size_t count,
+                                                            clipshelf_result **result);
+
+/* Open the catalogue's folder again: the handle then answers from its newest generation, which another process may have
+ * written. Calls in flight end on the old one. On failure the handle stays as it was. */
+CLIPSHELF_API clipshelf_status clipshelf_catalogue_reload(clipshelf_catalogue *catalogue);
+
+/* Change the newest generation in the folder, write the next one, and reload. `products` is a JSON array of objects as
+ * `clipshelf index` takes them, with paths of pictures relative to the catalogue's root. Adding needs new ids, updating
+ * known ones. A product that cannot be used fails alone, as above; with `failures` NULL it fails the call. */
+CLIPSHELF_API clipshelf_status clipshelf_catalogue_add(clipshelf_catalogue *catalogue, const char *products,
+                                                       clipshelf_failures **failures);
+CLIPSHELF_API clipshelf_status clipshelf_catalogue_update(clipshelf_catalogue *catalogue, const char *products,
+                                                          clipshelf_failures **failures);
+CLIPSHELF_API clipshelf_status clipshelf_catalogue_remove(clipshelf_catalogue *catalogue, const char *const *ids,
+                                                          size_t count);
+
+/* Close a result, and with it all that was got from it; NULL does nothing. */
 CLIPSHELF_API clipshelf_status clipshelf_result_close(clipshelf_result *result);
 
-/* The products of a result: *items points to *count of them, best first. Owned by the result, valid until it is
- * closed, and never changed: any number of threads may read them. */
-CLIPSHELF_API clipshelf_status clipshelf_result_items(const clipshelf_result *result, const clipshelf_item **items,
-                                                      size_t *count);
+/* The products of a result: *items points to *count pointers to them, best first. Owned by the result, valid until it
+ * is closed, and never changed: any number of threads may read them. */
+CLIPSHELF_API clipshelf_status clipshelf_result_items(const clipshelf_result *result,
+                                                      const clipshelf_item *const **items, size_t *count);
 
-/* The whole answer as the JSON object that `clipshelf recommend --json` prints. Owned by the result, valid until it is
- * closed. */
+/* The whole answer as the JSON object that `clipshelf recommend --json` prints, "{}" for products that were looked up.
+ * Owned by the result, valid until it is closed. */
 CLIPSHELF_API clipshelf_status clipshelf_result_json(const clipshelf_result *result, const char **json);
 
-/* Close every open handle of the process and free what they hold. The runtime stays, idle, and opening works again. This
- * is for hosts that unload their parts; a process may end without it. */
+/* Close every handle that is open in the process, as if each were closed, and free what they held. The runtime stays,
+ * idle: opening again works at once. For hosts that unload their parts. Ending a process needs no call: exit() waits for
+ * the calls in flight, ten seconds at the most, and later ones answer CLIPSHELF_NO_RUNTIME. */
 CLIPSHELF_API clipshelf_status clipshelf_shutdown(void);
 
 #ifdef __cplusplus

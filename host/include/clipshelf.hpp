@@ -64,7 +64,58 @@ private:
 using Image = clipshelf_image;
 using Item = clipshelf_item;
 
-// A view of bytes that the caller owns: a pointer and a size, or anything with data() and size() whose elements are bytes.
+// The products of a result. They belong to it.
+class Items {
+public:
+    class Iterator {
+    public:
+        explicit Iterator(const Item *const *at) noexcept : at_(at) {}
+        const Item &operator*() const noexcept { return **at_; }
+        const Item *operator->() const noexcept { return *at_; }
+        Iterator &operator++() noexcept {
+            ++at_;
+            return *this;
+        }
+        bool operator==(const Iterator &other) const noexcept { return at_ == other.at_; }
+        bool operator!=(const Iterator &other) const noexcept { return at_ != other.at_; }
+
+    private:
+        const Item *const *at_;
+    };
+
+    Items(const Item *const *data, std::size_t size) noexcept : data_(data), size_(size) {}
+    std::size_t size() const noexcept { return size_; }
+    bool empty() const noexcept { return size_ == 0; }
+    const Item &operator[](std::size_t i) const noexcept { return *data_[i]; }
+    Iterator begin() const noexcept { return Iterator(data_); }
+    Iterator end() const noexcept { return Iterator(data_ + size_); }
+
+private:
+    const Item *const *data_;
+    std::size_t size_;
+};
+
+// What was wrong with one item of a call that went on without it.
+struct Failure {
+    std::size_t index;
+    clipshelf_status status;
+    std::string message;
+};
+
+// Copy what failed, and close the handle.
+inline std::vector<Failure> take(clipshelf_failures *handle) {
+    std::vector<Failure> found;
+    std::size_t count = 0;
+    clipshelf_failures_count(handle, &count);
+    for (std::size_t i = 0; i < count; ++i) {
+        const clipshelf_failure *failure = nullptr;
+        if (!clipshelf_failures_item(handle, i, &failure)) found.push_back({failure->index, failure->status, failure->message});
+    }
+    clipshelf_failures_close(handle);
+    return found;
+}
+
+// Bytes of someone else's: a pointer and a size, or anything with data() and size() whose elements are bytes.
 class Bytes {
 public:
     Bytes(const void *data, std::size_t size) noexcept : data_(data), size_(size) {}
@@ -79,13 +130,15 @@ private:
     std::size_t size_;
 };
 
-// A picture as it came from a file or the network. Its bytes are read during the calls that take it.
-inline Image encoded(Bytes bytes) noexcept { return {bytes.data(), bytes.size(), CLIPSHELF_ENCODED, 0, 0, 0}; }
+// A picture as it came from a file or the network. The bytes are read during calls that take it.
+inline Image encoded(Bytes bytes) noexcept { 
+    return {sizeof(Image), bytes.data(), bytes.size(), CLIPSHELF_ENCODED, 0, 0, 0};
+}
 
 // Raw pixels, `stride` bytes from a row to the next; 0: rows without a gap.
 inline Image pixels(Bytes bytes, clipshelf_format format, std::size_t width, std::size_t height,
                     std::size_t stride = 0) noexcept {
-    return {bytes.data(), bytes.size(), format, width, height, stride};
+    return {sizeof(Image), bytes.data(), bytes.size(), format, width, height, stride};
 }
 
 // Closes a handle once.
@@ -170,6 +223,16 @@ public:
         return rows;
     }
 
+    // The same; a picture that cannot be read leaves a row of zeros and is added to `failures`.
+    Rows embed_images(View<const Image> images, std::vector<Failure> &failures) const {
+        Rows rows(images.size(), dim_);
+        clipshelf_failures *failed = nullptr;
+        check(clipshelf_embed_images_each(get(), images.data(), images.size(), rows.floats().data(), rows.floats().size(),
+                                          &failed));
+        failures = take(failed);
+        return rows;
+    }
+
 private:
     static clipshelf_engine *open(const Options &options) {
         const auto text = [](const std::string &value) { return value.empty() ? nullptr : value.c_str(); };
@@ -235,9 +298,9 @@ private:
 // The products that fit, best first. Items and JSON point into the result, so a temporary result does not give them.
 class Result : public Handle<clipshelf_result, clipshelf_result_close> {
 public:
-    View<const Item> items() const && = delete;
-    View<const Item> items() const & {
-        const Item *items = nullptr;
+    Items items() const && = delete;
+    Items items() const & {
+        const Item *const *items = nullptr;
         std::size_t count = 0;
         check(clipshelf_result_items(get(), &items, &count));
         return {items, count};
@@ -268,23 +331,73 @@ public:
     }
 
     Result recommend(const Query &query) const {
-        const auto liked = Query::pointers(query.liked_), disliked = Query::pointers(query.disliked_);
-        clipshelf_query c_query = CLIPSHELF_QUERY_INIT;
-        c_query.text = Query::or_null(query.text_);
-        c_query.image = query.has_image_ ? &query.image_ : nullptr;
-        c_query.liked = liked.data();
-        c_query.liked_count = liked.size();
-        c_query.disliked = disliked.data();
-        c_query.disliked_count = disliked.size();
-        c_query.where = Query::or_null(query.where_);
-        c_query.k = query.k_;
-        c_query.json = Query::or_null(query.json_);
+        const Given given(query);
         clipshelf_result *result = nullptr;
-        check(clipshelf_recommend(get(), &c_query, &result));
+        check(clipshelf_recommend(get(), &given.query, &result));
         return Result(result);
     }
 
+    // One result for each query, in order. A query that cannot be answered is added to `failures`; its result is closed.
+    std::vector<Result> recommend(View<const Query> queries, std::vector<Failure> &failures) const {
+        std::vector<Given> all;
+        all.reserve(queries.size());
+        for (const Query &query : queries) all.emplace_back(query);
+        std::vector<clipshelf_query> given;
+        for (const Given &one : all) given.push_back(one.query);
+        std::vector<clipshelf_result *> handles(given.size());
+        clipshelf_failures *failed = nullptr;
+        check(clipshelf_recommend_batch(get(), given.data(), given.size(), handles.data(), &failed));
+        failures = take(failed);
+        std::vector<Result> results;
+        for (clipshelf_result *handle : handles) results.push_back(Result(handle));
+        return results;
+    }
+
+    // The products with these ids, in order.
+    Result products(const std::vector<std::string> &ids) const {
+        const auto pointers = Query::pointers(ids);
+        clipshelf_result *result = nullptr;
+        check(clipshelf_catalogue_products(get(), pointers.data(), pointers.size(), &result));
+        return Result(result);
+    }
+
+    // Answer from the newest generation in the folder from now on.
+    void reload() { check(clipshelf_catalogue_reload(get())); }
+
+    // Change the catalogue in its folder, and answer from it from now on. `products` is a JSON array of objects.
+    std::vector<Failure> add(const std::string &products) { return changed(clipshelf_catalogue_add, products); }
+    std::vector<Failure> update(const std::string &products) { return changed(clipshelf_catalogue_update, products); }
+    void remove(const std::vector<std::string> &ids) {
+        const auto pointers = Query::pointers(ids);
+        check(clipshelf_catalogue_remove(get(), pointers.data(), pointers.size()));
+    }
+
 private:
+    // A query as the C interface takes it; it points into the Query.
+    struct Given {
+        explicit Given(const Query &of)
+            : liked(Query::pointers(of.liked_)), disliked(Query::pointers(of.disliked_)), query(CLIPSHELF_QUERY_INIT) {
+            query.text = Query::given(of.text_);
+            query.image = of.has_image_ ? &of.image_ : nullptr;
+            query.liked = liked.data();
+            query.liked_count = liked.size();
+            query.disliked = disliked.data();
+            query.disliked_count = disliked.size();
+            query.where = Query::given(of.where_);
+            query.k = of.k_;
+            query.json = Query::given(of.json_);
+        }
+        std::vector<const char *> liked, disliked;
+        clipshelf_query query;
+    };
+
+    std::vector<Failure> changed(clipshelf_status (*change)(clipshelf_catalogue *, const char *, clipshelf_failures **),
+                                 const std::string &products) {
+        clipshelf_failures *failed = nullptr;
+        check(change(get(), products.c_str(), &failed));
+        return take(failed);
+    }
+
     static clipshelf_catalogue *open(const Engine &engine, const std::string &folder) {
         clipshelf_catalogue *handle = nullptr;
         check(clipshelf_catalogue_open(engine.get(), folder.c_str(), &handle));

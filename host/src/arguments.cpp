@@ -30,9 +30,9 @@ std::size_t checked_stride(const clipshelf_image &image, const std::string &name
     require(stride >= row && stride <= MAX_BYTES, name + ".stride: expected at least the " + std::to_string(row) +
                                                       " bytes of a row, found " + std::to_string(image.stride));
     const std::size_t gaps = image.height - 1;
-    require(image.size >= row && (!gaps || (image.size - row) / gaps >= stride),
-            name + ".size: expected " + std::to_string(image.height) + " rows of " + std::to_string(stride) +
-                " bytes, found " + std::to_string(image.size) + " bytes");
+    require(image.bytes >= row && (!gaps || (image.bytes - row) / gaps >= stride),
+            name + ".bytes: expected " + std::to_string(image.height) + " rows of " + std::to_string(stride) +
+                " bytes, found " + std::to_string(image.bytes) + " bytes");
     return stride;
 }
 
@@ -68,9 +68,9 @@ py::list texts(const char *const *data, const std::size_t *lengths, std::size_t 
 
 py::tuple picture(const clipshelf_image &image, const std::string &name) {
     require(image.data, name + ".data: expected bytes, found NULL");
-    std::size_t stride = 0, size = image.size;
+    std::size_t stride = 0, size = image.bytes;
     if (image.format == CLIPSHELF_ENCODED) {
-        check_limit(size, MAX_BYTES, name + ".size");
+        check_limit(size, MAX_BYTES, name + ".bytes");
     } else {
         stride = checked_stride(image, name);
         // The view ends with the picture, even where the memory goes on.
@@ -78,6 +78,14 @@ py::tuple picture(const clipshelf_image &image, const std::string &name) {
     }
     return py::make_tuple(py::memoryview::from_memory(image.data, static_cast<py::ssize_t>(size)),
                           static_cast<int>(image.format), image.width, image.height, stride);
+}
+
+py::list pictures(const clipshelf_image *images, std::size_t count) {
+    check_limit(count, MAX_COUNT, "images: count");
+    require(images || !count, "images: expected an array of pictures, found NULL");
+    py::list list(count);
+    for (std::size_t i = 0; i < count; ++i) list[i] = picture(element(images, i, "images"), numbered("images", i));
+    return list;
 }
 
 py::memoryview rows(std::size_t count, std::size_t dim, float *out, std::size_t capacity) {

@@ -1,6 +1,10 @@
 #include "interpreter.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -17,7 +21,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int INTERFACE = 1;
+constexpr int INTERFACE = 2;
 const std::string PYTHON = std::to_string(PY_MAJOR_VERSION) + "." + std::to_string(PY_MINOR_VERSION);
 
 std::mutex starting;
@@ -28,9 +32,18 @@ std::atomic<bool> forked{false};  // a child has none of the parent's threads, a
 
 Failure no_runtime(const std::string &message) { return {CLIPSHELF_NO_RUNTIME, message}; }
 
+// A program that runs with more rights than its caller must not take code from where the caller says.
+const char *variable_of_trust(const char *name) {
+#ifdef __GLIBC__
+    return secure_getenv(name);
+#else
+    return std::getenv(name);
+#endif
+}
+
 fs::path chosen_venv(const char *option) {
     if (option) return fs::u8path(option);
-    const char *variable = std::getenv("CLIPSHELF_VENV");
+    const char *variable = variable_of_trust("CLIPSHELF_VENV");
     return fs::u8path(variable && *variable ? variable : CLIPSHELF_BUILT_WITH);
 }
 
@@ -101,8 +114,8 @@ void start_interpreter(const fs::path &venv) {
     PyPreConfig preconfig;
     PyPreConfig_InitIsolatedConfig(&preconfig);
     preconfig.utf8_mode = 1;  // paths are UTF-8 whatever the host's locale
-    // Leak checkers cannot follow pointers through Python's memory pools, and would report everything there as leaked.
-    const char *allocator = std::getenv("PYTHONMALLOC");
+    // leak checkers cannot follow pointers through Python's object pools, and would take all that is there for lost
+    const char *allocator = variable_of_trust("PYTHONMALLOC");
     if (symbol("__lsan_do_leak_check") || (allocator && std::string(allocator) == "malloc"))
         preconfig.allocator = PYMEM_ALLOCATOR_MALLOC;
     check(Py_PreInitialize(&preconfig));
@@ -150,7 +163,32 @@ void load_bridge(const fs::path &venv) {
     }
 }
 
-// The interpreter's record of a host thread, from the first call of the thread to its end.
+// Never destroyed: calls may come until the process is gone.
+struct CallsInFlight {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t count = 0;
+    std::size_t total = 0;
+    bool ended = false;
+};
+
+CallsInFlight &calls() {
+    static auto *calls = new CallsInFlight;
+    return *calls;
+}
+
+thread_local std::size_t own_calls = 0;
+constexpr std::chrono::seconds LONGEST_END{10};
+
+// At the end of the process. A thread that ends it from inside a call is not waited for.
+void end_calls() {
+    if (forked) return;  // the calls were the parent's
+    std::unique_lock lock(calls().mutex);
+    calls().ended = true;
+    calls().changed.wait_for(lock, LONGEST_END, [] { return calls().count <= own_calls; });
+}
+
+// The interpreter's record of a host thread, from the thread's first call to its end.
 class ThreadState {
 public:
     ThreadState() {
@@ -177,6 +215,8 @@ void require_no_fork() {
 }  // namespace
 
 void start(const char *option) {
+    const Call call;
+    require_stack();
     require(!option || *option, "venv: expected a folder or NULL, found an empty string");
     require_no_fork();
     const fs::path venv = chosen_venv(option);
@@ -195,17 +235,61 @@ void start(const char *option) {
     if (!bridge_module) load_bridge(venv);
 }
 
+Call::Call() {
+    require_no_fork();  // before the lock, which may be another thread's of the parent
+    const std::lock_guard lock(calls().mutex);
+    if (calls().ended && !own_calls) throw no_runtime("expected a process that goes on, found one that is ending");
+    ++calls().count, ++own_calls;
+}
+
+Call::~Call() {
+    const std::lock_guard lock(calls().mutex);
+    --calls().count, --own_calls;
+    // Exit handlers run in reverse order. What onnxruntime makes in its first calls, and destroys by handlers of its object,
+    // must be there until the calls have ended; so the handler is set again after the first call, the second, the fourth.
+    const std::size_t total = ++calls().total;
+    if (started_here && !calls().ended && !(total & (total - 1))) std::atexit(end_calls);
+    if (calls().ended) calls().changed.notify_all();
+}
+
+void require_stack() {
+#if defined(__linux__)
+    static thread_local std::uintptr_t lowest = 0;
+    if (!lowest) {
+        lowest = 1;  // where it cannot be told, nothing is checked
+        pthread_attr_t attributes;
+        void *start = nullptr;
+        std::size_t size = 0;
+        if (!pthread_getattr_np(pthread_self(), &attributes)) {
+            if (!pthread_attr_getstack(&attributes, &start, &size)) lowest = reinterpret_cast<std::uintptr_t>(start);
+            pthread_attr_destroy(&attributes);
+        }
+    }
+    const char here = 0;
+    const std::size_t left = reinterpret_cast<std::uintptr_t>(&here) - lowest;
+    require(left >= CLIPSHELF_MIN_STACK, "thread: expected at least " + std::to_string(CLIPSHELF_MIN_STACK) +
+                                             " bytes of stack that are free, found " + std::to_string(left));
+#endif
+}
+
 void require_running() {
     require_no_fork();
     if (!running()) throw no_runtime("expected a running interpreter, found one that was shut down");
 }
 
 void keep_thread() {
-    // In a process with an interpreter of its own, a host may hold the GIL while it waits for a thread to end.
+    // In a process with an interpreter of its object, a host may hold the GIL while it waits for a thread to end.
     if (started_here) static thread_local const ThreadState state;
 }
 
-bool running() { return bridge_module && !forked && Py_IsInitialized(); }
+bool running() {
+    if (!bridge_module || forked) return false;
+    {
+        const std::lock_guard lock(calls().mutex);
+        if (calls().ended && !own_calls) return false;
+    }
+    return Py_IsInitialized();
+}
 
 py::object bridge(const char *function) { return py::handle(bridge_module.load()).attr(function); }
 
@@ -219,12 +303,16 @@ Failure translate(py::error_already_set &error) {
 }
 
 PythonObject::~PythonObject() {
-    if (running()) {
-        const py::gil_scoped_acquire gil;
-        object_ = py::object();
-    } else {
-        object_.release();
+    try {
+        const Call call;
+        if (running()) {
+            const py::gil_scoped_acquire gil;
+            object_ = py::object();
+        }
+    } catch (const Failure &) {
+        // the process is ending
     }
+    object_.release();  // where it is still held, nothing can let go of it
 }
 
 }  // namespace clipshelf::host

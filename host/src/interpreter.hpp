@@ -19,8 +19,21 @@ void start(const char *venv);
 bool running();
 void require_running();
 
-// Registers this thread with the interpreter until the thread ends. Registering it for each call would cost more than the
-// rest of a call, and would unmap memory, which interrupts every thread of the process.
+// Counts a call of the interpreter from its start to its end. The end of the process waits for the calls in flight, and
+// then lets no other start: what they use is about to be destroyed. Throws Failure NO_RUNTIME.
+class Call {
+public:
+    Call();
+    Call(const Call &) = delete;
+    Call &operator=(const Call &) = delete;
+    ~Call();
+};
+
+// Throws Failure INVALID_ARGUMENT where the calling thread has less stack than a call may need.
+void require_stack();
+
+// Have the interpreter know this thread from now on. To make its record anew for each call takes longer than all else
+// that a call costs, and unmaps memory, for which every thread of the process is interrupted.
 void keep_thread();
 
 // A function of the bridge. The caller holds the GIL.
@@ -32,7 +45,9 @@ Failure translate(py::error_already_set &error);
 // Runs `body` with the GIL. Exceptions of Python become a Failure.
 template <class Body>
 void with_python(Body &&body) {
+    const Call call;
     require_running();
+    require_stack();
     keep_thread();
     const py::gil_scoped_acquire gil;
     try {

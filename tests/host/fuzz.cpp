@@ -27,7 +27,7 @@ public:
     explicit Caller(unsigned seed) : random_(seed) {}
 
     void call() {
-        switch (below(14)) {
+        switch (below(18)) {
             case 0: return open_engine();
             case 1: return open_catalogue();
             case 2: return recommend();
@@ -39,7 +39,11 @@ public:
             case 10: return read_result();
             case 11: return sizes();
             case 12: clipshelf_status_name(static_cast<clipshelf_status>(below(100))); return;
-            default: if (!below(20)) check(clipshelf_shutdown());
+            case 13: return embed_images_each();
+            case 14: return recommend_batch();
+            case 15: return products();
+            case 16: return told(clipshelf_catalogue_reload(handle<clipshelf_catalogue>()));
+            default: if (!below(20)) told(clipshelf_shutdown());
         }
     }
 
@@ -103,7 +107,7 @@ private:
     clipshelf_image image(std::vector<unsigned char> &bytes) {
         bytes.resize(below(3000));
         for (auto &byte : bytes) byte = static_cast<unsigned char>(below(256));
-        clipshelf_image made{bytes.data(), bytes.size(), static_cast<clipshelf_format>(below(6)), 0, 0, 0};
+        clipshelf_image made{sizeof made, bytes.data(), bytes.size(), static_cast<clipshelf_format>(below(6)), 0, 0, 0};
         if (made.format != CLIPSHELF_ENCODED) {
             made.width = 1 + below(20), made.height = 1 + below(20), made.stride = below(2) ? 0 : below(100);
             if (rarely()) made.width = static_cast<std::size_t>(random_()) << 40;
@@ -111,15 +115,26 @@ private:
             if (rarely()) made.stride = ~std::size_t{0} / 2;
         }
         if (rarely()) made.data = nullptr;
+        if (rarely()) made.size = below(sizeof made + 1);
         return made;
     }
 
-    void recommend() {
-        clipshelf_query query = CLIPSHELF_QUERY_INIT;
-        const std::string text = noise(), where = noise(), json = noise(), id = noise();
-        const char *ids[] = {rarely() ? id.c_str() : "p1", rarely() ? nullptr : "p2"};
+    // What the queries of one call point to.
+    struct Given {
+        std::string text, where, json, id;
+        const char *ids[2];
         std::vector<unsigned char> bytes;
-        const clipshelf_image picture = image(bytes);
+        clipshelf_image picture;
+    };
+
+    clipshelf_query query(Given &given) {
+        clipshelf_query query = CLIPSHELF_QUERY_INIT;
+        given.text = noise(), given.where = noise(), given.json = noise(), given.id = noise();
+        const std::string &text = given.text, &where = given.where, &json = given.json;
+        const char **ids = given.ids;
+        ids[0] = rarely() ? given.id.c_str() : "p1", ids[1] = rarely() ? nullptr : "p2";
+        given.picture = image(given.bytes);
+        const clipshelf_image &picture = given.picture;
         if (below(4)) query.text = text.c_str();
         if (rarely()) query.where = where.c_str();
         if (rarely()) query.json = json.c_str();
@@ -128,9 +143,61 @@ private:
         if (rarely()) query.disliked = rarely() ? nullptr : ids, query.disliked_count = below(3);
         if (rarely()) query.k = static_cast<std::size_t>(random_());
         if (rarely()) query.size = below(sizeof query + 1);
+        return query;
+    }
+
+    void recommend() {
+        Given given;
+        const clipshelf_query query = this->query(given);
         clipshelf_result *result = nullptr;
         check(clipshelf_recommend(handle<clipshelf_catalogue>(), rarely() ? nullptr : &query, rarely() ? nullptr : &result));
         if (result) add_handle(result);
+    }
+
+    void recommend_batch() {
+        Given given[3];
+        const clipshelf_query queries[] = {query(given[0]), query(given[1]), query(given[2])};
+        clipshelf_result *results[3];
+        clipshelf_failures *failures = nullptr;
+        const std::size_t count = below(4);
+        const bool listed = below(2);
+        const clipshelf_status status = clipshelf_recommend_batch(
+            handle<clipshelf_catalogue>(), rarely() ? nullptr : queries, count, rarely() ? nullptr : results,
+            listed ? &failures : nullptr);
+        told(status);
+        if (status == CLIPSHELF_OK && listed) read(failures);
+    }
+
+    void read(clipshelf_failures *failures) {
+        std::size_t count = 0;
+        told(clipshelf_failures_count(failures, &count));
+        for (std::size_t i = 0; i < count; ++i) {
+            const clipshelf_failure *failure = nullptr;
+            told(clipshelf_failures_item(failures, i, &failure));
+            if (!failure || !*failure->message || failure->status == CLIPSHELF_OK) std::abort();
+        }
+        if (below(2)) told(clipshelf_failures_close(failures));
+        else if (failures) keep(failures);
+    }
+
+    void products() {
+        const std::string id = noise();
+        const char *ids[] = {"p1", rarely() ? nullptr : "p2", rarely() ? id.c_str() : "p3"};
+        clipshelf_result *result = nullptr;
+        told(clipshelf_catalogue_products(handle<clipshelf_catalogue>(), rarely() ? nullptr : ids, below(4), &result));
+        if (result) keep(result);
+    }
+
+    void embed_images_each() {
+        std::vector<unsigned char> first, second;
+        const clipshelf_image images[] = {image(first), image(second)};
+        std::vector<float> out(below(2) ? 4096 : below(64));
+        clipshelf_failures *failures = nullptr;
+        const clipshelf_status status =
+            clipshelf_embed_images_each(handle<clipshelf_engine>(), rarely() ? nullptr : images, below(3), out.data(),
+                                        out.size(), rarely() ? nullptr : &failures);
+        told(status);
+        if (status == CLIPSHELF_OK) read(failures);
     }
 
     void embed_texts() {
@@ -151,7 +218,7 @@ private:
     }
 
     void read_result() {
-        const clipshelf_item *items = nullptr;
+        const clipshelf_item *const *items = nullptr;
         const char *json = nullptr;
         std::size_t count = 0;
         // of a result that no other thread closes meanwhile

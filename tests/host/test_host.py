@@ -40,7 +40,7 @@ def prefix() -> Path:
     """Where the library, its headers and its CMake package are installed."""
     sources = [host_path() / "CMakeLists.txt", host_path() / "include", host_path() / "src"]
     sources.append(CHECKOUT / "engine/clipshelf/host/build.py")
-    return cached("host", [*sources, *toolchain(str(COMPILER))], build)
+    return kept("host", [*sources, *toolchain(str(COMPILER))], build)
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +229,9 @@ def test_opening_after_a_shutdown(library: ctypes.CDLL, tiny_artifact: Path, cat
 
 class Image(ctypes.Structure):
     _fields_ = (
-        ("data", ctypes.c_char_p),
         ("size", ctypes.c_size_t),
+        ("data", ctypes.c_char_p),
+        ("bytes", ctypes.c_size_t),
         ("format", ctypes.c_int),
         ("width", ctypes.c_size_t),
         ("height", ctypes.c_size_t),
@@ -250,14 +251,14 @@ def test_raw_pixels(
     assert status == OK
     wide, high, stride = 20, 12, 20 * len(pixel) + 7
     rows = b"".join(bytes(pixel) * wide + b"\x80" * 7 for _ in range(high))
-    image = Image(rows, len(rows), layout, wide, high, stride)
+    image = Image(ctypes.sizeof(Image), rows, len(rows), layout, wide, high, stride)
     out = np.empty((1, engine.dim), np.float32)
     pointer = out.ctypes.data_as(ctypes.c_void_p)
     assert library.clipshelf_embed_images(handle, ctypes.byref(image), 1, pointer, ctypes.c_size_t(out.size)) == OK
     np.testing.assert_array_equal(out, engine.embed_images([picture(colour)]))
-    image.size = stride * (high - 1)
+    image.bytes = stride * (high - 1)
     assert library.clipshelf_embed_images(handle, ctypes.byref(image), 1, pointer, ctypes.c_size_t(out.size)) == INVALID
-    broken = Image(b"no picture", 10, 0, 0, 0, 0)
+    broken = Image(ctypes.sizeof(Image), b"no picture", 10, 0, 0, 0, 0)
     assert (
         library.clipshelf_embed_images(handle, ctypes.byref(broken), 1, pointer, ctypes.c_size_t(out.size)) == BAD_IMAGE
     )

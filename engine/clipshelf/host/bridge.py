@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Mapping
+import re
 from enum import IntEnum
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -25,14 +25,15 @@ from clipshelf.errors import (
     ProviderUnavailable,
     UnknownIdError,
 )
-from clipshelf.failures import Failure
+from clipshelf.failures import Failure, OnError
 from clipshelf.model.engine import Engine
 from clipshelf.model.image import Decode
+from clipshelf.recommend.answers import Recommendations
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.recommender import Recommender
 
 # Changes with any function of this module. A library that was built for another number refuses to start.
-INTERFACE = 1
+INTERFACE = 2
 
 
 class Status(IntEnum):
@@ -74,8 +75,15 @@ _LAYOUTS = {
 }
 _OPAQUE = {"RGBA": "RGBX", "BGRA": "BGRX"}
 
+Parsed = TypeVar("Parsed", dict[str, Any], list[dict[str, Any]])
+
 Picture: TypeAlias = tuple[Any, int, int, int, int]
 Answer: TypeAlias = tuple[list[bytes], list[float], list[float], list[bytes], bytes]
+Failed: TypeAlias = tuple[int, int, bytes]  # position, status and message
+
+# Levels of objects and arrays. A deeper text could need more stack than a thread of the host has.
+MAX_DEPTH = 100
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 def failure(error: BaseException) -> tuple[int, bytes]:
@@ -105,12 +113,17 @@ def embed_texts(engine: Engine, texts: list[str], out: memoryview) -> None:
 
 def embed_images(engine: Engine, pictures: list[Picture], out: memoryview) -> None:
     """Write n rows of D float32 to `out`. Raises ImageError that says which picture cannot be read."""
+    failed = embed_images_each(engine, pictures, out)
+    if failed:
+        raise ImageError(f"images[{failed[0][0]}]: {failed[0][2].decode()}")
+
+
+def embed_images_each(engine: Engine, pictures: list[Picture], out: memoryview) -> list[Failed]:
+    """Write n rows of D float32 to `out`, zeros for a picture that cannot be read. Returns what failed."""
     failures = list[Failure]()
     images = (_image(*picture) for picture in pictures)
-    rows = engine.embed_images(images, on_error=failures.append)
-    if failures:
-        raise ImageError(f"images[{failures[0].index}]: {failures[0].reason}")
-    _rows(engine, out)[:] = rows
+    _rows(engine, out)[:] = engine.embed_images(images, on_error=failures.append)
+    return [(failure.index, int(Status.BAD_IMAGE), _utf8(failure.reason)) for failure in failures]
 
 
 def open_catalogue(engine: Engine, folder: str) -> tuple[Recommender, int]:
@@ -127,21 +140,78 @@ def recommend(recommender: Recommender, arguments: dict[str, Any], more: str | N
 
     Returns ids, scores, relevances, records as JSON, and the whole answer as JSON. Raises InputError.
     """
-    query = _object(more)
-    explain = query.pop("explain", False)
-    duplicates = sorted(set(query) & set(arguments))
-    if duplicates:
-        raise InputError(f"json: expected names that the query doesn't set itself, found {', '.join(duplicates)}")
-    if "image" in arguments:
-        arguments["image"] = _image(*arguments["image"])
-    answer = recommender.answer(Query.from_dict({**query, **arguments}))
-    return (
-        [_utf8(item.id) for item in answer],
-        [item.score for item in answer],
-        [item.relevance for item in answer],
-        [_json(item.product) for item in answer],
-        _json(answer.to_dict(explain=bool(explain))),
-    )
+    query, explain = _query(arguments, more)
+    return _answer(recommender.answer(query), explain)
+
+
+def recommend_batch(
+    recommender: Recommender, requests: list[tuple[dict[str, Any], str | None] | tuple[int, bytes]]
+) -> tuple[list[Answer | None], list[Failed]]:
+    """Answer n queries; one that fails has no answer.
+
+    - `requests`: the parameters of `recommend`, or the status and message of a query that has failed already.
+
+    Returns an answer or None for each, and what failed.
+    """
+    queries: dict[int, tuple[Query, bool]] = {}
+    failed: dict[int, Failed] = {}
+    for index, request in enumerate(requests):
+        try:
+            if isinstance(request[0], int):
+                failed[index] = index, request[0], bytes(request[1] or b"")
+            else:
+                queries[index] = _query(request[0], str(request[1]) if request[1] is not None else None)
+        except InputError as error:
+            failed[index] = index, *failure(error)
+    failures = list[Failure]()
+    answers = recommender.recommend_batch([query for query, _ in queries.values()], on_error=failures.append)
+    positions = [*queries]
+    for entry in failures:
+        index = positions[entry.index]
+        try:  # alone, for the kind of its error
+            answers[entry.index] = recommender.answer(queries[index][0])
+        except InputError as error:
+            failed[index] = index, *failure(error)
+    found: list[Answer | None] = [None] * len(requests)
+    for (index, (_, explain)), answer in zip(queries.items(), answers, strict=True):
+        if index not in failed:
+            found[index] = _answer(answer, explain)
+    return found, [failed[index] for index in sorted(failed)]
+
+
+def products(recommender: Recommender, ids: list[str]) -> Answer:
+    """The products with these ids, in order, as an answer without scores. Raises UnknownIdError."""
+    catalogue = recommender.catalogue
+    records = catalogue.records(catalogue.rows(ids))
+    none = [0.0] * len(ids)
+    return [_utf8(product["id"]) for product in records], none, none, [_json(product) for product in records], b"{}"
+
+
+def change_catalogue(
+    recommender: Recommender, folder: str, operation: str, payload: Any, on_error: bool
+) -> tuple[Recommender, int, list[Failed]]:
+    """Change the catalogue in `folder` and open it again.
+
+    - `operation`: "reload", "add", "update" or "remove".
+    - `payload`: a JSON array of products, ids to remove, None for "reload".
+    - `on_error`: whether a product that cannot be used is listed, instead of being raised.
+
+    Returns a recommender of the new generation, its number of products, and what failed.
+    """
+    engine, catalogue = recommender.engine, Catalogue.load(folder)
+    failures = list[Failure]()
+    policy: OnError = failures.append if on_error else "raise"
+    if operation == "add":
+        catalogue = catalogue.add(engine, _products(payload), on_error=policy)
+    elif operation == "update":
+        catalogue = catalogue.update(engine, _products(payload), on_error=policy)
+    elif operation == "remove":
+        catalogue = catalogue.remove(payload)
+    if operation != "reload":
+        catalogue.save(folder)
+        catalogue = Catalogue.load(folder)
+    failed = [(entry.index, int(Status.INVALID_ARGUMENT), _utf8(entry.reason)) for entry in failures]
+    return Recommender(engine, catalogue), len(catalogue), failed
 
 
 def collect() -> None:
@@ -168,16 +238,48 @@ def _image(data: Any, layout: int, width: int, height: int, stride: int) -> byte
     return image
 
 
-def _object(text: str | None) -> dict[str, Any]:
-    if text is None:
-        return {}
+def _query(arguments: dict[str, Any], more: str | None) -> tuple[Query, bool]:
+    """The query, and whether its answer is explained."""
+    query = {} if more is None else _parse("json", more, dict, "a JSON object")
+    explain = query.pop("explain", False)
+    duplicates = sorted(set(query) & set(arguments))
+    if duplicates:
+        raise InputError(f"json: expected names that the query doesn't set itself, found {', '.join(duplicates)}")
+    if "image" in arguments:
+        arguments["image"] = _image(*arguments["image"])
+    return Query.from_dict({**query, **arguments}), bool(explain)
+
+
+def _answer(answer: Recommendations, explain: bool) -> Answer:
+    return (
+        [_utf8(item.id) for item in answer],
+        [item.score for item in answer],
+        [item.relevance for item in answer],
+        [_json(item.product) for item in answer],
+        _json(answer.to_dict(explain=explain)),
+    )
+
+
+def _products(text: str) -> list[dict[str, Any]]:
+    return _parse("products", text, list, "a JSON array of objects")
+
+
+def _parse(name: str, text: str, kind: type[Parsed], expected: str) -> Parsed:
+    """The value of a JSON text, which must be of a kind. Raises InputError."""
+    depth = deepest = 0
+    for match in _BRACKETS.finditer(text):
+        bracket = match[0]
+        depth += (bracket in "[{") - (bracket in "]}")
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        raise InputError(f"{name}: expected JSON of at most {MAX_DEPTH} levels, found {deepest}")
     try:
         data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"json: expected a JSON object, found: {error}") from error
-    if not isinstance(data, Mapping):
-        raise InputError(f"json: expected a JSON object, found {type(data).__name__}")
-    return dict(data)
+    except ValueError as error:
+        raise InputError(f"{name}: expected {expected}, found: {error}") from error
+    if not isinstance(data, kind):
+        raise InputError(f"{name}: expected {expected}, found {type(data).__name__}")
+    return data
 
 
 def _json(value: Any) -> bytes:
