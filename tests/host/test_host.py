@@ -40,7 +40,7 @@ def prefix() -> Path:
     """Where the library, its headers and its CMake package are installed."""
     sources = [host_path() / "CMakeLists.txt", host_path() / "include", host_path() / "src"]
     sources.append(CHECKOUT / "engine/clipshelf/host/build.py")
-    return kept("host", [*sources, *toolchain(str(COMPILER))], build)
+    return cached("host", [*sources, *toolchain(str(COMPILER))], build)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 from clipshelf import Engine
 from clipshelf.bundled import model_path
 from clipshelf.errors import ArtifactError
-from clipshelf.model import engine as engine_module
 from clipshelf.model.image import Decode
+from clipshelf.runtime import cpus
 from clipshelf.types import FloatArray
 from PIL import Image
 from support import tiny
@@ -54,7 +54,7 @@ def test_the_options_travel(tiny_artifact: Path, way: type) -> None:
 
 def test_an_engine_for_all_cpus_takes_those_of_the_worker(tiny_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, three = Engine.load(tiny_artifact), Engine.load(tiny_artifact, threads=3)
-    monkeypatch.setattr(engine_module, "available_cpus", lambda: 7)
+    monkeypatch.setattr(cpus, "available_cpus", lambda: 7)
     assert (through_pickle(engine).threads, through_pickle(three).threads) == (7, 3)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -21,7 +22,7 @@ def constant(location: str) -> onnx.NodeProto:
     return helper.make_node("Constant", [], ["w"], value=external(location))
 
 
-def graph(*nodes: onnx.NodeProto, **fields: object) -> onnx.GraphProto:
+def graph(*nodes: onnx.NodeProto, **fields: Any) -> onnx.GraphProto:
     return helper.make_graph(nodes, "g", [], [], **fields)
 
 
