@@ -23,7 +23,7 @@ class _Calls:
 
     def __init__(self) -> None:
         self._start()
-        call_in_child(self._start)
+        call_in_child(self, _Calls._start)
 
     def _start(self) -> None:
         self._changed = threading.Condition()  # its lock is reentrant, for signal handlers

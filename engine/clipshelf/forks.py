@@ -8,19 +8,22 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
-from typing import Any
-from weakref import WeakMethod, WeakSet
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
-_METHODS: set[WeakMethod[Callable[[], Any]]] = set()
+Owner = TypeVar("Owner")
+
+# By the object that a method is bound to. A WeakMethod would complain when it dies while the interpreter ends.
+_METHODS: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
 _UNDESTROYED: WeakSet[Any] = WeakSet()
 
 
-def call_in_child(method: Callable[[], object]) -> None:
-    """Call `method`, which is bound to an object, in each forked child for as long as the object lives.
+def call_in_child(owner: Owner, method: Callable[[Owner], object]) -> None:
+    """Call `method(owner)` in each forked child for as long as `owner` lives; one method for each owner.
 
     It runs before the fork returns in the child, in its only thread. A system without forks never calls it.
     """
-    _METHODS.add(WeakMethod(method, _METHODS.discard))
+    _METHODS[owner] = method
 
 
 def never_destroy_in_child(resource: object) -> None:
@@ -32,10 +35,8 @@ def _follow_fork() -> None:
     for resource in list(_UNDESTROYED):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(resource))  # a reference that nothing ever gives back
     _UNDESTROYED.clear()
-    for reference in list(_METHODS):
-        method = reference()
-        if method is not None:
-            method()
+    for owner, method in list(_METHODS.items()):
+        method(owner)
 
 
 if hasattr(os, "register_at_fork"):

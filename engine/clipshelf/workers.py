@@ -28,7 +28,7 @@ class Workers:
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
         self._start()
-        call_in_child(self._start)
+        call_in_child(self, Workers._start)
 
     def _start(self) -> None:
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="clipshelf")

@@ -377,15 +377,15 @@ private:
     struct Given {
         explicit Given(const Query &of)
             : liked(Query::pointers(of.liked_)), disliked(Query::pointers(of.disliked_)), query(CLIPSHELF_QUERY_INIT) {
-            query.text = Query::given(of.text_);
+            query.text = Query::or_null(of.text_);
             query.image = of.has_image_ ? &of.image_ : nullptr;
             query.liked = liked.data();
             query.liked_count = liked.size();
             query.disliked = disliked.data();
             query.disliked_count = disliked.size();
-            query.where = Query::given(of.where_);
+            query.where = Query::or_null(of.where_);
             query.k = of.k_;
-            query.json = Query::given(of.json_);
+            query.json = Query::or_null(of.json_);
         }
         std::vector<const char *> liked, disliked;
         clipshelf_query query;

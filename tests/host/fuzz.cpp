@@ -42,8 +42,8 @@ public:
             case 13: return embed_images_each();
             case 14: return recommend_batch();
             case 15: return products();
-            case 16: return told(clipshelf_catalogue_reload(handle<clipshelf_catalogue>()));
-            default: if (!below(20)) told(clipshelf_shutdown());
+            case 16: return check(clipshelf_catalogue_reload(handle<clipshelf_catalogue>()));
+            default: if (!below(20)) check(clipshelf_shutdown());
         }
     }
 
@@ -164,28 +164,28 @@ private:
         const clipshelf_status status = clipshelf_recommend_batch(
             handle<clipshelf_catalogue>(), rarely() ? nullptr : queries, count, rarely() ? nullptr : results,
             listed ? &failures : nullptr);
-        told(status);
+        check(status);
         if (status == CLIPSHELF_OK && listed) read(failures);
     }
 
     void read(clipshelf_failures *failures) {
         std::size_t count = 0;
-        told(clipshelf_failures_count(failures, &count));
+        check(clipshelf_failures_count(failures, &count));
         for (std::size_t i = 0; i < count; ++i) {
             const clipshelf_failure *failure = nullptr;
-            told(clipshelf_failures_item(failures, i, &failure));
+            check(clipshelf_failures_item(failures, i, &failure));
             if (!failure || !*failure->message || failure->status == CLIPSHELF_OK) std::abort();
         }
-        if (below(2)) told(clipshelf_failures_close(failures));
-        else if (failures) keep(failures);
+        if (below(2)) check(clipshelf_failures_close(failures));
+        else if (failures) add_handle(failures);
     }
 
     void products() {
         const std::string id = noise();
         const char *ids[] = {"p1", rarely() ? nullptr : "p2", rarely() ? id.c_str() : "p3"};
         clipshelf_result *result = nullptr;
-        told(clipshelf_catalogue_products(handle<clipshelf_catalogue>(), rarely() ? nullptr : ids, below(4), &result));
-        if (result) keep(result);
+        check(clipshelf_catalogue_products(handle<clipshelf_catalogue>(), rarely() ? nullptr : ids, below(4), &result));
+        if (result) add_handle(result);
     }
 
     void embed_images_each() {
@@ -196,7 +196,7 @@ private:
         const clipshelf_status status =
             clipshelf_embed_images_each(handle<clipshelf_engine>(), rarely() ? nullptr : images, below(3), out.data(),
                                         out.size(), rarely() ? nullptr : &failures);
-        told(status);
+        check(status);
         if (status == CLIPSHELF_OK) read(failures);
     }
 

@@ -28,7 +28,7 @@ class Towers:
         self._precision = precision
         self._threads = threads
         self._start()
-        call_in_child(self._start)
+        call_in_child(self, Towers._start)
 
     def _start(self) -> None:
         # one lock each, so that the towers can be opened at the same time

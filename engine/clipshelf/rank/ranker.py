@@ -54,7 +54,7 @@ class Ranker:
         self._int8_scanner: Scanner | None = None
         self._float_scanner: Scanner | None = None
         self._update_scanners()
-        call_in_child(self._follow_fork)
+        call_in_child(self, Ranker._follow_fork)
 
     def _follow_fork(self) -> None:
         """Have a forked child quantise again, on first use, what the threads that it lacks would share."""
