@@ -129,7 +129,7 @@ def table(values: list[Any], starts: Any = ()) -> bytes:
 
 
 HUGE = 10**400
-VARIANTS: dict[str, Callable[[Path], None]] = {
+VARIANTS: dict[str, Callable[[Path], object]] = {
     "generation true": with_fields(generation=True),
     "generation beyond all": with_fields(generation=HUGE),
     "products negative": with_fields(products=-1),
@@ -186,6 +186,9 @@ VARIANTS: dict[str, Callable[[Path], None]] = {
     "ids a dict": with_file("ids", json.dumps({str(i): i for i in range(20)}).encode()),
     "ids half an emoji": with_file("ids", json.dumps(["\ud83d"] * 20).encode()),
     "ids twice": with_file("ids", json.dumps(["p1"] * 20).encode()),
+    "manifest nested": lambda folder: (folder / "manifest.json").write_bytes(b"[" * 100_000),
+    "manifest no UTF-8": lambda folder: (folder / "manifest.json").write_bytes(b'{"products": "caf\xe9"}'),
+    "manifest a list": lambda folder: (folder / "manifest.json").write_bytes(b"[]"),
     "statistics a list": with_file("statistics", b"[]"),
     "statistics nested": with_file("statistics", b"[" * 100_000),
     "statistics beyond floats": with_file("statistics", json.dumps({"means": [[HUGE] * 4] * 2, "spreads": 1}).encode()),
@@ -257,6 +260,7 @@ def test_a_forged_catalogue_is_refused_as_one(name: str, template: Path, tmp_pat
     problems = find_problems(folder)
     assert bool(problems) == (name not in UNNOTICED) and all(isinstance(problem, str) for problem in problems)
     assert main(["verify", str(folder)]) == bool(problems)
+    assert main(["info", str(folder)]) in (0, 1)
     if name in HARMLESS:
         use(folder, engine)
     else:

@@ -143,7 +143,8 @@ class Catalogue(ProductTable):
         - `fields`: how the columns are read.
         - `on_error`: the error policy for a product that cannot be used, see `clipshelf.failures`.
         - `keep_text`: whether a product with a text stays without its picture if that cannot be read. The picture is
-          reported to `on_error` as a Failure of the part "image", and never raised.
+          reported to `on_error` as a Failure of the part "image", and never raised; with `on_error="raise"` a warning
+          counts them.
         - `on_warning`: called with each message about what fails nothing.
         - `progress`: called with the number of products done and of all, as products are embedded.
 

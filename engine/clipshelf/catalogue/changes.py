@@ -69,14 +69,14 @@ class Changes:
         return not (self.added or self.replaced or self.removed)
 
     def __str__(self) -> str:
-        counts = [f"{getattr(self, name)} {name}" for name in ("added", "replaced", "removed", "unchanged")]
-        sides = [
-            f"{getattr(self, f'{side}_{event}')} {side} {event}"
-            for side in ("pictures", "texts")
-            for event in ("gained", "lost")
-            if getattr(self, f"{side}_{event}")
-        ]
-        return ", ".join(counts + sides)
+        parts = [", ".join(f"{getattr(self, name)} {name}" for name in ("added", "replaced", "removed", "unchanged"))]
+        for side in ("pictures", "texts"):
+            numbers = {event: getattr(self, f"{side}_{event}") for event in ("gained", "lost")}
+            if any(numbers.values()):
+                parts.append(
+                    f"{side}: " + ", ".join(f"{number} {event}" for event, number in numbers.items() if number)
+                )
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -74,32 +74,33 @@ def embed_products(
     - `cache`: known embeddings; new ones go to its journal.
     - `on_error`: the error policy for a product whose picture or text cannot be embedded, see `clipshelf.failures`.
     - `keep_text`: whether a product with a text stays without its picture if that cannot be read. The picture is
-      reported as a failure of that part, and never raised.
+      reported as a failure of that part, and never raised; with `on_error="raise"` a warning counts them.
     - `partial`: whether the products have only what changes in older ones; these stay without any of it too.
-    - `on_warning`: called if pictures were found under other spellings of their paths, or lie outside `root`.
+    - `on_warning`: called if pictures were found under other spellings of their paths, lie outside `root`, or were
+      left out without a report.
     - `progress`: called with the number of products done and n.
 
     Raises InputError naming the product, with `on_error="raise"`; the journal then has what was embedded before.
     """
     check_on_error(on_error)
-    run = _Run(engine, batch, root, cache)
+    embedder = _BatchEmbedder(engine, batch, root, cache)
     for start in range(0, len(batch.products), _CHUNK):
         chunk = range(start, min(start + _CHUNK, len(batch.products)))
-        run.embed(chunk)
+        embedder.embed(chunk)
         if keep_text:
-            run.keep_texts(chunk, without_text=partial)
+            embedder.keep_texts(chunk, without_text=partial)
         for row in chunk:
-            if row in run.reasons:
-                _report(batch, row, run.reasons[row], on_error, keep=row in run.without_picture)
+            if row in embedder.reasons:
+                _report(batch, row, embedder.reasons[row], on_error, keep=row in embedder.without_picture)
         if progress is not None:
             progress(chunk.stop, len(batch.products))
     if on_warning is not None:
-        for warning in run.warnings():
+        for warning in embedder.warnings(unreported=on_error == "raise"):
             on_warning(warning)
-    return run.result()
+    return embedder.result()
 
 
-class _Run:
+class _BatchEmbedder:
     """The embedding of one batch, a part at a time; the parameters are those of `embed_products`.
 
     `reasons` has, by row of the batch, why a side could not be embedded; `without_picture` has the rows of these that
@@ -152,8 +153,17 @@ class _Run:
                 self.without_picture.add(row)
                 self._records.setdefault(row, {name: value for name, value in product.items() if name != "image"})
 
-    def warnings(self) -> Iterator[str]:
-        """What fails nothing, and should be said."""
+    def warnings(self, *, unreported: bool) -> Iterator[str]:
+        """What fails nothing, and should be said.
+
+        - `unreported`: whether the pictures that were left out were not reported as failures.
+        """
+        if self.without_picture and unreported:
+            row = min(self.without_picture)
+            yield (
+                f"pictures: expected one that can be read for each product, left out {len(self.without_picture)}; that "
+                f"of product {self._batch.products[row]['id']!r}: {self.reasons[row]}"
+            )
         respelled = self.finder.respelled
         for path, found in list(respelled.items())[:1]:
             more = f", and {len(respelled) - 1} more like it" if len(respelled) > 1 else ""

@@ -12,6 +12,7 @@ from clipshelf.cli.options import Commands
 from clipshelf.cli.output import print_json
 from clipshelf.display import printable
 from clipshelf.errors import ClipshelfError
+from clipshelf.files import open_regular
 
 _MANIFEST = "manifest.json"
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -41,7 +42,7 @@ def checked_manifest(folder: Path) -> dict[str, Any]:
         from clipshelf.catalogue.disk.manifest import read_manifest
 
         Catalogue.load(folder)
-        text = read_manifest(folder).to_bytes().decode()
+        text: str | bytes = read_manifest(folder).to_bytes()
     else:
         from clipshelf.model.artifact import Artifact
 
@@ -65,12 +66,15 @@ def description(folder: str, facts: dict[str, Any]) -> str:
 def _is_catalogue(folder: Path) -> bool:
     """Whether the manifest in `folder` is that of a catalogue, which alone counts products."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        with open_regular(folder / _MANIFEST) as file:
+            manifest = json.loads(file.read())
     except FileNotFoundError:
         raise ClipshelfError(
             f"{folder}: expected the folder of an artifact or a catalogue, found no {_MANIFEST}"
         ) from None
-    except ValueError as error:
+    except NotADirectoryError:
+        raise ClipshelfError(f"{folder}: expected the folder of an artifact or a catalogue, found a file") from None
+    except (ValueError, RecursionError) as error:
         raise ClipshelfError(f"{folder / _MANIFEST}: expected JSON, found: {error}") from error
     return isinstance(manifest, dict) and "products" in manifest
 

@@ -49,11 +49,11 @@ def test_pictures_that_are_not_mounted_lose_nothing(
         assert "--allow-shrink" in told.err and len(Catalogue.load(live)) == 10
     assert main([*command, "--on-error", "keep-text", "--allow-shrink", "1"]) == 1
     told = capsys.readouterr()
-    assert "0 added, 10 replaced, 0 removed, 0 unchanged, 10 pictures lost" in told.out
+    assert "0 added, 10 replaced, 0 removed, 0 unchanged; pictures: 10 lost" in told.out
     assert "left out the image of product 'p0'" in told.err
     (live.parent / "not-mounted").rename(live.parent / "pics")
     assert main(command) == 0
-    assert "10 replaced, 0 removed, 0 unchanged, 10 pictures gained" in capsys.readouterr().out
+    assert "10 replaced, 0 removed, 0 unchanged; pictures: 10 gained" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", ["id,text,image\n", "", "id,text\np1,red\n"])
@@ -155,11 +155,11 @@ def test_each_command_says_what_changed(live: Path, tiny_artifact: Path, capsys:
         (["update", str(live), str(shop / "prices.csv"), *model], "0 added, 1 replaced, 0 removed, 11 unchanged\n"),
         (
             ["remove", str(live), "n", "p3"],
-            "0 added, 0 replaced, 2 removed, 10 unchanged, 2 pictures lost, 2 texts lost",
+            "0 added, 0 replaced, 2 removed, 10 unchanged; pictures: 2 lost; texts: 2 lost",
         ),
         (
             ["index", str(shop / "p.csv"), str(live), *model],
-            "1 added, 1 replaced, 1 removed, 8 unchanged, 1 pictures gained, 1 texts gained, 1 texts lost",
+            "1 added, 1 replaced, 1 removed, 8 unchanged; pictures: 1 gained; texts: 1 gained, 1 lost",
         ),
     ):
         capsys.readouterr()

@@ -92,6 +92,7 @@ def test_paths_that_are_not_utf8_are_carried(tmp_path: Path, engine: Engine) -> 
     catalogue = Catalogue.load(folder / "s", verify=True)
     assert catalogue.root == folder and catalogue.ids == ["x"]
     catalogue.remove(["x"]).save(folder / "s")
+    assert main(["info", str(folder / "s")]) == 0
 
 
 def test_a_model_a_file_and_a_catalogue_are_told_apart(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,6 +112,9 @@ def test_without_a_text_a_broken_picture_still_costs_the_product(engine: Engine,
     assert kept.ids == ["b"] and [(f.source, f.part) for f in failures] == [("a", None), ("b", "image")]
     with pytest.raises(InputError, match=r"product 'a': .*nowhere"):
         Catalogue.build(engine, products, keep_text=True)
+    notes: list[str] = []
+    assert Catalogue.build(engine, products[1:2], keep_text=True, on_warning=notes.append).ids == ["b"]
+    assert len(notes) == 1 and "left out 1; that of product 'b'" in notes[0]
 
 
 def test_an_update_with_a_broken_picture_keeps_the_old_one(engine: Engine, catalogue: Catalogue) -> None:
