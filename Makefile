@@ -10,7 +10,7 @@ ENGINE_TESTS := $(wildcard tests/engine tests/test_*.py) $(if $(filter Linux,$(s
 # Per folder, the percentage of lines and branches that the tests must reach.
 COVERAGE := engine=98 export=94 bench=64
 
-.PHONY: demo test lint suite test-engine test-oldest hooks wheel smoke host-example bench model clean
+.PHONY: demo test lint suite test-engine test-oldest test-oldest-export hooks wheel smoke host-example bench model clean
 
 demo: .venv/.runtime  ## the main job on the embedded model and shelf
 	$(BIN)/clipshelf demo --html demo.html
@@ -45,6 +45,13 @@ test-oldest:  ## the same on the lowest releases that pyproject.toml admits, on 
 	build/oldest/$(SCRIPTS)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	build/oldest/$(SCRIPTS)/python -m pip install --quiet --constraint tests/oldest.txt --editable . --group test
 	build/oldest/$(SCRIPTS)/python $(PYTEST) $(ENGINE_TESTS)
+
+test-oldest-export:  ## the tests of the exporter with the oldest transformers that pyproject.toml admits
+	$(PYTHON) -m venv --clear build/oldest-export
+	build/oldest-export/$(SCRIPTS)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	build/oldest-export/$(SCRIPTS)/python -m pip install --quiet --editable '.[export]' --group test 'torch==2.13.0' \
+	  "transformers==$$(sed -n 's/^ *"transformers>=\([0-9.]*\),.*/\1/p' pyproject.toml).*"
+	build/oldest-export/$(SCRIPTS)/python $(PYTEST) tests/export tests/parity
 
 hooks: .venv/.dev  ## the hooks of .pre-commit-config.yaml on every file, but those that make lint runs
 	SKIP=ruff-check,ruff-format,mypy $(BIN)/pre-commit run --all-files

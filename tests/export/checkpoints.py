@@ -38,9 +38,8 @@ def write_checkpoint(folder: Path, *, seed: int = 0, dim: int = 32, **changes: A
     for name, value in changes.items():
         tower, key = name.split("_", 1)
         shape[tower][key] = value
-    torch.manual_seed(seed)
     model = CLIPModel(CLIPConfig(vision_config=shape["vision"], text_config=shape["text"], projection_dim=dim)).eval()
-    _scatter(model)
+    initialise(model, seed)
     model.save_pretrained(folder)
     side = shape["vision"]["image_size"]
     square = {"height": side, "width": side}
@@ -48,14 +47,29 @@ def write_checkpoint(folder: Path, *, seed: int = 0, dim: int = 32, **changes: A
     return model
 
 
-def _scatter(model: CLIPModel) -> None:
-    """Enlarge the initial weights, so that different inputs get different embeddings."""
+def initialise(model: torch.nn.Module, seed: int) -> None:
+    """Draw all weights from a generator of their own, so that a seed means the same in every release of transformers.
+
+    Linears are larger than at the start of a training, so that different inputs get different embeddings.
+    """
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, value in model.named_parameters():
-            if value.ndim == 2 and ("proj" in name or "fc" in name):
-                value.mul_(2.5)
-            elif name.endswith("bias") and "norm" not in name:
-                value.normal_(std=0.05)
+        for name, value in sorted(model.named_parameters()):
+            if "norm" in name.lower() or value.ndim == 0:
+                continue
+            if name.endswith("bias"):
+                std = 0.05
+            elif value.ndim == 2 and "embedding" not in name:
+                std = 1.25 * value.shape[1] ** -0.5
+            else:
+                std = value.shape[-1] ** -0.5 if value.ndim == 1 else 0.02
+            value.normal_(std=std, generator=generator)
+
+
+def embeds_of(features: Any) -> torch.Tensor:
+    """The embeddings in what `get_*_features` returns: in transformers 5 an object, before it the tensor."""
+    embeds: torch.Tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
+    return embeds
 
 
 def write_tokenizer(folder: Path) -> CLIPTokenizerFast:

@@ -23,7 +23,7 @@ def outlier_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import checkpoints
 
     folder = tmp_path_factory.mktemp("outliers")
-    model = checkpoints.write_checkpoint(folder, seed=1)
+    model = checkpoints.write_checkpoint(folder, seed=3)
     checkpoints.inject_outliers(model)
     model.save_pretrained(folder)
     return folder

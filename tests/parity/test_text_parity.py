@@ -61,7 +61,12 @@ def tokenizers_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Toke
 
 @pytest.fixture(scope="module")
 def slow(tokenizers_pair: tuple[Any, Tokenizer], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """CLIPTokenizer, whose regular expression, case and merges are Python; ftfy's guesses are replaced by NFC."""
+    """CLIPTokenizer, whose regular expression, case and merges are Python; ftfy's guesses are replaced by NFC.
+
+    transformers 5 has no tokenizer in Python any more; `make test-oldest-export` runs this comparison.
+    """
+    if not hasattr(transformers.CLIPTokenizer, "bpe"):
+        pytest.skip("transformers 5 has the fast tokenizer only")
     files = tokenizers_pair[0].save_vocabulary(str(tmp_path_factory.mktemp("vocabulary")))
     tokenizer = transformers.CLIPTokenizer(*files)
     tokenizer.fix_text = lambda text: unicodedata.normalize("NFC", text)
@@ -106,11 +111,22 @@ def texts_of_every_block() -> Iterator[str]:
             yield f"{char}It's{char}{char}1 {char} x{char}"
 
 
-def test_ids_are_those_of_clip_in_every_script(tokenizers_pair: tuple[Any, Tokenizer], slow: Any) -> None:
+def whole_ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    """The ids of each text without special tokens, its parts joined."""
+    return [[i for part in parts for i in part[1:-1].tolist()] for parts in tokenizer.encode_parts(texts)]
+
+
+def test_ids_are_those_of_clip_in_every_script(tokenizers_pair: tuple[Any, Tokenizer]) -> None:
     theirs, ours = tokenizers_pair
     texts = list(texts_of_every_block())
-    whole = [[i for part in parts for i in part[1:-1].tolist()] for parts in ours.encode_parts(texts)]
-    assert whole == [ids[1:-1] for ids in theirs(texts)["input_ids"]]
+    assert whole_ids(ours, texts) == [ids[1:-1] for ids in theirs(texts)["input_ids"]]
+
+
+def test_ids_are_those_of_the_python_tokenizer_in_every_script(
+    tokenizers_pair: tuple[Any, Tokenizer], slow: Any
+) -> None:
+    texts = list(texts_of_every_block())
+    whole = whole_ids(tokenizers_pair[1], texts)
     agreed = [(text, ids) for text, ids in zip(texts, whole, strict=True) if not set(DISPUTED) & set(text)]
     assert len(agreed) > 0.99 * len(texts) > 3000
     assert [text for text, ids in agreed if slow(text)["input_ids"][1:-1] != ids] == []

@@ -104,7 +104,9 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _to_unit_norm(embeds: torch.Tensor) -> FloatArray:
+def _to_unit_norm(features: Any) -> FloatArray:
+    """Return the unit-norm rows of what `get_*_features` returns: in transformers 5 an object, before it the tensor."""
+    embeds = features if isinstance(features, torch.Tensor) else features.pooler_output
     rows: FloatArray = torch.nn.functional.normalize(embeds, dim=-1).float().numpy()
     return rows
 
