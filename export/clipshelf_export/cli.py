@@ -22,12 +22,12 @@ from typing import cast, get_args
 from clipshelf.model.artifact import Artifact, TowerName
 from clipshelf.types import Precision
 
-HELP = "turn a CLIP checkpoint into an artifact (needs clipshelf[export])"
+HELP = "turn a CLIP or SigLIP checkpoint into an artifact (needs clipshelf[export])"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `clipshelf export` to `parser`."""
-    parser.add_argument("source", metavar="SOURCE", help="folder or hub id of a CLIP checkpoint")
+    parser.add_argument("source", metavar="SOURCE", help="folder or hub id of a checkpoint")
     parser.add_argument("out", metavar="OUT", help="folder of the artifact, new or empty")
     parser.add_argument(
         "--precision",
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_report(artifact: Artifact) -> None:
-    """Print the fidelity of each graph, the rungs of int8, and the size of the artifact."""
+    """Print the fidelity of each graph, the rungs of int8, what was left out, the licence, and the size."""
     from clipshelf_export.pipeline import parity_table
 
     manifest = artifact.manifest
@@ -89,6 +89,14 @@ def _print_report(artifact: Artifact) -> None:
         for precision, record in precisions.items():
             for rung in record.get("rungs", ()):
                 print(f"{tower} {precision}: {rung}")
+    for tower, record in manifest.end_to_end.items():
+        print(f"{tower}: cosine {record['cosine_min']:.5f} or more to the original library, from the inputs on")
+    left_out = manifest.calibration.get("vision", {}).get("left_out", {})
+    for reason in left_out.get("reasons", ()):
+        print(f"left out of the calibration: {reason}")
+    if left_out.get("count", 0) > len(left_out.get("reasons", ())):
+        print(f"left out of the calibration: {left_out['count']} pictures in all")
+    print(f"licence of the weights: {manifest.licence}")
     size = sum(record.bytes for record in manifest.files.values()) / 1e6
     print(f"{artifact.path}: {manifest.family}, {manifest.dim} dimensions, {size:.1f} MB, model {manifest.fingerprint}")
 

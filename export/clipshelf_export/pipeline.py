@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,12 +20,15 @@ from clipshelf_export.artifact_folder import Draft, check_writable, open_draft
 from clipshelf_export.checkpoints.load import load_checkpoint
 from clipshelf_export.checkpoints.towers import Checkpoint
 from clipshelf_export.graphs.builder import OPSET
+from clipshelf_export.measure.end_to_end import compare_with_library
 from clipshelf_export.measure.fidelity import format_table
 from clipshelf_export.measure.judge import Target
 from clipshelf_export.measure.samples import Samples, image_samples, text_samples
 from clipshelf_export.tower_export import TowerExport, TowerOptions
 
 TOWERS: tuple[TowerName, ...] = get_args(TowerName)
+# Packages that an artifact's bytes depend on.
+VERSIONED = ("clipshelf", "onnx", "onnxruntime", "tokenizers", "torch", "transformers")
 
 
 def export(
@@ -66,7 +72,11 @@ def export(
         }
         calibration = _calibration_record(samples, targets)
         manifest = _make_manifest(checkpoint, precisions[0], draft, parity=parity, calibration=calibration)
-        (draft.artifact / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        _write_manifest(manifest, draft)
+        if checkpoint.pipeline is not None:
+            agreement = compare_with_library(checkpoint, checkpoint.pipeline, draft.artifact, options["vision"].threads)
+            _write_manifest(replace(manifest, end_to_end=agreement), draft)
+        Artifact.open(draft.artifact)  # refuses what this version of the engine cannot run, before `out` changes
     return Artifact.open(folder)
 
 
@@ -101,7 +111,22 @@ def _make_manifest(
         licence=checkpoint.licence,
         parity=parity,
         calibration=calibration,
+        logits=checkpoint.logits,
+        versions=_versions(),
     )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages in `VERSIONED` that are installed under these names."""
+    versions = {}
+    for name in VERSIONED:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
+
+
+def _write_manifest(manifest: Manifest, draft: Draft) -> None:
+    (draft.artifact / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
 
 
 def _optional_path(path: PathLike | None) -> Path | None:

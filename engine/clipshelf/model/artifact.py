@@ -82,6 +82,9 @@ class Manifest:
     - `licence`: of the weights.
     - `parity`: the measured fidelity of each tower.
     - `calibration`: the data that set the ranges of int8, chose between graphs and measured.
+    - `end_to_end`: the agreement of the engine with the original library, from pictures and texts on, by tower.
+    - `logits`: the trained `scale` and `bias` of a model whose cosines give probabilities; empty for others.
+    - `versions`: of the packages that made the artifact.
     - `format`: version of this record.
     """
 
@@ -96,11 +99,18 @@ class Manifest:
     licence: str = "unknown"
     parity: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    end_to_end: Mapping[str, Any] = field(default_factory=dict)
+    logits: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of a SHA-256 over all that changes an embedding: specs, graphs and tokenizer."""
+        """16 hex digits of a SHA-256 over all that changes an embedding: specs, graphs and tokenizer.
+
+        The files are hashed as bytes. Two exports whose files differ have two fingerprints, even where they compute the
+        same embeddings, since only equal bytes prove that without running them.
+        """
         content = {
             "dim": self.dim,
             "image": asdict(self.image),

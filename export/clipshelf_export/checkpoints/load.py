@@ -6,6 +6,7 @@ A local folder is read without the network. A hub id is fetched once through `hu
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,25 @@ from clipshelf.errors import ExportError
 from clipshelf_export.checkpoints import bundled_default, clip
 from clipshelf_export.checkpoints.messages import first_line
 from clipshelf_export.checkpoints.towers import Checkpoint
+from clipshelf_export.checkpoints.weights import check_plain
 
-HUB_FILES = ("*.json", "*.txt", "*.safetensors")
+# The loader of each family by the `model_type` of config.json.
+LOADERS = {"clip": clip.load}
+# What other checkpoints are, and what would work.
+UNSUPPORTED = {
+    "clip_vision_model": "the vision tower of a CLIP alone; the whole checkpoint has model_type clip",
+    "clip_text_model": "the text tower of a CLIP alone; the whole checkpoint has model_type clip",
+    "siglip_vision_model": "the vision tower of a SigLIP alone; the whole checkpoint has model_type siglip",
+    "siglip2": "a SigLIP 2 with NaFlex, which takes pictures of any shape; those of a fixed resolution, such as "
+    "siglip2-base-patch16-256, have model_type siglip",
+    "siglip2_vision_model": "the vision tower of a SigLIP 2 alone",
+}
+# Architectures of one tower, which share their model_type with the whole model.
+SINGLE_TOWERS = re.compile(r"(Vision|Text)Model(WithProjection)?$")
+# Files that are fetched from a hub first; which weights are needed is decided by them.
+HUB_FILES = ("*.json", "*.txt", "*.model", "README.md")
+HUB_WEIGHTS = (("model*.safetensors", "*/model*.safetensors"), ("pytorch_model*", "*/pytorch_model*"))
+_LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 
 
 def load_checkpoint(source: str) -> Checkpoint:
@@ -32,19 +50,59 @@ def load_checkpoint(source: str) -> Checkpoint:
     if not folder.is_dir():
         folder = _fetch(source)
         origin = {"name": source, "revision": folder.name}
+    if licence := _read_licence(folder):
+        origin["licence"] = licence
+    return load_folder(_model_folder(folder), origin)
+
+
+def load_folder(folder: Path, origin: dict[str, Any]) -> Checkpoint:
+    """Load the checkpoint whose config.json is in `folder`; `origin` and errors as in `load_checkpoint`."""
     config = _read_config(folder)
     if config.get("family") == bundled_default.FAMILY:
         return bundled_default.load(folder, config, origin)
-    if config.get("model_type") == "clip":
-        return clip.load(folder, config, origin)
-    family = config.get("model_type") or config.get("family") or "no model_type"
-    raise ExportError(f"{source}: expected a CLIP checkpoint (model_type clip), found {family}")
+    check_plain(folder, config)
+    model_type = config.get("model_type")
+    loader = LOADERS.get(str(model_type))
+    for architecture in config.get("architectures") or ():
+        if loader is not None and SINGLE_TOWERS.search(str(architecture)):
+            raise ExportError(f"{folder}: expected a model with two towers, found {architecture}")
+    if loader is None:
+        raise _unsupported(folder, config)
+    return loader(folder, config, origin)
+
+
+def _unsupported(folder: Path, config: dict[str, Any]) -> ExportError:
+    """Return the error of a checkpoint without a loader, with what it is and what would work."""
+    model_type = config.get("model_type") or config.get("family") or "no model_type"
+    known = ", ".join(LOADERS)
+    what = UNSUPPORTED.get(str(model_type), "")
+    if not what and config.get("auto_map"):
+        what = "a model with code of its own, which is not run"
+    detail = f": {what}" if what else ""
+    return ExportError(f"{folder}: expected a CLIP checkpoint (model_type {known}), found {model_type}{detail}")
+
+
+def _model_folder(folder: Path) -> Path:
+    """Return the folder that holds config.json: sentence-transformers puts a CLIP into 0_CLIPModel."""
+    inner = folder / "0_CLIPModel"
+    return inner if (folder / "modules.json").is_file() and inner.is_dir() else folder
+
+
+def _read_licence(folder: Path) -> str | None:
+    """Return the licence that the head of README.md names, in the form of the hub's model cards; None for none."""
+    path = folder / "README.md"
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8", errors="replace")
+    head = text.split("---", 2)[1] if text.startswith("---") and text.count("---") > 1 else ""
+    names = _LICENCE.findall(head)
+    return names[-1] if names else None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
-        raise ExportError(f"{folder}: expected a checkpoint with config.json, found none")
+        raise ExportError(f"{folder}: expected a checkpoint with config.json, found {_layout(folder)}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -54,15 +112,30 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _layout(folder: Path) -> str:
+    """Return what a folder without config.json looks like."""
+    if (folder / "adapter_config.json").is_file():
+        return "an adapter (adapter_config.json); merge it into its base first, with merge_and_unload of peft"
+    if (folder / "open_clip_config.json").is_file():
+        return "the layout of open_clip"
+    if (folder / "modules.json").is_file():
+        return "a model of sentence-transformers without 0_CLIPModel"
+    if any(folder.glob("*.onnx")) or any(folder.glob("onnx/*.onnx")):
+        return "ONNX graphs"
+    return "none"
+
+
 def _fetch(hub_id: str) -> Path:
-    """Fetch a hub checkpoint with safetensors, or with pytorch_model.bin where it has none; return its folder."""
+    """Fetch a hub checkpoint: its small files, then safetensors, or pytorch_model.bin where it has none."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES]))
-        if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, "pytorch_model*"]))
+        for patterns in HUB_WEIGHTS:
+            folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, *patterns]))
+            if any(file for pattern in patterns for file in folder.glob(pattern)):
+                break
     except HFValidationError as error:
         raise ExportError(f"{hub_id}: expected a hub id or a folder, found no such folder") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

@@ -1,7 +1,7 @@
 """The values that describe a checkpoint: its two towers, how their inputs are prepared, and the original model.
 
 A *tower* is the network that embeds one kind of input: the vision tower takes pictures, the text tower takes tokens.
-The loaders (`clip`, `bundled_default`) make these values and the graph builders (`graphs.transformer`,
+The loaders of the families (`clip` and others) make these values and the graph builders (`graphs.transformer`,
 `graphs.convnet`) read them. The values name no framework: weights are float32 NumPy arrays.
 
 Shapes use B for the batch, S for the edge of a picture in pixels, L for tokens, C for the channels of a tower's rows
@@ -11,15 +11,17 @@ and D for the embedding dimension.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from clipshelf.model.artifact import ImageSpec, TextSpec
 from clipshelf.types import FloatArray, Pixels, TokenIds
+from PIL import Image
 
-Activation: TypeAlias = Literal["silu", "gelu"]
-Pooling: TypeAlias = Literal["first", "argmax", "eos", "mean"]
+Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh"]
+Pooling: TypeAlias = Literal["first", "last", "argmax", "eos", "mean", "attention"]
+PaddingSide: TypeAlias = Literal["left", "right"]
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class PatchEmbedding:
-    """The rows that enter a vision transformer: a class token, then square patches through one linear.
+    """The rows that enter a vision transformer: a class token or none, then square patches through one linear.
 
     - `size`: S, the edge of a picture in pixels.
     - `patch`: the edge of a patch in pixels.
     - `mean`, `std`: (3,), applied to pixels scaled to [0, 1].
     - `linear`: takes a normalised patch, flattened as (row, column, channel).
-    - `class_token`: (C,), comes before the patches.
-    - `positions`: (1 + patches, C), added to the class token and the patches.
+    - `class_token`: (C,), comes before the patches; None for no such token.
+    - `positions`: a row for the class token, if there is one, and one per patch, each (C,); added to them.
     - `norm`: applied to the sum, or None.
     """
 
@@ -97,9 +99,23 @@ class PatchEmbedding:
     mean: FloatArray
     std: FloatArray
     linear: Linear
-    class_token: FloatArray
+    class_token: FloatArray | None
     positions: FloatArray
     norm: Norm | None
+
+
+@dataclass(frozen=True)
+class Padding:
+    """The padding of a text tower that takes texts of one length only, and padding as tokens like others.
+
+    - `length`: of each text after padding.
+    - `pad_id`: the token that fills it up.
+    - `side`: where the padding goes. With "left", `pad_id` must not occur in a text.
+    """
+
+    length: int
+    pad_id: int
+    side: PaddingSide = "right"
 
 
 @dataclass(frozen=True)
@@ -109,11 +125,31 @@ class TokenEmbedding:
     - `tokens`: (V, C) for V tokens.
     - `positions`: (max tokens, C). A family with token types adds the vector of type 0 here.
     - `norm`: applied to the sum, or None.
+    - `padding`: done by the graph itself; None for texts of any length.
     """
 
     tokens: FloatArray
     positions: FloatArray
     norm: Norm | None
+    padding: Padding | None = None
+
+
+@dataclass(frozen=True)
+class AttentionPool:
+    """The pooling of SigLIP's vision tower: one trained query attends to all tokens, then an MLP with a residual.
+
+    - `probe`: (C,), the trained query before its linear.
+    - `qkv`, `out`: the linears of the attention, packed as in a `Layer`.
+    - `norm`: before the MLP.
+    - `fc1`, `fc2`: the two linears of the MLP.
+    """
+
+    probe: FloatArray
+    qkv: Linear
+    out: Linear
+    norm: Norm
+    fc1: Linear
+    fc2: Linear
 
 
 @dataclass(frozen=True)
@@ -126,12 +162,15 @@ class Transformer:
     - `activation`: between the linears of an MLP.
     - `post_norm`: a layer normalises after each residual sum (BERT); otherwise before each branch (CLIP).
     - `causal`: a token attends to itself and the tokens before it only.
-    - `pooling`: which token becomes the embedding. `first`: the first one; `argmax`: the one with the largest id
-      (legacy CLIP); `eos`: the first one with `eos_id`; `mean`: the mean over the attention mask.
+    - `pooling`: which token becomes the embedding. `first`: the first one; `last`: the last one; `argmax`: the one
+      with the largest id (legacy CLIP); `eos`: the first one with `eos_id`; `mean`: the mean over the attention mask;
+      `attention`: what `attention_pool` makes of all.
     - `dim`: D of the embedding.
     - `eos_id`: id of the end of text, for the pooling `eos`.
     - `final_norm`: applied before the pooling, or None.
     - `projection`: applied after the pooling, or None.
+    - `hidden_projection`: a linear and an exact GELU before `projection`, or None.
+    - `attention_pool`: for the pooling `attention`.
     """
 
     embedding: PatchEmbedding | TokenEmbedding
@@ -145,11 +184,14 @@ class Transformer:
     eos_id: int = -1
     final_norm: Norm | None = None
     projection: Linear | None = None
+    hidden_projection: Linear | None = None
+    attention_pool: AttentionPool | None = None
 
     @property
     def takes_mask(self) -> bool:
-        """Whether the graph has an input `attention_mask`."""
-        return self.pooling == "mean"
+        """Whether the graph has an input `attention_mask`: where a token attends to later ones, maybe padding."""
+        embedding = self.embedding
+        return isinstance(embedding, TokenEmbedding) and not self.causal and embedding.padding is None
 
 
 @dataclass(frozen=True)
@@ -226,6 +268,16 @@ class ReferenceModel(Protocol):
         """Return a copy that computes in fp64, or None where the model has none."""
 
 
+class LibraryPipeline(Protocol):
+    """The way of the checkpoint's own library from pictures and texts to embeddings, in torch."""
+
+    def embed_images(self, pictures: Sequence[Image.Image]) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of pictures."""
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of texts."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A loaded checkpoint.
@@ -237,6 +289,9 @@ class Checkpoint:
     - `vision`, `text`: the two towers.
     - `tokenizer_json`: the text of `tokenizer.json`.
     - `reference`: the original model.
+    - `pipeline`: the original's whole way, with which the artifact is compared; None where its library has none.
+    - `logits`: the trained `scale` and `bias` by which a cosine becomes the logit of a match; empty where a model has
+      none.
     """
 
     family: str
@@ -248,3 +303,5 @@ class Checkpoint:
     text: Tower
     tokenizer_json: str
     reference: ReferenceModel
+    pipeline: LibraryPipeline | None = None
+    logits: Mapping[str, float] = field(default_factory=dict)

@@ -16,8 +16,8 @@ from clipshelf_export.graphs.linears import add_int8_operands, add_linear
 from clipshelf_export.graphs.plan import Plan
 
 # The kernel of each activation. QuickGelu with alpha 1 is silu, and onnxruntime computes it faster than with another
-# alpha (measured in docs/design-notes/export.md).
-ACTIVATION_KERNELS = {"silu": "QuickGelu", "gelu": "Gelu"}
+# alpha (measured in docs/design-notes/export.md). FastGelu is the approximation of GELU by tanh.
+ACTIVATION_KERNELS = {"silu": "QuickGelu", "gelu": "Gelu", "gelu_tanh": "FastGelu"}
 # Above this many tokens QAttention is no faster than MultiHeadAttention, and it holds the attention weights of a whole
 # batch in memory.
 QATTENTION_MAX_TOKENS = 300
@@ -132,6 +132,13 @@ def _attention_attributes(tower: Transformer) -> dict[str, int]:
     return {"num_heads": tower.heads, **causal}
 
 
+def add_activation(graph: Graph, tower: Transformer, x: str) -> str:
+    """Add the activation of the tower's MLPs; return the name of its output."""
+    if tower.activation == "silu":
+        return graph.op("QuickGelu", x, alpha=1.0)
+    return graph.op(ACTIVATION_KERNELS[tower.activation], x)
+
+
 def add_mlp(graph: Graph, tower: Transformer, layer: Layer, plan: Plan, x: str) -> str:
     """Add fc2(activation(fc1(x))); a smoothing or a shift of `fc2` takes nodes, since no linear is before it.
 
@@ -139,8 +146,7 @@ def add_mlp(graph: Graph, tower: Transformer, layer: Layer, plan: Plan, x: str) 
 
     Returns the name of the branch's rows, of the same shape.
     """
-    y = add_linear(graph, "fc1", x, layer.fc1, plan)
-    y = graph.op("QuickGelu", y, alpha=1.0) if tower.activation == "silu" else graph.op("Gelu", y)
+    y = add_activation(graph, tower, add_linear(graph, "fc1", x, layer.fc1, plan))
     params = plan.sites.get(graph.site_name("fc2"))
     if params is not None and params.shift is not None:
         y = graph.op("Sub", y, graph.const("fc2.shift", params.shift))

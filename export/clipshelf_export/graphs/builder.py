@@ -19,7 +19,9 @@ from onnx import TensorProto, helper
 OPSET = 18
 MICROSOFT_DOMAIN = "com.microsoft"
 # operators of onnxruntime that the ONNX standard does not have
-CONTRIB_OPERATORS = frozenset({"MultiHeadAttention", "QAttention", "QuickGelu", "Gelu", "MatMulIntegerToFloat"})
+CONTRIB_OPERATORS = frozenset(
+    {"MultiHeadAttention", "QAttention", "QuickGelu", "Gelu", "FastGelu", "MatMulIntegerToFloat"}
+)
 # A protobuf holds 2 GiB; above this many bytes of constants the large ones go to <graph>.data.
 EXTERNAL_ABOVE = 1_900_000_000
 # Offsets in <graph>.data are multiples of this, so that a runtime can map the weights.

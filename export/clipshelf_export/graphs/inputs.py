@@ -9,7 +9,7 @@ import numpy as np
 from clipshelf.types import FloatArray
 from onnx import TensorProto
 
-from clipshelf_export.checkpoints.towers import PatchEmbedding, TokenEmbedding
+from clipshelf_export.checkpoints.towers import Padding, PatchEmbedding, TokenEmbedding
 from clipshelf_export.graphs.builder import Graph
 from clipshelf_export.graphs.plan import Plan
 from clipshelf_export.graphs.weights import float32, quantise_table, quantise_weight
@@ -22,10 +22,10 @@ def add_patch_embedding(graph: Graph, embedding: PatchEmbedding, plan: Plan) -> 
 
     Pixels beyond the last whole patch are cut off, as by a convolution whose stride is the patch.
 
-    Returns the name of the float32 tensor (B, 1 + n * n, C): the class token and n * n patches.
+    Returns the name of the float32 tensor (B, 1 + n * n, C): the class token, if there is one, and n * n patches.
     """
     size, patch = embedding.size, embedding.patch
-    n, width = size // patch, embedding.class_token.shape[0]
+    n = size // patch
     x = graph.input("pixels", TensorProto.UINT8, ["batch", size, size, 3])
     if n * patch != size:
         start, stop, axes = np.array([0, 0]), np.array([n * patch] * 2), np.array([1, 2])
@@ -33,15 +33,23 @@ def add_patch_embedding(graph: Graph, embedding: PatchEmbedding, plan: Plan) -> 
     x = graph.op("Reshape", x, graph.const("grid", np.array([-1, n, patch, n, patch * 3])))
     x = graph.op("Transpose", x, perm=[0, 1, 3, 2, 4])
     x = graph.op("Reshape", x, graph.const("patches", np.array([-1, n * n, patch * patch * 3])))
-    x = graph.op("Add", _add_projection(graph, embedding, x, plan), graph.const("positions", embedding.positions[1:]))
-    first = graph.const("class_token", (embedding.class_token + embedding.positions[0])[None, None])
-    batch = graph.op("Shape", "pixels", start=0, end=1)
-    shape = graph.op("Concat", batch, graph.const("token_shape", np.array([1, width])), axis=0)
-    x = graph.op("Concat", graph.op("Expand", first, shape), x, axis=1)
+    token = embedding.class_token
+    positions = embedding.positions if token is None else embedding.positions[1:]
+    x = graph.op("Add", _add_projection(graph, embedding, x, plan), graph.const("positions", positions))
+    if token is not None:
+        first = graph.const("class_token", (token + embedding.positions[0])[None, None])
+        x = graph.op("Concat", add_batch(graph, first, "pixels", len(token)), x, axis=1)
     if embedding.norm is None:
         return x
     gain, bias = graph.const("norm.gain", embedding.norm.gain), graph.const("norm.bias", embedding.norm.bias)
     return graph.op("LayerNormalization", x, gain, bias, axis=-1, epsilon=embedding.norm.epsilon)
+
+
+def add_batch(graph: Graph, row: str, like: str, width: int) -> str:
+    """Repeat `row` (1, 1, `width`) for each item of the tensor `like` (B, ...); return the name of (B, 1, `width`)."""
+    batch = graph.op("Shape", like, start=0, end=1)
+    shape = graph.op("Concat", batch, graph.const("token_shape", np.array([1, width])), axis=0)
+    return graph.op("Expand", row, shape)
 
 
 def _add_projection(graph: Graph, embedding: PatchEmbedding, x: str, plan: Plan) -> str:
@@ -86,6 +94,8 @@ def add_token_embedding(graph: Graph, embedding: TokenEmbedding, plan: Plan) -> 
     Returns the name of the float32 tensor (B, L, C).
     """
     ids = graph.input("input_ids", TensorProto.INT64, ["batch", "tokens"])
+    if embedding.padding is not None:
+        ids = _add_padding(graph, ids, embedding.padding)
     if TOKENS_SITE in plan.sites:
         rows, row_scale, channel_scale = quantise_table(embedding.tokens)
         x = graph.cast(graph.op("Gather", graph.const("tokens", rows), ids), TensorProto.FLOAT)
@@ -100,3 +110,21 @@ def add_token_embedding(graph: Graph, embedding: TokenEmbedding, plan: Plan) -> 
     length = graph.op("Shape", ids, start=1, end=2)
     positions = graph.op("Slice", graph.const("positions", embedding.positions), start, length, axis)
     return graph.op("Add", x, positions)
+
+
+def _add_padding(graph: Graph, ids: str, padding: Padding) -> str:
+    """Pad ids (B, L), L at most the length of `padding`; return the name of the padded ids (B, length).
+
+    Padding on the left is padding on the right, turned to the right by its length.
+    """
+    length = graph.const("length", np.array([padding.length]))
+    missing = graph.op("Sub", length, graph.op("Shape", ids, start=1, end=2))
+    ends = graph.op("Concat", graph.const("no_padding", np.zeros(3, np.int64)), missing, axis=0)
+    pad_id = graph.const("pad_id", np.int64(padding.pad_id))
+    padded = graph.op("Pad", ids, ends, pad_id)
+    if padding.side == "right":
+        return padded
+    is_pad = graph.cast(graph.op("Equal", padded, pad_id), TensorProto.INT64)
+    count = graph.op("ReduceSum", is_pad, graph.const("padding_axis", np.array([1])), keepdims=1)
+    turned = graph.op("Sub", graph.const("steps", np.arange(padding.length)[None]), count)
+    return graph.op("GatherElements", padded, graph.op("Mod", turned, length), axis=1)

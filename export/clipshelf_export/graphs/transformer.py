@@ -1,4 +1,4 @@
-"""Transformer towers as ONNX graphs: the two of CLIP, and text towers like BERT.
+"""Transformer towers as ONNX graphs: those of CLIP and SigLIP, and text towers like BERT.
 
 The graphs are exact rewrites of a plain export that run faster:
 
@@ -12,12 +12,11 @@ Norms stay Add and LayerNormalization: on the CPU the fused SkipLayerNormalizati
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 from onnx import TensorProto
 
-from clipshelf_export.checkpoints.towers import PatchEmbedding, Transformer
+from clipshelf_export.checkpoints.towers import Linear, PatchEmbedding, Transformer
 from clipshelf_export.graphs.branches import (
     ACTIVATION_KERNELS,
     add_attention,
@@ -31,6 +30,14 @@ from clipshelf_export.graphs.builder import Graph
 from clipshelf_export.graphs.inputs import add_patch_embedding, add_token_embedding
 from clipshelf_export.graphs.linears import add_weight
 from clipshelf_export.graphs.plan import Plan
+from clipshelf_export.graphs.pooling import (
+    Select,
+    add_attention_pool,
+    end_token,
+    first_token,
+    last_token,
+    masked_sum,
+)
 
 
 def build(tower: Transformer, plan: Plan) -> tuple[Graph, str]:
@@ -38,16 +45,16 @@ def build(tower: Transformer, plan: Plan) -> tuple[Graph, str]:
     graph = Graph()
     if isinstance(tower.embedding, PatchEmbedding):
         x = add_patch_embedding(graph, tower.embedding, plan)
-        pooled = _add_pre_norm_layers(graph, tower, plan, x, _first_token(graph))
+        pooled = _add_pre_norm_layers(graph, tower, plan, x)
     else:
         x = add_token_embedding(graph, tower.embedding, plan)
-        if tower.post_norm:
-            pooled = _add_post_norm_layers(graph, tower, plan, x)
-        else:
-            pooled = _add_pre_norm_layers(graph, tower, plan, x, _end_token(graph, tower))
+        add_layers = _add_post_norm_layers if tower.post_norm else _add_pre_norm_layers
+        pooled = add_layers(graph, tower, plan, x)
+    if tower.hidden_projection is not None:
+        hidden = _add_projection(graph, "hidden_projection", pooled, tower.hidden_projection, plan)
+        pooled = graph.op("Gelu", hidden)
     if tower.projection is not None:
-        weight = add_weight(graph, "projection.weight", tower.projection.weight, plan)
-        pooled = to_stream(graph, graph.op("MatMul", to_branch(graph, pooled, plan), weight), plan)
+        pooled = _add_projection(graph, "projection", pooled, tower.projection, plan)
     rows = graph.op("Reshape", pooled, graph.const("rows", np.array([-1, tower.dim])))
     return graph, graph.op("LpNormalization", rows, axis=-1, p=2)
 
@@ -55,55 +62,80 @@ def build(tower: Transformer, plan: Plan) -> tuple[Graph, str]:
 def fused_nodes(tower: Transformer, plan: Plan) -> Counter[str]:
     """Return how many nodes of each fused operator the graph must have, also after onnxruntime has optimised it."""
     layers = len(tower.layers)
-    qattention = sum(
-        uses_qattention(tower, plan, f"layers.{index}.qkv", last=index == layers - 1) for index in range(layers)
-    )
-    attention = {"QAttention": qattention, "MultiHeadAttention": layers - qattention}
-    return Counter({**attention, ACTIVATION_KERNELS[tower.activation]: layers, "LpNormalization": 1})
+    pools = 0 if tower.attention_pool is None else 1
+    last = layers - 1 if not pools and tower.pooling != "mean" else layers
+    qattention = sum(uses_qattention(tower, plan, f"layers.{index}.qkv", last=index == last) for index in range(layers))
+    attention = {"QAttention": qattention, "MultiHeadAttention": layers - qattention + pools}
+    counts = Counter({**attention, ACTIVATION_KERNELS[tower.activation]: layers + pools, "LpNormalization": 1})
+    if tower.hidden_projection is not None:
+        counts["Gelu"] += 1
+    return counts
 
 
-def _add_pre_norm_layers(graph: Graph, tower: Transformer, plan: Plan, x: str, select: Callable[[str], str]) -> str:
+def _add_projection(graph: Graph, name: str, x: str, projection: Linear, plan: Plan) -> str:
+    weight = add_weight(graph, f"{name}.weight", projection.weight, plan)
+    y = to_stream(graph, graph.op("MatMul", to_branch(graph, x, plan), weight), plan)
+    return y if projection.bias is None else graph.op("Add", y, graph.const(f"{name}.bias", projection.bias))
+
+
+def _add_pre_norm_layers(graph: Graph, tower: Transformer, plan: Plan, x: str) -> str:
     """Add CLIP's layers on x (B, L, C): x += attention(norm1(x)); x += mlp(norm2(x)).
 
-    Returns the pooled token (B, 1, C) after the final norm. In the last layer `select` takes it out of the others as
-    early as possible.
+    Returns the pooled token (B, 1, C) after the final norm. In the last layer it is taken out of the others as early as
+    possible, unless all of them are pooled.
     """
-    *body, last = tower.layers
-    for index, layer in enumerate(body):
+    select = _selector(graph, tower)
+    for index, layer in enumerate(tower.layers):
+        chosen = select if index == len(tower.layers) - 1 else None
         with graph.scope(f"layers.{index}"):
             h = add_norm(graph, x, layer.norm1, plan, "qkv")
-            x = _add_residual(graph, x, add_attention(graph, tower, layer, plan, h), plan)
+            attended = add_attention(graph, tower, layer, plan, h, select=chosen)
+            x = _add_residual(graph, x if chosen is None else chosen(x), attended, plan)
             h = add_norm(graph, x, layer.norm2, plan, "fc1")
             x = _add_residual(graph, x, add_mlp(graph, tower, layer, plan, h), plan)
-    with graph.scope(f"layers.{len(body)}"):
-        h = add_norm(graph, x, last.norm1, plan, "qkv")
-        attended = add_attention(graph, tower, last, plan, h, select=select)
-        x = _add_residual(graph, select(x), attended, plan)
-        h = add_norm(graph, x, last.norm2, plan, "fc1")
-        x = _add_residual(graph, x, add_mlp(graph, tower, last, plan, h), plan)
-    return add_norm(graph, x, tower.final_norm, Plan(), "") if tower.final_norm else x
+    x = add_norm(graph, x, tower.final_norm, Plan(), "") if tower.final_norm else x
+    return x if tower.attention_pool is None else add_attention_pool(graph, tower, tower.attention_pool, plan, x)
 
 
 def _add_post_norm_layers(graph: Graph, tower: Transformer, plan: Plan, x: str) -> str:
     """Add BERT's layers on x (B, L, C): x = norm1(x + attention(x)); x = norm2(x + mlp(x)).
 
-    Returns the sum (B, 1, C) over the mask. The mean differs from it by a factor that the final L2 norm removes. A norm
-    is added twice where its site has a smoothing or a shift, since the residual needs the plain one.
+    Returns the first token (B, 1, C), or the sum over the mask for the pooling `mean`: the mean differs from it by a
+    factor that the final L2 norm removes. A norm is added twice where its site has a smoothing or a shift, since the
+    residual needs the plain one.
     """
     mask = graph.input("attention_mask", TensorProto.INT64, ["batch", "tokens"])
     keys = graph.cast(mask, TensorProto.INT32)
     if tower.embedding.norm is None:
         raise ValueError("a tower with post_norm: expected a norm in its embedding, found none")
+    select = _selector(graph, tower)
     total, norm = x, tower.embedding.norm
     for index, layer in enumerate(tower.layers):
+        chosen = select if index == len(tower.layers) - 1 else None
         with graph.scope(f"layers.{index}"):
             h = add_norm(graph, total, norm, plan, "qkv")
             x = h if _serves_residual(graph, plan, "qkv") else add_norm(graph, total, norm, Plan(), "residual")
-            total = _add_residual(graph, x, add_attention(graph, tower, layer, plan, h, keys=keys), plan)
+            attended = add_attention(graph, tower, layer, plan, h, select=chosen, keys=keys)
+            total = _add_residual(graph, x if chosen is None else chosen(x), attended, plan)
             h = add_norm(graph, total, layer.norm1, plan, "fc1")
             x = h if _serves_residual(graph, plan, "fc1") else add_norm(graph, total, layer.norm1, Plan(), "residual")
             total, norm = _add_residual(graph, x, add_mlp(graph, tower, layer, plan, h), plan), layer.norm2
-    return _masked_sum(graph, add_norm(graph, total, norm, Plan(), ""), mask)
+    x = add_norm(graph, total, norm, Plan(), "")
+    x = add_norm(graph, x, tower.final_norm, Plan(), "pool") if tower.final_norm else x
+    return masked_sum(graph, x, mask) if tower.pooling == "mean" else x
+
+
+def _selector(graph: Graph, tower: Transformer) -> Select | None:
+    """Return the function that takes the pooled token out, None where all tokens are pooled."""
+    match tower.pooling:
+        case "first":
+            return first_token(graph)
+        case "last":
+            return last_token(graph)
+        case "argmax" | "eos":
+            return end_token(graph, tower)
+        case _:
+            return None
 
 
 def _serves_residual(graph: Graph, plan: Plan, site: str) -> bool:
@@ -114,37 +146,3 @@ def _serves_residual(graph: Graph, plan: Plan, site: str) -> bool:
 
 def _add_residual(graph: Graph, x: str, branch: str, plan: Plan) -> str:
     return graph.op("Add", x, to_stream(graph, branch, plan))
-
-
-def _masked_sum(graph: Graph, x: str, mask: str) -> str:
-    """Sum x (B, L, C) over the tokens where mask (B, L) is 1, to the same bits for any padding; returns (B, 1, C).
-
-    The MatMul gets the mask as two equal rows and the second sum is dropped: for a single row onnxruntime takes a
-    matrix-vector kernel whose order of summation depends on L.
-    """
-    row = graph.op("Unsqueeze", graph.cast(mask, TensorProto.FLOAT), graph.const("row", np.array([1])))
-    sums = graph.op("MatMul", graph.op("Concat", row, row, axis=1), x)
-    return _first_token(graph)(sums)
-
-
-def _first_token(graph: Graph) -> Callable[[str], str]:
-    """Return a function that takes the first token out: (B, L, C) to (B, 1, C)."""
-    start, stop, axis = (graph.const(n, np.array([v])) for n, v in (("start", 0), ("stop", 1), ("axis", 1)))
-    return lambda x: graph.op("Slice", x, start, stop, axis)
-
-
-def _end_token(graph: Graph, tower: Transformer) -> Callable[[str], str]:
-    """Return a function that takes the token at the end of the text out: (B, L, C) to (B, 1, C).
-
-    Legacy CLIP configurations (eos_token_id 2) take the token with the largest id, which is the end of text. Others
-    take the first token with the id of the end. The ids are cast to int32, which onnxruntime's ArgMax needs
-    (openai/CLIP#219).
-    """
-    if tower.pooling == "argmax":
-        marks = graph.cast("input_ids", TensorProto.INT32)
-    else:
-        hits = graph.op("Equal", "input_ids", graph.const("eos_id", np.int64(tower.eos_id)))
-        marks = graph.cast(hits, TensorProto.INT32)
-    position = graph.op("ArgMax", marks, axis=-1, keepdims=1)
-    index = graph.op("Unsqueeze", position, graph.const("index_axis", np.array([-1])))
-    return lambda x: graph.op("GatherND", x, index, batch_dims=1)

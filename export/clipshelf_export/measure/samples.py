@@ -9,7 +9,7 @@ import csv
 import hashlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from clipshelf.types import ImageSource, Pixels, TokenIds
 from clipshelf_export.checkpoints.towers import Checkpoint
 from clipshelf_export.measure import synthetic
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"}
+# Reasons of pictures that were left out that the manifest keeps.
+MAX_LEFT_OUT_REASONS = 10
 # A third of this, 20 samples, is the least in which the 10 nearest neighbours mean something: half of the others.
 MIN_SAMPLES = 60
 # More samples cost minutes on large towers.
@@ -39,21 +41,30 @@ class Samples:
     - `choosing`: decide between plans.
     - `final`: accept or refuse a plan.
     - `origin`: where the samples come from, for the manifest.
+    - `left_out`: why each picture that could not be read was left out.
     """
 
     calibration: Sequence[Pixels] | Sequence[TokenIds]
     choosing: Sequence[Pixels] | Sequence[TokenIds]
     final: Sequence[Pixels] | Sequence[TokenIds]
     origin: str
+    left_out: Sequence[str] = ()
 
     def as_record(self) -> dict[str, Any]:
-        """Return the record for the manifest: the origin, the size of each part and a hash of all samples."""
+        """Return the record for the manifest: the origin, the size of each part and a hash of all samples.
+
+        Where pictures were left out, their number and the first reasons are added.
+        """
         digest = hashlib.sha256()
         for sample in (*self.calibration, *self.choosing, *self.final):
             digest.update(np.ascontiguousarray(sample).tobytes())
         parts = {"calibrated_on": self.calibration, "chosen_on": self.choosing, "measured_on": self.final}
         sizes = {name: len(part) for name, part in parts.items()}
-        return {"origin": self.origin, **sizes, "sha256": digest.hexdigest()}
+        record: dict[str, Any] = {"origin": self.origin, **sizes, "sha256": digest.hexdigest()}
+        if self.left_out:
+            reasons = list(self.left_out[:MAX_LEFT_OUT_REASONS])
+            record["left_out"] = {"count": len(self.left_out), "reasons": reasons}
+        return record
 
 
 def image_samples(spec: ImageSpec, folder: Path | None) -> Samples:
@@ -61,8 +72,9 @@ def image_samples(spec: ImageSpec, folder: Path | None) -> Samples:
 
     - `spec`: how a picture becomes pixels.
     - `folder`: its pictures are found at any depth and taken in the order of their paths; None for the built-in set.
+      One that cannot be read is left out, with its reason.
 
-    Raises ExportError where a picture cannot be read or there are fewer than `MIN_SAMPLES` different ones.
+    Raises ExportError where there are fewer than `MIN_SAMPLES` different pictures.
     """
     reader = ImageReader(spec)
     if folder is None:
@@ -72,13 +84,16 @@ def image_samples(spec: ImageSpec, folder: Path | None) -> Samples:
     if not folder.is_dir():
         raise ExportError(f"--calibration-images: expected a folder, found {folder}")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    try:
-        pictures = [reader.read(path) for path in _pick_evenly(paths, MAX_PICTURES)]
-    except ImageError as error:
-        raise ExportError(f"--calibration-images: {error}") from error
+    pictures, left_out = [], []
+    for path in _pick_evenly(paths, MAX_PICTURES):
+        try:
+            pictures.append(reader.read(path))
+        except ImageError as error:
+            left_out.append(str(error))
     different = [*{pixels.tobytes(): pixels for pixels in pictures}.values()]
-    _require_enough(different, "--calibration-images", "different pictures")
-    return _deal([different], folder.name)
+    unread = f"; {len(left_out)} could not be read, the first: {left_out[0]}" if left_out else ""
+    _require_enough(different, "--calibration-images", "different pictures", unread)
+    return replace(_deal([different], folder.name), left_out=left_out)
 
 
 def text_samples(checkpoint: Checkpoint, file: Path | None) -> Samples:
@@ -164,6 +179,6 @@ def _pick_evenly(items: Sequence[Any], count: int) -> list[Any]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
-def _require_enough(samples: Sequence[Any], origin: str, kind: str) -> None:
+def _require_enough(samples: Sequence[Any], origin: str, kind: str, detail: str = "") -> None:
     if len(samples) < MIN_SAMPLES:
-        raise ExportError(f"{origin}: expected at least {MIN_SAMPLES} {kind}, found {len(samples)}")
+        raise ExportError(f"{origin}: expected at least {MIN_SAMPLES} {kind}, found {len(samples)}{detail}")
