@@ -13,7 +13,8 @@ from clipshelf.errors import ArtifactError, ImageError, InputError
 from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.artifact import Artifact
 from clipshelf.model.image import Decode, ImageReader
-from clipshelf.model.image_decoding import source_name
+from clipshelf.model.image_limits import ImageLimits
+from clipshelf.model.image_sources import source_name
 from clipshelf.model.text_cleaning import clean_text
 from clipshelf.model.text_parts import check_text, group_by_length, pool_parts
 from clipshelf.model.towers import Towers
@@ -55,6 +56,7 @@ class Engine:
         threads: int | None = None,
         decode: Decode = "fast",
         clean_texts: bool = True,
+        limits: ImageLimits | None = None,
     ) -> None:
         """See `load`, which takes a path instead of an opened artifact."""
         self.artifact = artifact
@@ -63,8 +65,8 @@ class Engine:
         self.threads = resolve_threads(threads)
         self.towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
         self.clean_texts = clean_texts
-        self._options = provider, threads, decode, clean_texts
-        self._reader = ImageReader(artifact.manifest.image, decode)
+        self._options = provider, threads, decode, clean_texts, limits
+        self._reader = ImageReader(artifact.manifest.image, decode, limits)
         self._image_batch = _IMAGE_BATCH if artifact.manifest.image.size <= _LARGE_IMAGE else _LARGE_IMAGE_BATCH
         self._decoders = Workers(available_cpus())
 
@@ -76,6 +78,7 @@ class Engine:
         threads: int | None = None,
         decode: Decode = "fast",
         clean_texts: bool = True,
+        limits: ImageLimits | None = None,
     ) -> Engine:
         """Open an artifact.
 
@@ -84,11 +87,14 @@ class Engine:
         - `threads`: of one inference, 1 to 256; None for all CPUs that this process may use.
         - `decode`: "fast" or "exact", as docs/pictures.md explains.
         - `clean_texts`: whether markup, entities and broken encodings are removed from texts before they are embedded.
+        - `limits`: what a picture may cost; None for safe defaults.
 
         Raises ArtifactError, ProviderUnavailable or InputError.
         """
         artifact = Artifact.open(bundled.model_path() if path is None else path)
-        return cls(artifact, provider=provider, threads=threads, decode=decode, clean_texts=clean_texts)
+        return cls(
+            artifact, provider=provider, threads=threads, decode=decode, clean_texts=clean_texts, limits=limits
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = None if self.is_default else str(self.artifact.path.resolve())
@@ -158,7 +164,8 @@ class Engine:
 
         Threads decode pictures ahead of the model, in order, a bounded number at a time.
 
-        - `images`: n paths, bytes, binary files, PIL images or uint8 arrays of shape (H, W), (H, W, 3) or (H, W, 4).
+        - `images`: n pictures, see `clipshelf.model.image_decoding.decode_image`: paths, bytes, binary streams, data: URIs,
+          PIL images, or arrays of shape (H, W), (H, W, 3) or (H, W, 4).
         - `on_error`: the error policy (`clipshelf.failures`).
         - `progress`: called with the number of pictures done and of all, or None where `images` has no length.
         - `timeline`: records the stages "decode", "preprocess" and "vision".

@@ -15,7 +15,10 @@ from PIL import Image
 
 from clipshelf.errors import InputError
 from clipshelf.model.artifact import ImageSpec
-from clipshelf.model.image_decoding import WHITE, Box, DecodedImage, Size, decode_image
+from clipshelf.model.containers.container import Size
+from clipshelf.model.image_colours import WHITE, to_srgb
+from clipshelf.model.image_decoding import Box, DecodedImage, Shrinking, decode_image
+from clipshelf.model.image_limits import ImageLimits
 from clipshelf.types import ImageSource, Pixels
 
 Decode: TypeAlias = Literal["fast", "exact"]
@@ -39,43 +42,51 @@ class ImageReader:
 
     - `spec`: how a picture is scaled, cropped or padded.
     - `decode`: "fast" or "exact", see the module.
+    - `limits`: what a picture may cost; None for the defaults.
 
     Raises InputError on another `decode`.
     """
 
-    def __init__(self, spec: ImageSpec, decode: Decode = "fast") -> None:
+    def __init__(self, spec: ImageSpec, decode: Decode = "fast", limits: ImageLimits | None = None) -> None:
         if decode not in get_args(Decode):
             raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, found {decode!r}")
         self.spec = spec
         self.decode = decode
+        self.limits = limits or ImageLimits()
 
     def read(self, source: ImageSource) -> Pixels:
         """Read one picture to (S, S, 3) uint8 RGB.
 
-        - `source`: as in `clipshelf.model.image_decoding.read_rgb`.
+        - `source`: as in `clipshelf.model.image_decoding.decode_image`.
 
         Raises ImageError, which names the picture and what is wrong with it.
         """
         return self.square(self.open(source))
 
     def open(self, source: ImageSource) -> DecodedImage:
-        """Decode one picture, with "fast" no larger than `square` needs it; parameters and errors as in `read`."""
-        return decode_image(source, self._smallest_size if self.decode == "fast" else None)
+        """Decode one picture, no larger than `square` needs it; parameters and errors as in `read`."""
+        return decode_image(source, self._shrinking, self.limits)
 
     def square(self, picture: DecodedImage) -> Pixels:
         """Scale a decoded picture and crop or pad it to (S, S, 3) uint8 RGB."""
+        return np.asarray(to_srgb(self._square(picture), picture.profile, picture.mode))
+
+    def _square(self, picture: DecodedImage) -> Image.Image:
         size, (width, height) = self.spec.size, self._scaled_size(*picture.size)
-        if self.spec.resize == "shortest" and width * height > _LARGEST_SCALED_AREA:
-            return np.asarray(self._resize_middle(picture, width, height))
+        if self._scales_middle(width, height):
+            return self._resize_middle(picture, width, height)
         resized = self._resize(picture.image, (width, height), picture.box)
         if resized.size == (size, size):
-            return np.asarray(resized)
+            return resized
         left, top = (width - size) // 2, (height - size) // 2
         if self.spec.resize == "shortest":
-            return np.asarray(resized.crop((left, top, left + size, top + size)))
+            return resized.crop((left, top, left + size, top + size))
         square = Image.new("RGB", (size, size), WHITE)
         square.paste(resized, (-left, -top))
-        return np.asarray(square)
+        return square
+
+    def _scales_middle(self, width: int, height: int) -> bool:
+        return self.spec.resize == "shortest" and width * height > _LARGEST_SCALED_AREA
 
     def _scaled_size(self, width: int, height: int) -> Size:
         """Size of the whole picture after scaling, before it is cropped or padded."""
@@ -89,10 +100,16 @@ class ImageReader:
             return spec.resize_to, int(spec.resize_to * height / width)
         return int(spec.resize_to * width / height), spec.resize_to
 
-    def _smallest_size(self, width: int, height: int) -> Size:
-        """The smallest size that an upright picture of width x height may be decoded to."""
-        scaled_width, scaled_height = self._scaled_size(width, height)
-        return int(_DECODED_FACTOR * scaled_width), int(_DECODED_FACTOR * scaled_height)
+    def _shrinking(self, width: int, height: int) -> Shrinking:
+        """How much of an upright picture of width x height is needed; `square` makes the same of it as of all."""
+        scaled = self._scaled_size(width, height)
+        whole = self._scales_middle(*scaled)
+        if self.decode == "exact":
+            # Pillow resizes rows first, then columns
+            return Shrinking(columns=None if whole else scaled[0], resample=_RESAMPLING[self.spec.resample])
+        factors = tuple(max(1, int(edge / to / _REDUCING_GAP)) for edge, to in zip((width, height), scaled, strict=True))
+        smallest = int(_DECODED_FACTOR * scaled[0]), int(_DECODED_FACTOR * scaled[1])
+        return Shrinking(smallest, (1, 1) if whole else (factors[0], factors[1]), profile=True)
 
     def _resize(self, image: Image.Image, size: Size, box: Box) -> Image.Image:
         if image.size == size and box == (0, 0, *size):

@@ -1,53 +1,90 @@
-"""Decodes pictures: path, bytes, binary file, PIL image or uint8 array to an upright RGB picture.
+"""Decodes pictures: a path, bytes, a stream, a PIL image or an array to an upright RGB picture.
 
-What becomes of each kind of picture:
+docs/pictures.md says what becomes of each kind of picture, and what is refused. The steps, each in a module of its own:
 
-    EXIF orientation        applied
-    transparency            over white, in every mode that has it
-    palette, 1-bit, gray    RGB
-    CMYK, YCCK, LAB, HSV    RGB by Pillow's conversion, without colour profiles
-    16-bit gray             high byte; 32-bit and float gray alike when a value passes 255
-    animation               first frame
-    JPEG cut short          read as far as it goes, the rest mid-gray; an error when over half of its rows are missing
-    any other broken file   an error that names it
-    EPS                     an error: it is a program for Ghostscript, and pictures come from strangers
-    IPTC                    an error: Pillow decodes the file inside it, whatever its kind, EPS included
-    WMF, EMF                an error: a list of calls that only Windows can draw
-    past 179 megapixels     an error (Pillow's guard against decompression bombs)
+    image_sources   encoded bytes of a regular file, a stream, a data: URI
+    image_formats   the format that the first bytes show, if it is one that is decoded
+    containers      size, cost and orientation from the header; metadata left out, which may be damaged
+    image_limits    what a picture may cost; memory that all decoders of the process share
+    image_colours   any mode to RGB, in bands, so that a large picture is never there twice
 """
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile
 
 from clipshelf.errors import ImageError
+from clipshelf.model.containers.container import Container, PieceStream, Size
+from clipshelf.model.containers.jpeg import END_OF_IMAGE
+from clipshelf.model.containers.metadata import ORIENTATION, orientation
+from clipshelf.model.image_colours import (
+    MIRRORS_X,
+    MIRRORS_Y,
+    SWAPS_AXES,
+    bands,
+    cmyk_converter,
+    from_array,
+    has_transparency,
+    is_deep,
+    rgb_converter,
+)
+from clipshelf.model.image_formats import (
+    UnknownFormatError,
+    decodable_formats,
+    describe_refused,
+    inspect,
+    open_picture,
+    title,
+)
+from clipshelf.model.image_limits import SHARED_MEMORY, Deadline, ImageLimits
+from clipshelf.model.image_sources import read_encoded, source_name
 from clipshelf.types import ImageSource
 
-Size: TypeAlias = tuple[int, int]  # width, height
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
-SmallestSize: TypeAlias = Callable[[int, int], Size]
 
-WHITE = (255, 255, 255)
-_END_OF_JPEG = b"\xff\xd9"
+DEFAULT_LIMITS = ImageLimits()
+
 _GRAY_OF_MISSING_ROWS = 128  # libjpeg's, once the end is marked
 _LARGEST_MISSING_SHARE = 0.5
-# Formats of Pillow that are refused before any of their data is decoded, and why. Of all that Pillow opens, only these
-# start a program, decode a file of another kind, or leave the drawing to the operating system.
-_REFUSED_FORMATS = {
-    "EPS": "EPS, which is not decoded but run",
-    "IPTC": "IPTC, which may hold a file that is not decoded but run",
-    "WMF": "WMF or EMF, which is not decoded but drawn by Windows",
-}
-# EXIF tag 0x0112, and its values by what they do to a stored picture (Exif 2.32, section 4.6.4)
-_ORIENTATION = 0x0112
-_SWAPS_AXES, _MIRRORS_X, _MIRRORS_Y = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
+_BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+# Larger pictures are shrunk as soon as they are decoded, and not held at full size while they wait for the next step.
+_SHRUNK_FROM = 1 << 20
+
+
+@dataclass(frozen=True)
+class Shrinking:
+    """How much of an upright picture is needed.
+
+    - `smallest`: (width, height) that a JPEG may be decoded to; None for its own size.
+    - `factors`: whole factors by which width and height are reduced.
+    - `columns`: width to which rows are resized by `resample`; None keeps them.
+    - `profile`: whether colours are converted by the profile of the picture.
+    """
+
+    smallest: Size | None = None
+    factors: tuple[int, int] = (1, 1)
+    columns: int | None = None
+    resample: Image.Resampling = Image.Resampling.BICUBIC
+    profile: bool = False
+
+    def result_size(self, size: Size) -> Size:
+        """(width, height) of what a picture of this size becomes."""
+        width, height = (-(-edge // factor) for edge, factor in zip(size, self.factors, strict=True))
+        return self.columns or width, height
+
+    def apply(self, part: Image.Image) -> Image.Image:
+        """Shrink a picture, or a band of its rows."""
+        if self.columns is not None:
+            return part.resize((self.columns, part.height), self.resample)
+        return part.reduce(self.factors)
+
+
+Shrink: TypeAlias = Callable[[int, int], Shrinking]
 
 
 @dataclass(frozen=True)
@@ -58,11 +95,15 @@ class DecodedImage:
     - `size`: that of the whole picture.
     - `box`: where the whole picture lies in `image`; the last row and column of a scaled JPEG may stand for a fraction
       of a pixel.
+    - `profile`: the ICC profile of the pixels; None where they are sRGB, as far as is known.
+    - `mode`: what the profile applies to, "RGB" or "L".
     """
 
     image: Image.Image
     size: Size
     box: Box
+    profile: bytes | None = None
+    mode: str = "RGB"
 
     @classmethod
     def at_full_size(cls, image: Image.Image) -> DecodedImage:
@@ -70,48 +111,44 @@ class DecodedImage:
         return cls(image, image.size, (0, 0, *image.size))
 
 
-def read_rgb(source: ImageSource) -> Image.Image:
-    """Decode a picture to upright RGB at its own size.
+def read_rgb(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode a picture to upright RGB at its own size, without its colour profile.
 
-    - `source`: path, bytes, binary file, PIL image, or uint8 array (H, W), (H, W, 3) or (H, W, 4).
+    - `source`: as in `decode_image`.
+    - `limits`: what it may cost.
 
     Raises ImageError, which names the picture and what is wrong with it.
     """
-    return decode_image(source).image
+    return decode_image(source, limits=limits).image
 
 
-def decode_image(source: ImageSource, smallest_size: SmallestSize | None = None) -> DecodedImage:
+def decode_image(
+    source: ImageSource, shrink: Shrink | None = None, limits: ImageLimits = DEFAULT_LIMITS
+) -> DecodedImage:
     """Decode a picture to upright RGB.
 
-    - `source`: as in `read_rgb`.
-    - `smallest_size`: given the (width, height) of the upright picture, returns the size that is enough, so that a JPEG
-      may be decoded at a fraction of its size. None decodes every picture at its own size.
+    - `source`: a path; bytes, bytearray or memoryview; a binary stream, which is rewound if it can be; a data: URI; a
+      dict with "bytes" or "path"; a PIL image; an array of shape (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or
+      floating point from 0 to 1 or 0 to 255.
+    - `shrink`: given (width, height) of the upright picture, returns how much of it is needed; None keeps all.
+    - `limits`: what it may cost.
 
     Raises ImageError, which names the picture and what is wrong with it.
     """
     try:
         if isinstance(source, np.ndarray):
-            return DecodedImage.at_full_size(_to_rgb(_from_array(source)))
+            return DecodedImage.at_full_size(_from_array(source))
         if isinstance(source, Image.Image):
-            return DecodedImage.at_full_size(_to_rgb(ImageOps.exif_transpose(source)))
-        return _decode_file(_read_bytes(source), smallest_size)
+            return _decode_pil(source, shrink, limits)
+        return _Decoder(read_encoded(source, limits), shrink, limits).decode()
     except ImageError:
         raise
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{source_name(source)}: expected a picture, found bytes of no known format") from error
+    except UnknownFormatError as error:
+        raise ImageError(f"{source_name(source)}: expected a picture, found {error}") from error
+    except MemoryError as error:
+        raise ImageError(f"{source_name(source)}: expected a picture, found one too large for memory") from error
     except Exception as error:  # a broken file makes Pillow's decoders raise whatever its bytes lead them to
         raise ImageError(f"{source_name(source)}: expected a picture, found: {_reason(error)}") from error
-
-
-def source_name(source: object) -> str:
-    """A short name of a picture for messages: its path, its number of bytes, or its type."""
-    if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
-    if isinstance(source, bytes):
-        return f"{len(source)} bytes"
-    if isinstance(source, np.ndarray):
-        return f"array of {source.dtype} {source.shape}"
-    return str(getattr(source, "name", type(source).__name__))
 
 
 def _reason(error: Exception) -> str:
@@ -119,86 +156,181 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _read_bytes(source: Any) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:  # noqa: PTH123  (a path of any kind)
-            return file.read()
-    data = source.read()
-    if not isinstance(data, bytes):
-        raise TypeError(f"a file of {type(data).__name__}, not of bytes")
-    return data
-
-
 def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
-    has_channels = array.shape[2:] in ((), (3,), (4,))
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not has_channels or 0 in array.shape:
-        raise ImageError(f"expected uint8 of shape (H, W), (H, W, 3) or (H, W, 4), found {source_name(array)}")
-    return Image.fromarray(np.ascontiguousarray(array))
+    try:
+        image = from_array(array)
+    except ValueError as error:
+        raise ImageError(
+            "expected uint8, uint16 or floating point from 0 to 1 or 0 to 255, of shape (H, W), (H, W, 3) or "
+            f"(H, W, 4), found {source_name(array)}: {error}"
+        ) from None
+    return rgb_converter(image)(image)
 
 
-def _decode_file(data: bytes, smallest_size: SmallestSize | None) -> DecodedImage:
-    with Image.open(io.BytesIO(data)) as image:
-        if image.format in _REFUSED_FORMATS:
-            raise ValueError(_REFUSED_FORMATS[image.format])
-        orientation, stored_size = image.getexif().get(_ORIENTATION, 1), image.size
-        draft = None
-        if smallest_size is not None:
-            step = -1 if orientation in _SWAPS_AXES else 1
-            width, height = smallest_size(*stored_size[::step])[::step]
-            draft = image.draft(None, (width, height))
+class _Decoder:
+    """Decodes the encoded bytes of one picture."""
+
+    def __init__(self, data: bytes, shrink: Shrink | None, limits: ImageLimits) -> None:
+        self._data = data
+        self._shrink = shrink
+        self._limits = limits
+        self._formats = decodable_formats(data, limits)
+        self._format = self._formats[0]
+        self._deadline = Deadline(limits)
+
+    def decode(self) -> DecodedImage:
+        """Decode the picture. Raises ValueError, which names its format."""
+        try:
+            return self._decode(inspect(self._format, self._data, self._limits))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{title(self._format)} that cannot be decoded: {_reason(error)}") from error
+
+    def _decode(self, container: Container) -> DecodedImage:
+        if container.size is not None and self._format != "JPEG":
+            self._memory(container, container.size, "1")
+        with open_picture(self._formats, PieceStream(container.pieces, self._deadline)) as image:
+            if self._format == "AVIF":
+                self._limits.check("frames", getattr(image, "n_frames", 1), "frames")
+            turn, stored_size = _orientation(container, image), image.size
+            shrinking = _shrinking(self._shrink, stored_size, turn)
+            draft = None
+            if self._format == "JPEG" and shrinking.smallest is not None:
+                draft = image.draft(None, shrinking.smallest[:: _step(turn)])
+            shrinking = replace(shrinking, factors=(1, 1)) if image.size != stored_size else shrinking
+            memory = self._memory(container, image.size, image.mode) + _result_memory(image, turn, shrinking)
+            with SHARED_MEMORY.reserve(memory, self._limits):
+                error = self._load(container, image)
+                if error is None:
+                    picture = _to_upright(image, turn, shrinking, container.profile or image.info.get("icc_profile"))
+        if error is not None:
+            return self._decode_cut(error)
+        return picture if draft is None else _locate(picture, stored_size, draft[1][2:], turn)
+
+    def _memory(self, container: Container, size: Size, mode: str) -> int:
+        """The memory that a picture of this size takes; raises LimitError where it is too large."""
+        advice = ': decode="fast" scales it while it is decoded' if self._format == "JPEG" and not self._shrink else ""
+        self._limits.check("pixels", size[0] * size[1], "pixels", advice)
+        memory = size[0] * size[1] * (container.bytes_per_pixel or _BYTES_PER_PIXEL.get(mode, 4))
+        self._limits.check("memory", memory + container.extra_memory, "bytes of memory to decode it")
+        return memory + container.extra_memory
+
+    def _load(self, container: Container, image: ImageFile.ImageFile) -> OSError | None:
+        """Decode the pixels; returns the error of a JPEG that was cut short, and raises that of any other."""
         try:
             image.load()
         except OSError as error:
-            if image.format in ("JPEG", "MPO") and not data.endswith(_END_OF_JPEG):
-                return _decode_cut_jpeg(data, smallest_size, error)
-            raise
-        upright = _to_rgb(ImageOps.exif_transpose(image))
-    if draft is None:
-        return DecodedImage.at_full_size(upright)
-    _, box = draft
-    return _locate(upright, stored_size, box[2:], orientation)
+            if self._format != "JPEG" or bytes(container.pieces[-1][-2:]) == END_OF_IMAGE:
+                raise
+            return error
+        self._deadline.check()
+        return None
+
+    def _decode_cut(self, error: OSError) -> DecodedImage:
+        """Decode as much as there is of a JPEG; libjpeg fills the rest with mid-gray once the end is marked."""
+        picture = _Decoder(self._data + END_OF_IMAGE, self._shrink, self._limits).decode()
+        filled = np.asarray(picture.image.convert("L")) == _GRAY_OF_MISSING_ROWS
+        missing = max(filled.all(axis=axis).mean() for axis in (0, 1))  # rows may have become columns by EXIF
+        if missing > _LARGEST_MISSING_SHARE:
+            raise OSError(f"{error}; {missing:.0%} of the rows are missing") from error
+        return picture
 
 
-def _locate(upright: Image.Image, stored_size: Size, used: tuple[float, float], orientation: int) -> DecodedImage:
+def _decode_pil(source: Image.Image, shrink: Shrink | None, limits: ImageLimits) -> DecodedImage:
+    """A PIL image put upright; one that was opened and not yet loaded must be of a format that is decoded."""
+    memory = 0
+    if isinstance(source, ImageFile.ImageFile) and (source.tile or isinstance(source, ImageFile.StubImageFile)):
+        name = "JPEG" if source.format == "MPO" else source.format
+        if name not in limits.formats:
+            raise UnknownFormatError(describe_refused(name))
+        limits.check("pixels", source.width * source.height, "pixels")
+        memory = source.width * source.height * _BYTES_PER_PIXEL.get(source.mode, 4)
+    with SHARED_MEMORY.reserve(memory, limits):
+        source.load()
+        turn = _pil_orientation(source)
+        shrinking = _shrinking(shrink, source.size, turn)
+        return _to_upright(source, turn, shrinking, source.info.get("icc_profile"))
+
+
+def _pil_orientation(image: Image.Image) -> int:
+    try:
+        turn = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF makes Pillow's reader raise whatever its bytes lead it to
+        return 1
+    return turn if turn in range(1, 9) else 1
+
+
+def _orientation(container: Container, image: Image.Image) -> int:
+    """The EXIF orientation of a picture, from its header or from what its decoder found."""
+    if container.orientation is not None:
+        return container.orientation
+    exif, xmp = (value if isinstance(value := image.info.get(key), bytes) else None for key in ("exif", "xmp"))
+    return orientation(exif, xmp)
+
+
+def _step(turn: int) -> int:
+    """The step of a slice that turns (width, height) as stored into those of the upright picture, and back."""
+    return -1 if turn in SWAPS_AXES else 1
+
+
+def _shrinking(shrink: Shrink | None, stored_size: Size, turn: int) -> Shrinking:
+    if shrink is None:
+        return Shrinking()
+    shrinking = shrink(*stored_size[:: _step(turn)])
+    if stored_size[0] * stored_size[1] < _SHRUNK_FROM:
+        return replace(shrinking, factors=(1, 1), columns=None)
+    return shrinking
+
+
+def _result_memory(image: Image.Image, turn: int, shrinking: Shrinking) -> int:
+    """Bytes of the upright RGB picture that is made beside the decoded one."""
+    size = image.size[:: _step(turn)]
+    result = shrinking.result_size(size)
+    if result == size and turn == 1 and image.mode == "RGB" and not has_transparency(image):
+        return 0
+    return 4 * result[0] * result[1]
+
+
+def _to_upright(image: Image.Image, turn: int, shrinking: Shrinking, profile: bytes | None) -> DecodedImage:
+    """Put a loaded picture upright, in RGB, and shrink it."""
+    size = image.size[:: _step(turn)]
+    result = shrinking.result_size(size)
+    profile = profile if shrinking.profile else None
+    convert = rgb_converter(image)
+    if image.mode == "CMYK" and profile is not None and (by_profile := cmyk_converter(profile)) is not None:
+        # ink is shrunk before it is converted: a profile of inks takes long
+        mode, convert, finish = "CMYK", _unchanged, by_profile
+    else:
+        mode, finish = "RGB", _unchanged
+    if result == size and size[0] * size[1] < _SHRUNK_FROM:
+        upright = finish(convert(next(bands(image, turn, size[1]))[1]))
+    elif turn == 1 and mode == image.mode and not has_transparency(image):
+        upright = finish(image if result == size else shrinking.apply(image))
+    else:
+        upright = Image.new(mode, result)
+        rows = shrinking.factors[1]
+        for top, band in bands(image, turn, rows):
+            part = convert(band)
+            upright.paste(part if result == size else shrinking.apply(part), (0, top // rows))
+        upright = finish(upright)
+    across, down = (1, 1) if shrinking.columns else shrinking.factors
+    box = (0, 0, shrinking.columns or size[0] / across, size[1] / down)
+    mode = "L" if image.mode in ("1", "L", "LA", "La") or is_deep(image) else "RGB"
+    return DecodedImage(upright, size, box, profile if image.mode != "CMYK" else None, mode)
+
+
+def _unchanged(image: Image.Image) -> Image.Image:
+    return image
+
+
+def _locate(picture: DecodedImage, stored_size: Size, used: tuple[float, float], turn: int) -> DecodedImage:
     """Where the whole picture lies in a JPEG that was decoded smaller and put upright.
 
     Before that, the picture had the size `stored_size`, and filled the first `used` (width, height) decoded pixels.
     """
-    (width, height), size = used, stored_size
-    if orientation in _SWAPS_AXES:
-        (height, width), size = used, (stored_size[1], stored_size[0])
-    left = upright.width - width if orientation in _MIRRORS_X else 0
-    top = upright.height - height if orientation in _MIRRORS_Y else 0
-    return DecodedImage(upright, size, (left, top, left + width, top + height))
-
-
-def _decode_cut_jpeg(data: bytes, smallest_size: SmallestSize | None, error: OSError) -> DecodedImage:
-    """Decode as much as there is of a JPEG; libjpeg fills the rest with mid-gray once the end is marked."""
-    picture = _decode_file(data + _END_OF_JPEG, smallest_size)
-    filled = np.asarray(picture.image.convert("L")) == _GRAY_OF_MISSING_ROWS
-    missing = max(filled.all(axis=axis).mean() for axis in (0, 1))  # rows may have become columns by EXIF
-    if missing > _LARGEST_MISSING_SHARE:
-        raise OSError(f"{error}; {missing:.0%} of the rows are missing") from error
-    return picture
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB, transparency over white."""
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
-        rgba = image.convert("RGBA")
-        canvas = Image.new("RGBA", rgba.size, (*WHITE, 255))
-        return Image.alpha_composite(canvas, rgba).convert("RGB")
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _to_eight_bits(image)
-    image.load()
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Deep gray to 8 bits: 65535 becomes 255, and values that fit 0 to 255 already stay as they are."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode.startswith("I;16") or values.max(initial=0) > 255:
-        values = values / 257
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    upright = picture.image
+    width, height = used[:: _step(turn)]
+    left = upright.width - width if turn in MIRRORS_X else 0
+    top = upright.height - height if turn in MIRRORS_Y else 0
+    return replace(picture, size=stored_size[:: _step(turn)], box=(left, top, left + width, top + height))

@@ -1,0 +1,137 @@
+"""JPEG (ITU-T T.81) up to its first scan: the tables that a decoder needs, without the application's segments.
+
+A progressive JPEG, or one with a scan for each component, keeps all its coefficients in memory, however small it is
+decoded; and each scan is a pass over all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from clipshelf.model.containers.container import BrokenPictureError, Container, Size, unpack
+from clipshelf.model.containers.metadata import orientation
+from clipshelf.model.image_limits import ImageLimits
+
+END_OF_IMAGE = b"\xff\xd9"
+
+_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+_START_OF_SCAN, _APP0, _APP1, _APP2, _APP14 = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})  # DHT, DAC, DQT, DRI
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_COEFFICIENT_SIZE = 2
+_BLOCK = 8
+# Complete tables take some 3 kB.
+_LARGEST_TABLES = 1 << 18
+_EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+
+
+@dataclass
+class _Header:
+    """What the segments before the first scan say."""
+
+    kept: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
+    dropped: bool = False
+    size: Size | None = None
+    progressive: bool = False
+    sampling: list[tuple[int, int]] = field(default_factory=list)
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    profile: list[bytes] = field(default_factory=list)
+
+    def take(self, marker: int, body: bytes) -> None:
+        """Keep a segment, or what it says of orientation and colours."""
+        jfif = marker == _APP0 and body.startswith(b"JFIF\0") and len(body) >= 14
+        adobe = marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12
+        if marker in _FRAMES:
+            self._take_frame(marker, body)
+        if marker in _FRAMES or marker in _TABLES or jfif or adobe:
+            self.kept.append(b"\xff%c%b%b" % (marker, (len(body) + 2).to_bytes(2, "big"), body))
+            return
+        self.dropped = True
+        if marker == _APP1 and body.startswith(_EXIF):
+            self.exif = self.exif or body
+        elif marker == _APP1 and body.startswith(_XMP):
+            self.xmp = body
+        elif marker == _APP2 and body.startswith(_ICC):
+            self.profile.append(body[len(_ICC) :])
+
+    def _take_frame(self, marker: int, body: bytes) -> None:
+        if self.size is not None:
+            raise BrokenPictureError("it has two frame headers")
+        _, height, width, components = unpack(">BHHB", body, 0)
+        if len(body) < 6 + 3 * components:
+            raise BrokenPictureError("its frame header is cut short")
+        self.size, self.progressive = (width, height), marker in _PROGRESSIVE
+        self.sampling = [divmod(body[6 + 3 * index + 1], 16) for index in range(components)]
+
+    def coefficients(self) -> int:
+        """Bytes of all coefficients."""
+        (width, height), largest = self.size or (0, 0), [max(1, *factors) for factors in zip(*self.sampling)]
+        across, down = (-(-edge // (_BLOCK * most)) for edge, most in zip((width, height), largest))
+        blocks = across * down * sum(horizontal * vertical for horizontal, vertical in self.sampling)
+        return blocks * _BLOCK * _BLOCK * _COEFFICIENT_SIZE
+
+    def icc_profile(self, largest: int) -> bytes | None:
+        """The profile, joined from its numbered segments; None where some are missing."""
+        parts = sorted(part for part in self.profile if len(part) > 2)
+        if not parts or parts[0][1] != len(parts) or sum(map(len, parts)) > largest:
+            return None
+        return b"".join(part[2:] for part in parts)
+
+
+def inspect(data: bytes, limits: ImageLimits) -> Container:
+    """Read a JPEG up to its first scan. Raises BrokenPictureError or LimitError."""
+    header = _Header()
+    position, end = 2, len(data)
+    while (match := _MARKER.search(data, position)) is not None:
+        marker = match[1][0]
+        if marker == _START_OF_SCAN:
+            return _container(data, match.start(), header, limits)
+        position = match.end()
+        if marker in _WITHOUT_LENGTH:
+            continue
+        if data[match.end() - 2 : match.end()] == END_OF_IMAGE:
+            break
+        (length,) = unpack(">H", data, position)
+        if length < 2 or position + length > end:
+            raise BrokenPictureError("its header is cut short")
+        header.take(marker, data[position + 2 : position + length])
+        position += length
+    raise BrokenPictureError("it ends before its pixels")
+
+
+def _container(data: bytes, scan: int, header: _Header, limits: ImageLimits) -> Container:
+    if header.size is None:
+        raise BrokenPictureError("it has no frame header")
+    limits.check("jpeg_pixels", header.size[0] * header.size[1], "pixels before it is scaled")
+    tables = b"".join(header.kept)
+    if len(tables) > _LARGEST_TABLES:
+        raise BrokenPictureError(f"its header has {len(tables):,} bytes of tables")
+    # a quick count, which is too high at worst
+    if data.count(b"\xff\xda", scan) > limits.jpeg_scans:
+        limits.check("jpeg_scans", _count_scans(data, scan), "scans")
+    (components,) = unpack(">B", data, scan + 4)
+    buffered = header.progressive or components < len(header.sampling)
+    return Container(
+        pieces=(tables, memoryview(data)[scan:]) if header.dropped else (data,),
+        size=header.size,
+        orientation=orientation(header.exif, header.xmp),
+        profile=header.icc_profile(limits.metadata_bytes),
+        extra_memory=header.coefficients() if buffered else 0,
+    )
+
+
+def _count_scans(data: bytes, position: int) -> int:
+    """Scans up to the end of the picture; segments between them are skipped, and what follows the picture too."""
+    scans = 0
+    while (match := _MARKER.search(data, position)) is not None:
+        marker, position = match[1][0], match.end()
+        if marker == END_OF_IMAGE[1]:
+            break
+        scans += marker == _START_OF_SCAN
+        if marker not in _WITHOUT_LENGTH:
+            position += int.from_bytes(data[position : position + 2], "big")
+    return scans
