@@ -164,8 +164,8 @@ class Engine:
 
         Threads decode pictures ahead of the model, in order, a bounded number at a time.
 
-        - `images`: n pictures, see `clipshelf.model.image_decoding.decode_image`: paths, bytes, binary streams, data: URIs,
-          PIL images, or arrays of shape (H, W), (H, W, 3) or (H, W, 4).
+        - `images`: n paths, bytes, binary streams, data: URIs, PIL images or arrays, see
+          `clipshelf.model.image_decoding.decode_image`.
         - `on_error`: the error policy (`clipshelf.failures`).
         - `progress`: called with the number of pictures done and of all, or None where `images` has no length.
         - `timeline`: records the stages "decode", "preprocess" and "vision".

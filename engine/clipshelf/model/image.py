@@ -105,9 +105,10 @@ class ImageReader:
         scaled = self._scaled_size(width, height)
         whole = self._scales_middle(*scaled)
         if self.decode == "exact":
-            # Pillow resizes rows first, then columns
-            return Shrinking(columns=None if whole else scaled[0], resample=_RESAMPLING[self.spec.resample])
-        factors = tuple(max(1, int(edge / to / _REDUCING_GAP)) for edge, to in zip((width, height), scaled, strict=True))
+            return Shrinking(scaled=None if whole else scaled, resample=_RESAMPLING[self.spec.resample])
+        factors = tuple(
+            max(1, int(edge / to / _REDUCING_GAP)) for edge, to in zip((width, height), scaled, strict=True)
+        )
         smallest = int(_DECODED_FACTOR * scaled[0]), int(_DECODED_FACTOR * scaled[1])
         return Shrinking(smallest, (1, 1) if whole else (factors[0], factors[1]), profile=True)
 

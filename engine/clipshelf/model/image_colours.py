@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from clipshelf.types import DoubleArray, Pixels
+from clipshelf.types import Pixels
 
 WHITE = (255, 255, 255)
 # EXIF orientations by what they do to a stored picture (Exif 2.32, section 4.6.4).
@@ -122,7 +122,8 @@ class _DeepRange:
 
     def to_eight_bits(self, values: npt.NDArray[Any]) -> Pixels:
         levels = (values.astype(np.float32) - np.float32(self.black)) * np.float32(255 / (self.white - self.black))
-        return np.clip(np.rint(np.nan_to_num(levels)), 0, 255).astype(np.uint8)
+        rounded: Pixels = np.clip(np.rint(np.nan_to_num(levels)), 0, 255).astype(np.uint8)
+        return rounded
 
 
 def _deep_range(parts: Iterator[npt.NDArray[Any]]) -> _DeepRange:
@@ -156,7 +157,7 @@ def _deep_to_rgb(part: Image.Image, scale: _DeepRange) -> Image.Image:
 
 def _over_white(part: Image.Image) -> Image.Image:
     rgba = part.convert("RGBA")
-    if rgba.getextrema()[3] == (255, 255):
+    if rgba.getchannel("A").getextrema() == (255, 255):
         return rgba.convert("RGB")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (*WHITE, 255)), rgba).convert("RGB")
 
@@ -198,5 +199,4 @@ def _grid(mode: str) -> Image.Image:
         return Image.fromarray(levels[None])
     if mode == "CMYK":
         return Image.new("CMYK", (1, 1))
-    colours: DoubleArray = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
-    return Image.fromarray(colours.astype(np.uint8))
+    return Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -45,6 +45,7 @@ from clipshelf.model.image_limits import SHARED_MEMORY, Deadline, ImageLimits
 from clipshelf.model.image_sources import read_encoded, source_name
 from clipshelf.types import ImageSource
 
+Edge = TypeVar("Edge", int, float)
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
 
 DEFAULT_LIMITS = ImageLimits()
@@ -62,26 +63,19 @@ class Shrinking:
 
     - `smallest`: (width, height) that a JPEG may be decoded to; None for its own size.
     - `factors`: whole factors by which width and height are reduced.
-    - `columns`: width to which rows are resized by `resample`; None keeps them.
+    - `scaled`: (width, height) to which all of it is resized by `resample`; None keeps it.
     - `profile`: whether colours are converted by the profile of the picture.
     """
 
     smallest: Size | None = None
     factors: tuple[int, int] = (1, 1)
-    columns: int | None = None
+    scaled: Size | None = None
     resample: Image.Resampling = Image.Resampling.BICUBIC
     profile: bool = False
 
-    def result_size(self, size: Size) -> Size:
-        """(width, height) of what a picture of this size becomes."""
-        width, height = (-(-edge // factor) for edge, factor in zip(size, self.factors, strict=True))
-        return self.columns or width, height
-
-    def apply(self, part: Image.Image) -> Image.Image:
-        """Shrink a picture, or a band of its rows."""
-        if self.columns is not None:
-            return part.resize((self.columns, part.height), self.resample)
-        return part.reduce(self.factors)
+    def reduced(self, size: Size) -> Size:
+        """(width, height) of a picture of this size that is reduced by the factors."""
+        return -(-size[0] // self.factors[0]), -(-size[1] // self.factors[1])
 
 
 Shrink: TypeAlias = Callable[[int, int], Shrinking]
@@ -189,7 +183,7 @@ class _Decoder:
 
     def _decode(self, container: Container) -> DecodedImage:
         if container.size is not None and self._format != "JPEG":
-            self._memory(container, container.size, "1")
+            self._check(container, container.size, "1")
         with open_picture(self._formats, PieceStream(container.pieces, self._deadline)) as image:
             if self._format == "AVIF":
                 self._limits.check("frames", getattr(image, "n_frames", 1), "frames")
@@ -197,9 +191,13 @@ class _Decoder:
             shrinking = _shrinking(self._shrink, stored_size, turn)
             draft = None
             if self._format == "JPEG" and shrinking.smallest is not None:
-                draft = image.draft(None, shrinking.smallest[:: _step(turn)])
-            shrinking = replace(shrinking, factors=(1, 1)) if image.size != stored_size else shrinking
-            memory = self._memory(container, image.size, image.mode) + _result_memory(image, turn, shrinking)
+                draft = image.draft(None, _turned(shrinking.smallest, turn))
+            if draft is not None and image.size == stored_size:
+                draft = None
+            if draft is not None:
+                shrinking = replace(shrinking, factors=(1, 1))
+            result = _result_memory(image, turn, shrinking)
+            memory = self._check(container, image.size, image.mode, result, scales=shrinking.smallest is not None)
             with SHARED_MEMORY.reserve(memory, self._limits):
                 error = self._load(container, image)
                 if error is None:
@@ -208,13 +206,20 @@ class _Decoder:
             return self._decode_cut(error)
         return picture if draft is None else _locate(picture, stored_size, draft[1][2:], turn)
 
-    def _memory(self, container: Container, size: Size, mode: str) -> int:
-        """The memory that a picture of this size takes; raises LimitError where it is too large."""
-        advice = ': decode="fast" scales it while it is decoded' if self._format == "JPEG" and not self._shrink else ""
-        self._limits.check("pixels", size[0] * size[1], "pixels", advice)
-        memory = size[0] * size[1] * (container.bytes_per_pixel or _BYTES_PER_PIXEL.get(mode, 4))
-        self._limits.check("memory", memory + container.extra_memory, "bytes of memory to decode it")
-        return memory + container.extra_memory
+    def _check(self, container: Container, size: Size, mode: str, result: int = 0, *, scales: bool = True) -> int:
+        """The memory that a picture of this size takes, with `result` bytes that are made of it once it is decoded.
+
+        Raises LimitError where picture or memory are too large; the message says how to do with less.
+        """
+        advice = "" if scales else ': decode="fast" takes less'
+        pixels = size[0] * size[1]
+        self._limits.check("pixels", pixels, "pixels", advice)
+        decoded = pixels * _BYTES_PER_PIXEL.get(mode, 4)
+        working = pixels * container.bytes_per_pixel or decoded
+        # a decoder with buffers of its own frees half of them when it is done
+        memory = max(working, pixels * container.bytes_per_pixel // 2 + decoded + result) + container.extra_memory
+        self._limits.check("memory", memory, "bytes of memory to decode it", advice)
+        return memory
 
     def _load(self, container: Container, image: ImageFile.ImageFile) -> OSError | None:
         """Decode the pixels; returns the error of a JPEG that was cut short, and raises that of any other."""
@@ -269,55 +274,65 @@ def _orientation(container: Container, image: Image.Image) -> int:
     return orientation(exif, xmp)
 
 
-def _step(turn: int) -> int:
-    """The step of a slice that turns (width, height) as stored into those of the upright picture, and back."""
-    return -1 if turn in SWAPS_AXES else 1
+def _turned(size: tuple[Edge, Edge], turn: int) -> tuple[Edge, Edge]:
+    """(width, height) of the upright picture from those of the stored one, and back."""
+    return (size[1], size[0]) if turn in SWAPS_AXES else size
 
 
 def _shrinking(shrink: Shrink | None, stored_size: Size, turn: int) -> Shrinking:
     if shrink is None:
         return Shrinking()
-    shrinking = shrink(*stored_size[:: _step(turn)])
+    shrinking = shrink(*_turned(stored_size, turn))
     if stored_size[0] * stored_size[1] < _SHRUNK_FROM:
-        return replace(shrinking, factors=(1, 1), columns=None)
+        return replace(shrinking, factors=(1, 1), scaled=None)
     return shrinking
 
 
 def _result_memory(image: Image.Image, turn: int, shrinking: Shrinking) -> int:
     """Bytes of the upright RGB picture that is made beside the decoded one."""
-    size = image.size[:: _step(turn)]
-    result = shrinking.result_size(size)
-    if result == size and turn == 1 and image.mode == "RGB" and not has_transparency(image):
+    size = _turned(image.size, turn)
+    reduced = shrinking.reduced(size)
+    if reduced == size and turn == 1 and image.mode == "RGB" and not has_transparency(image):
         return 0
-    return 4 * result[0] * result[1]
+    return 4 * reduced[0] * reduced[1]
 
 
 def _to_upright(image: Image.Image, turn: int, shrinking: Shrinking, profile: bytes | None) -> DecodedImage:
     """Put a loaded picture upright, in RGB, and shrink it."""
-    size = image.size[:: _step(turn)]
-    result = shrinking.result_size(size)
+    size = _turned(image.size, turn)
     profile = profile if shrinking.profile else None
-    convert = rgb_converter(image)
-    if image.mode == "CMYK" and profile is not None and (by_profile := cmyk_converter(profile)) is not None:
-        # ink is shrunk before it is converted: a profile of inks takes long
-        mode, convert, finish = "CMYK", _unchanged, by_profile
+    gray = image.mode in ("1", "L", "LA", "La") or is_deep(image)
+    by_profile = None
+    if image.mode == "CMYK" and profile is not None:
+        by_profile, profile = cmyk_converter(profile), None
+    # ink is shrunk before it is converted by a profile, which takes long
+    mode, convert = ("RGB", rgb_converter(image)) if by_profile is None else ("CMYK", _unchanged)
+    upright = _reduced(image, turn, shrinking.factors, mode, convert)
+    if by_profile is not None:
+        upright = by_profile(upright)
+    if shrinking.scaled is not None:
+        upright = upright.resize(shrinking.scaled, shrinking.resample)
+        box: Box = (0, 0, *shrinking.scaled)
     else:
-        mode, finish = "RGB", _unchanged
-    if result == size and size[0] * size[1] < _SHRUNK_FROM:
-        upright = finish(convert(next(bands(image, turn, size[1]))[1]))
-    elif turn == 1 and mode == image.mode and not has_transparency(image):
-        upright = finish(image if result == size else shrinking.apply(image))
-    else:
-        upright = Image.new(mode, result)
-        rows = shrinking.factors[1]
-        for top, band in bands(image, turn, rows):
-            part = convert(band)
-            upright.paste(part if result == size else shrinking.apply(part), (0, top // rows))
-        upright = finish(upright)
-    across, down = (1, 1) if shrinking.columns else shrinking.factors
-    box = (0, 0, shrinking.columns or size[0] / across, size[1] / down)
-    mode = "L" if image.mode in ("1", "L", "LA", "La") or is_deep(image) else "RGB"
-    return DecodedImage(upright, size, box, profile if image.mode != "CMYK" else None, mode)
+        box = (0, 0, size[0] / shrinking.factors[0], size[1] / shrinking.factors[1])
+    return DecodedImage(upright, size, box, profile, "L" if gray else "RGB")
+
+
+def _reduced(
+    image: Image.Image, turn: int, factors: tuple[int, int], mode: str, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    """A picture put upright, converted to a mode, and reduced by whole factors; in bands, where it is large."""
+    is_whole = factors == (1, 1)
+    if turn == 1 and image.mode == mode and not has_transparency(image):
+        return image if is_whole else image.reduce(factors)
+    width, height = _turned(image.size, turn)
+    if is_whole and width * height < _SHRUNK_FROM:
+        return convert(next(bands(image, turn, height))[1])
+    upright = Image.new(mode, (-(-width // factors[0]), -(-height // factors[1])))
+    for top, band in bands(image, turn, factors[1]):
+        part = convert(band)
+        upright.paste(part if is_whole else part.reduce(factors), (0, top // factors[1]))
+    return upright
 
 
 def _unchanged(image: Image.Image) -> Image.Image:
@@ -330,7 +345,7 @@ def _locate(picture: DecodedImage, stored_size: Size, used: tuple[float, float],
     Before that, the picture had the size `stored_size`, and filled the first `used` (width, height) decoded pixels.
     """
     upright = picture.image
-    width, height = used[:: _step(turn)]
+    width, height = _turned(used, turn)
     left = upright.width - width if turn in MIRRORS_X else 0
     top = upright.height - height if turn in MIRRORS_Y else 0
-    return replace(picture, size=stored_size[:: _step(turn)], box=(left, top, left + width, top + height))
+    return replace(picture, size=_turned(stored_size, turn), box=(left, top, left + width, top + height))

@@ -104,12 +104,17 @@ _BRANDS: dict[str, set[bytes]] = {
     "Canon CR3, a raw photo": {b"crx "},
     "an MP4 or QuickTime video": {b"qt  ", b"isom", b"iso2", b"mp41", b"mp42", b"M4V ", b"avc1", b"3gp4", b"3gp5"},
 }
-_IPTC = re.compile(rb"\x1c[\x01-\x09]")
-_PPM = re.compile(rb"P[1-7fF]\s")
-_MARKUP = [
-    (re.compile(rb"<svg[\s>]", re.IGNORECASE), "SVG"),
-    (re.compile(rb"<!doctype html|<html|<head|<body|<title", re.IGNORECASE), "HTML, a web page"),
-    (re.compile(rb"<\?xml|<[a-z]+[ >]", re.IGNORECASE), "XML"),
+_TEXT = rb"(?:\xef\xbb\xbf)?\s*"
+_PATTERNS = [
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), name)
+    for pattern, name in (
+        (rb"\x1c[\x01-\x09]", "IPTC"),
+        (rb"(?-i:P[1-7f])\s", "PPM"),
+        (_TEXT + rb"<(?:!doctype html|html|head|body|title)", "HTML, a web page"),
+        (_TEXT + rb"<.*<svg[\s>]|" + _TEXT + rb"<svg[\s>]", "SVG"),
+        (_TEXT + rb"<(?:\?xml|[a-z]+[ >])", "XML"),
+        (_TEXT + rb"[{\[]\s*[\"{\[}\]]", "JSON"),
+    )
 ]
 _HEAD = 1024
 
@@ -124,16 +129,9 @@ def recognise(data: bytes) -> str | None:
             return name
     if head[4:8] == b"ftyp":
         return _media_format(head)
-    if _IPTC.match(head):
-        return "IPTC"
-    if _PPM.match(head):
-        return "PPM"
     if not any(head):
         return "nothing but zeros"
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text[:1] == b"<":
-        return next((name for pattern, name in _MARKUP if pattern.search(text)), None)
-    return "JSON" if re.match(rb'[{\[]\s*["{\[}\]]', text) else None
+    return next((name for pattern, name in _PATTERNS if pattern.match(head)), None)
 
 
 class UnknownFormatError(ValueError):
@@ -212,7 +210,7 @@ def _silence_libtiff() -> None:
     Pillow has no option for this. Its errors still reach us as exceptions.
     """
     try:
-        library = ctypes.CDLL(Image.core.__file__)
+        library = ctypes.CDLL(import_module("PIL._imaging").__file__)
         library.TIFFSetErrorHandler(None)
         library.TIFFSetWarningHandler(None)
     except (AttributeError, OSError):  # a Pillow whose libtiff is linked in: it prints

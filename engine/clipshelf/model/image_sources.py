@@ -38,21 +38,21 @@ def is_uri(source: object) -> bool:
 
 def source_name(source: object) -> str:
     """A short name of a picture for messages: its path, its number of bytes, or its type."""
-    if isinstance(source, str) and source[:5].lower() == "data:":
-        return f"data: URI of {len(source):,} letters"
+    if isinstance(source, Mapping):
+        source = source.get("path") or source.get("bytes") or "a record"
     if isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        name = os.fsdecode(name) if isinstance(name, bytes) else name
-        return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}… ({len(name):,} letters)"
-    if isinstance(source, (bytes, bytearray)):
-        return f"{len(source)} bytes"
-    if isinstance(source, memoryview):
-        return f"{source.nbytes} bytes"
+        return _path_name(os.fsdecode(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"{memoryview(source).nbytes} bytes"
     if isinstance(source, np.ndarray):
         return f"array of {source.dtype} {source.shape}"
-    if isinstance(source, Mapping) and source.get("path"):
-        return source_name(source["path"])
     return str(getattr(source, "name", type(source).__name__))
+
+
+def _path_name(path: str) -> str:
+    if path[:5].lower() == "data:":
+        return f"data: URI of {len(path):,} letters"
+    return path if len(path) <= _LONGEST_NAME else f"{path[:_LONGEST_NAME]}… ({len(path):,} letters)"
 
 
 def read_encoded(source: Any, limits: ImageLimits) -> bytes:
@@ -84,7 +84,7 @@ def read_encoded(source: Any, limits: ImageLimits) -> bytes:
 def open_regular_file(path: PathLike) -> BinaryIO:
     """Open a file for reading, and raise OSError for anything but a regular file, without waiting for its other end."""
     _check_regular(os.stat(path))  # noqa: PTH116  (a path of any kind; opening a device may have effects)
-    file = open(path, "rb", opener=_open_without_waiting)  # noqa: PTH123, SIM115  (the caller closes it)
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115  (the caller closes it)
     try:
         _check_regular(os.fstat(file.fileno()))
     except BaseException:

@@ -10,7 +10,7 @@ _LONGEST_RUN_LENGTHS = 1 << 20
 _SHORT_HEADER = 12
 
 
-def inspect(data: bytes, limits: ImageLimits) -> Container:
+def inspect(data: bytes, limits: ImageLimits) -> Container:  # noqa: ARG001  (as the other formats)
     """Read the header of a BMP. Raises BrokenPictureError or LimitError."""
     (header,) = unpack("<I", data, 14)
     if header == _SHORT_HEADER:

@@ -15,7 +15,7 @@ _BYTES_PER_PIXEL = 16
 
 
 def inspect_avif(data: bytes, limits: ImageLimits) -> Container:  # noqa: ARG001  (as the other formats)
-    """Hide the EXIF block of an AVIF from Pillow, which refuses a damaged one; rotation is a property of the picture."""
+    """Hide the EXIF block of an AVIF from Pillow, which refuses a damaged one. Rotation does not stand in it."""
     head = _EXIF_ITEM.sub(rb"\1free", data[:_HEADER_REACH])
     pieces = (data,) if head == data[:_HEADER_REACH] else (head, memoryview(data)[_HEADER_REACH:])
     return Container(pieces, orientation=None, bytes_per_pixel=_BYTES_PER_PIXEL)

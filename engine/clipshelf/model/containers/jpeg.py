@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from clipshelf.model.containers.container import BrokenPictureError, Container, Size, unpack
 from clipshelf.model.containers.metadata import orientation
-from clipshelf.model.image_limits import ImageLimits
+from clipshelf.model.image_limits import ImageLimits, LimitError
 
 END_OF_IMAGE = b"\xff\xd9"
 
@@ -23,6 +23,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _COEFFICIENT_SIZE = 2
 _BLOCK = 8
+# All scans together may pass over this many bytes of coefficients, which takes a second or two.
+_LONGEST_PASSES = 6_000_000_000
 # Complete tables take some 3 kB.
 _LARGEST_TABLES = 1 << 18
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
@@ -69,9 +71,9 @@ class _Header:
 
     def coefficients(self) -> int:
         """Bytes of all coefficients."""
-        (width, height), largest = self.size or (0, 0), [max(1, *factors) for factors in zip(*self.sampling)]
-        across, down = (-(-edge // (_BLOCK * most)) for edge, most in zip((width, height), largest))
-        blocks = across * down * sum(horizontal * vertical for horizontal, vertical in self.sampling)
+        blocks = sum(horizontal * vertical for horizontal, vertical in self.sampling)
+        for edge, factors in zip(self.size or (0, 0), zip(*self.sampling, strict=True), strict=True):
+            blocks *= -(-edge // (_BLOCK * max(1, *factors)))
         return blocks * _BLOCK * _BLOCK * _COEFFICIENT_SIZE
 
     def icc_profile(self, largest: int) -> bytes | None:
@@ -88,12 +90,13 @@ def inspect(data: bytes, limits: ImageLimits) -> Container:
     position, end = 2, len(data)
     while (match := _MARKER.search(data, position)) is not None:
         marker = match[1][0]
+        header.dropped |= match.end() > position + 2  # padding, which Pillow reads byte by byte
         if marker == _START_OF_SCAN:
             return _container(data, match.start(), header, limits)
         position = match.end()
         if marker in _WITHOUT_LENGTH:
             continue
-        if data[match.end() - 2 : match.end()] == END_OF_IMAGE:
+        if marker == END_OF_IMAGE[1]:
             break
         (length,) = unpack(">H", data, position)
         if length < 2 or position + length > end:
@@ -110,10 +113,9 @@ def _container(data: bytes, scan: int, header: _Header, limits: ImageLimits) -> 
     tables = b"".join(header.kept)
     if len(tables) > _LARGEST_TABLES:
         raise BrokenPictureError(f"its header has {len(tables):,} bytes of tables")
-    # a quick count, which is too high at worst
-    if data.count(b"\xff\xda", scan) > limits.jpeg_scans:
-        limits.check("jpeg_scans", _count_scans(data, scan), "scans")
-    (components,) = unpack(">B", data, scan + 4)
+    _check_scans(data, scan, header.coefficients(), limits)
+    # the marker, which may be padded, and the segment's length stand before the number of components
+    (components,) = unpack(">B", data, data.index(_START_OF_SCAN, scan) + 3)
     buffered = header.progressive or components < len(header.sampling)
     return Container(
         pieces=(tables, memoryview(data)[scan:]) if header.dropped else (data,),
@@ -122,6 +124,18 @@ def _container(data: bytes, scan: int, header: _Header, limits: ImageLimits) -> 
         profile=header.icc_profile(limits.metadata_bytes),
         extra_memory=header.coefficients() if buffered else 0,
     )
+
+
+def _check_scans(data: bytes, position: int, coefficients: int, limits: ImageLimits) -> None:
+    """Raise LimitError for more scans than are allowed, or more than a picture of this size may have."""
+    scans = data.count(b"\xff\xda", position)
+    if scans <= limits.jpeg_scans and scans * coefficients <= _LONGEST_PASSES:
+        return
+    # that count was quick, and too high where the bytes of a scan's marker stand in a segment or after the picture
+    scans = _count_scans(data, position)
+    limits.check("jpeg_scans", scans, "scans")
+    if scans * coefficients > _LONGEST_PASSES:
+        raise LimitError(f"{scans} scans of a picture so large, more than {_LONGEST_PASSES // coefficients}")
 
 
 def _count_scans(data: bytes, position: int) -> int:

@@ -30,7 +30,8 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 _MOST_TAGS = 10_000
 _MOST_SAMPLES = 6  # Pillow's limit
-_SUBSAMPLED_JPEG = 4
+# JPEG strips are unpacked to RGBA.
+_JPEGS, _JPEG_BYTES_PER_PIXEL = (6, 7), 4
 
 
 @dataclass(frozen=True)
@@ -153,5 +154,6 @@ def _block_memory(directory: _Directory, size: Size, samples: int, limits: Image
     across = directory.integer(TILE_WIDTH, width)
     down = directory.integer(TILE_HEIGHT, min(height, directory.integer(ROWS_PER_STRIP, height)))
     limits.check("pixels", across * down, "pixels of a tile")
-    bits = directory.integer(BITS, 1)
-    return across * down * max(_SUBSAMPLED_JPEG, -(-samples * bits // 8))
+    if directory.integer(COMPRESSION, 1) in _JPEGS:
+        return across * down * _JPEG_BYTES_PER_PIXEL
+    return -(-across * down * samples * directory.integer(BITS, 1) // 8)
