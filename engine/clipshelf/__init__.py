@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from clipshelf.failures import OnError as OnError
     from clipshelf.model.artifact import Artifact as Artifact
     from clipshelf.model.engine import Engine as Engine
+    from clipshelf.model.image_limits import ImageLimits as ImageLimits
     from clipshelf.rank.ranker import Ranker as Ranker
     from clipshelf.recommend.answers import Contribution as Contribution
     from clipshelf.recommend.answers import Recommendation as Recommendation
@@ -65,6 +66,7 @@ _MODULES = {
     "failures": ("Failure", "OnError"),
     "model.artifact": ("Artifact",),
     "model.engine": ("Engine",),
+    "model.image_limits": ("ImageLimits",),
     "rank.ranker": ("Ranker",),
     "recommend.answers": ("Contribution", "Recommendation", "Recommendations"),
     "recommend.profile": ("Interaction", "Profile"),

@@ -8,7 +8,7 @@ Shapes stand in docstrings, as in ``(B, D)``; the aliases only fix the dtype.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = npt.NDArray[np.uint8]
     TokenIds: TypeAlias = npt.NDArray[np.int64]
     Rows: TypeAlias = npt.NDArray[np.int64]
-    ImageSource: TypeAlias = PathLike | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
+    ImageArray: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.floating[Any]]
+    EncodedImage: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryIO | Mapping[str, Any]
+    ImageSource: TypeAlias = EncodedImage | Image.Image | ImageArray
 else:  # at run time nothing reads these, and NumPy and Pillow are slow to import
     FloatArray = DoubleArray = Mask = Pixels = TokenIds = Rows = ImageSource = Any

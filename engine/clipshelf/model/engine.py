@@ -71,7 +71,7 @@ class Engine:
         self._decoders = Workers(available_cpus())
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0917  (a pickled engine hands them over in this order)
         cls,
         path: PathLike | None = None,
         provider: str = "cpu",
@@ -92,9 +92,7 @@ class Engine:
         Raises ArtifactError, ProviderUnavailable or InputError.
         """
         artifact = Artifact.open(bundled.model_path() if path is None else path)
-        return cls(
-            artifact, provider=provider, threads=threads, decode=decode, clean_texts=clean_texts, limits=limits
-        )
+        return cls(artifact, provider=provider, threads=threads, decode=decode, clean_texts=clean_texts, limits=limits)
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = None if self.is_default else str(self.artifact.path.resolve())

@@ -182,29 +182,39 @@ class _Decoder:
             raise ValueError(f"{title(self._format)} that cannot be decoded: {_reason(error)}") from error
 
     def _decode(self, container: Container) -> DecodedImage:
+        memory = 0
         if container.size is not None and self._format != "JPEG":
-            self._check(container, container.size, "1")
-        with open_picture(self._formats, PieceStream(container.pieces, self._deadline)) as image:
+            memory = self._check(container, container.size, "1")
+        opening = memory if container.decoded_when_opened else 0
+        stream = PieceStream(container.pieces, self._deadline)
+        with SHARED_MEMORY.reserve(opening, self._limits), open_picture(self._formats, stream) as image:
             if self._format == "AVIF":
                 self._limits.check("frames", getattr(image, "n_frames", 1), "frames")
             turn, stored_size = _orientation(container, image), image.size
             shrinking = _shrinking(self._shrink, stored_size, turn)
-            draft = None
-            if self._format == "JPEG" and shrinking.smallest is not None:
-                draft = image.draft(None, _turned(shrinking.smallest, turn))
-            if draft is not None and image.size == stored_size:
-                draft = None
-            if draft is not None:
+            used = self._draft(image, shrinking, turn)
+            if used is not None:
                 shrinking = replace(shrinking, factors=(1, 1))
             result = _result_memory(image, turn, shrinking)
             memory = self._check(container, image.size, image.mode, result, scales=shrinking.smallest is not None)
-            with SHARED_MEMORY.reserve(memory, self._limits):
+            with SHARED_MEMORY.reserve(0 if opening else memory, self._limits):
                 error = self._load(container, image)
                 if error is None:
                     picture = _to_upright(image, turn, shrinking, container.profile or image.info.get("icc_profile"))
         if error is not None:
             return self._decode_cut(error)
-        return picture if draft is None else _locate(picture, stored_size, draft[1][2:], turn)
+        return picture if used is None else _locate(picture, stored_size, used, turn)
+
+    def _draft(self, image: ImageFile.ImageFile, shrinking: Shrinking, turn: int) -> tuple[float, float] | None:
+        """Have a JPEG scaled while it is decoded; returns (width, height) of what the whole picture becomes.
+
+        None where it is decoded at its own size.
+        """
+        if self._format != "JPEG" or shrinking.smallest is None:
+            return None
+        stored_size = image.size
+        draft = image.draft(None, _turned(shrinking.smallest, turn))
+        return None if draft is None or image.size == stored_size else (draft[1][2], draft[1][3])
 
     def _check(self, container: Container, size: Size, mode: str, result: int = 0, *, scales: bool = True) -> int:
         """The memory that a picture of this size takes, with `result` bytes that are made of it once it is decoded.
@@ -248,7 +258,7 @@ def _decode_pil(source: Image.Image, shrink: Shrink | None, limits: ImageLimits)
     if isinstance(source, ImageFile.ImageFile) and (source.tile or isinstance(source, ImageFile.StubImageFile)):
         name = "JPEG" if source.format == "MPO" else source.format
         if name not in limits.formats:
-            raise UnknownFormatError(describe_refused(name))
+            raise ValueError(f"{describe_refused(str(name))}; load it before it is passed on")
         limits.check("pixels", source.width * source.height, "pixels")
         memory = source.width * source.height * _BYTES_PER_PIXEL.get(source.mode, 4)
     with SHARED_MEMORY.reserve(memory, limits):

@@ -42,9 +42,9 @@ _MISSING = {
 }
 
 _REFUSED = {
-    "EPS": "is not decoded but run",
-    "IPTC": "wraps a picture of any format, also of one that is run",
-    "WMF": "is not decoded but drawn by Windows",
+    "EPS": "EPS, which is not decoded but run",
+    "IPTC": "IPTC, which may hold a file that is not decoded but run",
+    "WMF": "WMF or EMF, which is not decoded but drawn by Windows",
 }
 # What Pillow decodes besides, often in Python, and the memory that is assumed for a pixel of it.
 _RARE = ("JPEG2000", "PSD", "ICO", "CUR", "ICNS", "DDS", "QOI", "FITS", "BLP", "XPM", "PPM")
@@ -70,7 +70,6 @@ _SIGNATURES: list[tuple[int, bytes, str]] = [
     (0, b"%PDF", "PDF"),
     (0, b"8BPS", "PSD"),
     (0, b"\0\0\1\0", "ICO"),
-    (0, b"\0\0\2\0", "CUR"),
     (0, b"icns", "ICNS"),
     (0, b"DDS ", "DDS"),
     (0, b"qoif", "QOI"),
@@ -120,7 +119,7 @@ _HEAD = 1024
 
 
 def recognise(data: bytes) -> str | None:
-    """Pillow's name of the format of a file, else a description of what it is; None for bytes of no known format."""
+    """Pillow's name of the format of a file, else what the file is; None for bytes of no known format."""
     if not data:
         return "an empty file"
     head = data[:_HEAD]
@@ -135,30 +134,30 @@ def recognise(data: bytes) -> str | None:
 
 
 class UnknownFormatError(ValueError):
-    """Bytes of a format that is not decoded; the message names it."""
+    """Bytes of no known format."""
 
 
 def decodable_formats(data: bytes, limits: ImageLimits) -> tuple[str, ...]:
     """Pillow's names of the formats that a file may have.
 
     One, as a rule; all that were asked for beside those that are known here, where the file shows none of them.
-    Raises UnknownFormatError for a format that is not decoded.
+    Raises UnknownFormatError, or ValueError that names a format which is not decoded.
     """
     name = recognise(data)
     if name in limits.formats:
         return (name,)
+    if name is not None:
+        raise ValueError(describe_refused(name))
     others = tuple(format_ for format_ in limits.formats if format_ not in _DECODERS)
-    if name is None and others:
-        return others
-    raise UnknownFormatError(describe_refused(name))
+    if not others:
+        raise UnknownFormatError("bytes of no known format")
+    return others
 
 
-def describe_refused(name: str | None) -> str:
+def describe_refused(name: str) -> str:
     """What a file or picture is, and why it is not decoded."""
-    if name is None:
-        return "bytes of no known format"
     if name in _REFUSED:
-        return f"{name}, which {_REFUSED[name]}"
+        return _REFUSED[name]
     if name in _DECODERS or name in _RARE:
         return f"{title(name)}, which is decoded only where ImageLimits.formats asks for {name}"
     return f"{name}, which is not decoded" if name.isalpha() else name

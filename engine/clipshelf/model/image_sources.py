@@ -21,7 +21,7 @@ from clipshelf.types import PathLike
 
 _LONGEST_NAME = 200
 _READ_SIZE = 1 << 20
-_URI = re.compile(r"data:|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_URI = re.compile(r"data:|[a-z][a-z0-9+.-]+://|file:/", re.IGNORECASE)
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from clipshelf.errors import ImageError
 from clipshelf.model.image_decoding import read_rgb
+from clipshelf.model.image_limits import ImageLimits
 from PIL import EpsImagePlugin, Image
 from support.pictures import encode, halves
 
@@ -116,7 +117,9 @@ def test_metafiles_are_not_drawn(kind: str) -> None:
         read_rgb(data)
 
 
-def test_a_decompression_bomb_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)  # an error past twice that
-    with pytest.raises(ImageError, match="decompression bomb"):
-        read_rgb(encode(halves(), "PNG"))
+def test_a_decompression_bomb_is_named() -> None:
+    with pytest.raises(ImageError, match=r"128 pixels, more than the limit of 127 \(ImageLimits.pixels\)"):
+        read_rgb(encode(halves(), "PNG"), ImageLimits(pixels=127))
+    with pytest.raises(ImageError, match=r"512 bytes of memory to decode it, more than the limit of 511 "):
+        read_rgb(encode(halves(), "PNG"), ImageLimits(memory=511))
+    assert read_rgb(encode(halves(), "PNG"), ImageLimits(pixels=128, memory=512)).size == (16, 8)

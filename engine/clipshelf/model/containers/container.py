@@ -29,6 +29,7 @@ class Container:
     - `profile`: the ICC profile.
     - `bytes_per_pixel`: memory that decoding takes for a pixel; 0 where it follows from the mode of the picture.
     - `extra_memory`: bytes that it takes beside the pixels.
+    - `decoded_when_opened`: whether the decoder makes all pixels as soon as it opens the file.
     """
 
     pieces: tuple[bytes | memoryview, ...]
@@ -37,6 +38,7 @@ class Container:
     profile: bytes | None = None
     bytes_per_pixel: int = 0
     extra_memory: int = 0
+    decoded_when_opened: bool = False
 
 
 class PieceStream:

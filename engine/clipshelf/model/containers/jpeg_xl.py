@@ -8,11 +8,12 @@ from clipshelf.model.image_limits import ImageLimits
 CODESTREAM = b"\xff\x0a"
 _BOX_HEADER = 8
 _PARTIAL_INDEX = 4
+_JPEG_BOX = b"jbrd"
 # 18181-1, table D.2: widths of the fields of a dimension, and the ratios of width to height.
 _WIDTHS = (9, 13, 18, 30)
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
-# libjxl decodes to float32 of three components, and to what it hands over twice; then Pillow's.
-_BYTES_PER_PIXEL = 32
+# Measured up to 9; libjxl has modes that need float32 of four components beside what it hands over.
+_BYTES_PER_PIXEL = 20
 
 
 class _Bits:
@@ -30,7 +31,10 @@ class _Bits:
 def inspect(data: bytes, limits: ImageLimits) -> Container:  # noqa: ARG001  (as the other formats)
     """Read the size of a JPEG XL. Raises BrokenPictureError."""
     size = _size(_codestream(data))
-    return Container((data,), size, orientation=None, bytes_per_pixel=_BYTES_PER_PIXEL)
+    # A JPEG that was packed is unpacked as it was, and EXIF says how to turn it. Any other JPEG XL is turned by libjxl.
+    is_jpeg = not data.startswith(CODESTREAM) and _JPEG_BOX in data
+    turn = None if is_jpeg else 1
+    return Container((data,), size, turn, bytes_per_pixel=_BYTES_PER_PIXEL, decoded_when_opened=True)
 
 
 def _codestream(data: bytes) -> bytes:
