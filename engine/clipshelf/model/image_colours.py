@@ -1,6 +1,6 @@
 """Colours of pictures: any mode of Pillow to RGB, deep values by their range, and colour profiles to sRGB.
 
-Conversions work on bands of a picture, so that a large one is never there twice.
+Conversions work on parts of a picture, so that a large one is never there twice.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _UPRIGHT = {
 # The largest values of 8, 10, 12, 14 and 16 bits: a picture of deep values has the depth of its largest.
 _DEPTHS = (255, 1023, 4095, 16383, 65535)
 _UNIT = 1.0
-_BAND_PIXELS = 1 << 20
+_TILE_PIXELS = 1 << 20
 # A profile counts as sRGB's where it moves no colour of a coarse grid by more levels.
 _SAME_COLOUR = 3
 
@@ -52,28 +52,40 @@ def is_deep(image: Image.Image) -> bool:
 def rgb_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     """Return what converts parts of a loaded picture to RGB: transparency over white, deep values by their range."""
     if is_deep(image):
-        scale = _deep_range(np.asarray(band) for _, band in bands(image))
+        scale = _deep_range(np.asarray(part) for _, part in tiles(image))
         return lambda part: _deep_to_rgb(part, scale)
     if has_transparency(image):
         return _over_white
     return lambda part: part if part.mode == "RGB" else part.convert("RGB")
 
 
-def bands(image: Image.Image, orientation: int = 1, multiple: int = 1) -> Iterator[tuple[int, Image.Image]]:
-    """Yield a picture put upright, in bands of rows, each with its first row.
+def tiles(
+    image: Image.Image, turn: int = 1, factors: tuple[int, int] = (1, 1)
+) -> Iterator[tuple[tuple[int, int], Image.Image]]:
+    """Yield parts of a picture put upright, each with its (left, top).
 
-    - `orientation`: the EXIF orientation of the picture as it is stored.
-    - `multiple`: all bands but the last have a multiple of this number of rows.
+    - `turn`: the EXIF orientation of the picture as it is stored.
+    - `factors`: width and height of a part are multiples of these, but at the right and lower edge.
+
+    Parts are bands of whole rows, or pieces of them where rows are very long.
     """
-    columns = orientation in SWAPS_AXES
-    across, down = (image.height, image.width) if columns else image.size
-    height = max(1, _BAND_PIXELS // across // multiple) * multiple
-    for top in range(0, down, height):
-        bottom = min(top + height, down)
-        start, stop = (down - bottom, down - top) if orientation in MIRRORS_Y else (top, bottom)
-        box = (start, 0, stop, image.height) if columns else (0, start, image.width, stop)
-        part = image if box == (0, 0, *image.size) else image.crop(box)
-        yield top, part.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else part
+    swaps = turn in SWAPS_AXES
+    width, height = (image.height, image.width) if swaps else image.size
+    rows = max(1, _TILE_PIXELS // width // factors[1]) * factors[1]
+    columns = width if rows * width <= 2 * _TILE_PIXELS else max(1, _TILE_PIXELS // rows // factors[0]) * factors[0]
+    for top in range(0, height, rows):
+        down = _stored(top, min(top + rows, height), height, mirrored=turn in MIRRORS_Y)
+        for left in range(0, width, columns):
+            across = _stored(left, min(left + columns, width), width, mirrored=turn in MIRRORS_X)
+            (start, stop), (first, last) = (down, across) if swaps else (across, down)
+            box = (start, first, stop, last)
+            part = image if box == (0, 0, *image.size) else image.crop(box)
+            yield (left, top), part.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else part
+
+
+def _stored(start: int, stop: int, length: int, *, mirrored: bool) -> tuple[int, int]:
+    """A range of the upright picture's rows or columns as they are stored."""
+    return (length - stop, length - start) if mirrored else (start, stop)
 
 
 def from_array(array: npt.NDArray[Any]) -> Image.Image:

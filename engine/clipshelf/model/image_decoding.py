@@ -6,7 +6,7 @@ docs/pictures.md says what becomes of each kind of picture, and what is refused.
     image_formats   the format that the first bytes show, if it is one that is decoded
     containers      size, cost and orientation from the header; metadata left out, which may be damaged
     image_limits    what a picture may cost; memory that all decoders of the process share
-    image_colours   any mode to RGB, in bands, so that a large picture is never there twice
+    image_colours   any mode to RGB, part by part, so that a large picture is never there twice
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from clipshelf.model.image_colours import (
     MIRRORS_X,
     MIRRORS_Y,
     SWAPS_AXES,
-    bands,
     cmyk_converter,
     from_array,
     has_transparency,
     is_deep,
     rgb_converter,
+    tiles,
 )
 from clipshelf.model.image_formats import (
     UnknownFormatError,
@@ -201,6 +201,8 @@ class _Decoder:
                 error = self._load(container, image)
                 if error is None:
                     picture = _to_upright(image, turn, shrinking, container.profile or image.info.get("icc_profile"))
+                    if picture.image is not image:
+                        image.close()  # before another picture takes the memory
         if error is not None:
             return self._decode_cut(error)
         return picture if used is None else _locate(picture, stored_size, used, turn)
@@ -331,17 +333,17 @@ def _to_upright(image: Image.Image, turn: int, shrinking: Shrinking, profile: by
 def _reduced(
     image: Image.Image, turn: int, factors: tuple[int, int], mode: str, convert: Callable[[Image.Image], Image.Image]
 ) -> Image.Image:
-    """A picture put upright, converted to a mode, and reduced by whole factors; in bands, where it is large."""
+    """A picture put upright, converted to a mode, and reduced by whole factors; part by part, where it is large."""
     is_whole = factors == (1, 1)
     if turn == 1 and image.mode == mode and not has_transparency(image):
         return image if is_whole else image.reduce(factors)
     width, height = _turned(image.size, turn)
     if is_whole and width * height < _SHRUNK_FROM:
-        return convert(next(bands(image, turn, height))[1])
+        return convert(next(tiles(image, turn, (width, height)))[1])
     upright = Image.new(mode, (-(-width // factors[0]), -(-height // factors[1])))
-    for top, band in bands(image, turn, factors[1]):
-        part = convert(band)
-        upright.paste(part if is_whole else part.reduce(factors), (0, top // factors[1]))
+    for (left, top), tile in tiles(image, turn, factors):
+        part = convert(tile)
+        upright.paste(part if is_whole else part.reduce(factors), (left // factors[0], top // factors[1]))
     return upright
 
 

@@ -6,12 +6,14 @@ file, before its pixels are decoded. docs/pictures.md explains each one and how 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cache
 
 from clipshelf.errors import InputError
 
@@ -22,6 +24,9 @@ NEVER_DECODED = frozenset({"EPS", "IPTC", "WMF"})
 
 # Smaller pictures are not counted in the shared memory, so that they wait for nobody.
 _COUNTED_FROM = 16_000_000
+# What larger ones took is given back to the system at once: malloc would keep it in an arena of the thread, where no
+# other thread can take it.
+_RETURNED_FROM = 64_000_000
 
 
 class LimitError(ValueError):
@@ -121,9 +126,27 @@ class SharedMemory:
         try:
             yield
         finally:
+            if size >= _RETURNED_FROM:
+                _trim_memory()
             with changed:
                 self._taken -= size
                 changed.notify_all()
+
+
+def _trim_memory() -> None:
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    """glibc's malloc_trim; None where the C library is another one."""
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+    return trim
 
 
 # One for the process: engines do not know of each other, but they share its memory.

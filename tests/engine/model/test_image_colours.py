@@ -10,7 +10,7 @@ import pytest
 from clipshelf.errors import ImageError
 from clipshelf.model.artifact import ImageSpec
 from clipshelf.model.image import ImageReader
-from clipshelf.model.image_colours import bands
+from clipshelf.model.image_colours import tiles as parts_of
 from clipshelf.model.image_decoding import read_rgb
 from clipshelf.types import Pixels
 from PIL import Image, ImageCms, ImageOps
@@ -86,19 +86,23 @@ def test_sixteen_bit_gray_may_be_transparent() -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "L", "I;16", "1"])
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_a_picture_in_bands_is_the_picture(mode: str, turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_in_parts_is_the_picture(mode: str, turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(turn)
     image: Image.Image = Image.fromarray(rng.integers(0, 256, (61, 83, 4), dtype=np.uint8))
     image = Image.fromarray(rng.integers(0, 9999, (61, 83), dtype=np.uint16)) if mode == "I;16" else image.convert(mode)
     image.getexif()[0x0112] = turn
     whole = np.asarray(read_rgb(image))
-    monkeypatch.setattr("clipshelf.model.image_colours._BAND_PIXELS", 700)
+    monkeypatch.setattr("clipshelf.model.image_colours._TILE_PIXELS", 700 if turn % 2 else 100)
     monkeypatch.setattr("clipshelf.model.image_decoding._SHRUNK_FROM", 1)
     np.testing.assert_array_equal(np.asarray(read_rgb(image)), whole)
     upright = ImageOps.exif_transpose(image)
-    parts = [(top, np.asarray(part)) for top, part in bands(image, turn, 3)]
-    assert len(parts) > 5 and all(top % 3 == 0 for top, _ in parts)
-    np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), np.asarray(upright))
+    pasted = Image.new(upright.mode, upright.size)
+    parts = list(parts_of(image, turn, (4, 3)))
+    assert len(parts) > 5
+    for (left, top), part in parts:
+        assert left % 4 == top % 3 == 0
+        pasted.paste(part, (left, top))
+    np.testing.assert_array_equal(np.asarray(pasted), np.asarray(upright))
     for resize in ("shortest", "pad", "squash"):
         reader = ImageReader(ImageSpec(size=9, resize=resize, resize_to=9, resample="bicubic"))
         small = reader.read(image)
