@@ -148,7 +148,7 @@ def test_many_large_pictures_at_once_fit_in_the_memory_of_one(tmp_path: Path) ->
         "with ThreadPoolExecutor(4) as pool: list(pool.map(reader.read, [sys.argv[1]] * 4))\n"
         "print(peak_memory())\n"
     )
-    arguments = [sys.executable, "-c", script, path, DECODER.parent]
+    arguments = [sys.executable, "-c", script, str(path), str(DECODER.parent)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert int(done.stdout) < MEMORY
 

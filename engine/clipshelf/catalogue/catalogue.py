@@ -19,6 +19,7 @@ from clipshelf.catalogue.disk.save import Origin, current_manifest, require_curr
 from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.catalogue.edits import Edit, Editor, embedding_tables, remove_products
 from clipshelf.catalogue.embedding import NO_CACHE, EmbeddingCache, embed_products
+from clipshelf.catalogue.language import language_note
 from clipshelf.catalogue.messages import OnWarning
 from clipshelf.catalogue.picture_paths import PictureFinder, is_file, is_path, require_below
 from clipshelf.catalogue.product_table import ProductTable
@@ -168,6 +169,9 @@ class Catalogue(ProductTable):
         progress: Progress | None = None,
     ) -> Catalogue:
         """Embed products that were read already, except what `cache` knows; otherwise as `build`."""
+        texts = [product["text"] for product in batch.products if "text" in product]
+        if on_warning is not None and (note := language_note(engine, texts)):
+            on_warning(note)
         embedded = embed_products(
             engine,
             batch,

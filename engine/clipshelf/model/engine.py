@@ -65,18 +65,25 @@ class Engine:
         self.threads = resolve_threads(threads)
         self.towers = Towers(artifact, provider=self.provider, precision=self.precision, threads=self.threads)
         self.clean_texts = clean_texts
-        self._options = provider, threads, decode, clean_texts, limits
+        self._options = {
+            "provider": provider,
+            "threads": threads,
+            "decode": decode,
+            "clean_texts": clean_texts,
+            "limits": limits,
+        }
         self._reader = ImageReader(artifact.manifest.image, decode, limits)
         self._image_batch = _IMAGE_BATCH if artifact.manifest.image.size <= _LARGE_IMAGE else _LARGE_IMAGE_BATCH
         self._decoders = Workers(available_cpus())
 
     @classmethod
-    def load(  # noqa: PLR0917  (a pickled engine hands them over in this order)
+    def load(
         cls,
         path: PathLike | None = None,
         provider: str = "cpu",
         threads: int | None = None,
         decode: Decode = "fast",
+        *,
         clean_texts: bool = True,
         limits: ImageLimits | None = None,
     ) -> Engine:
@@ -96,7 +103,7 @@ class Engine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = None if self.is_default else str(self.artifact.path.resolve())
-        return _reopen, (type(self), self.fingerprint, path, *self._options)
+        return _reopen, (type(self), self.fingerprint, path, self._options)
 
     @property
     def dim(self) -> int:
@@ -262,9 +269,9 @@ def _counter(progress: Progress | None, items: object) -> Callable[[int], object
     return lambda done: progress(done, total)
 
 
-def _reopen(kind: type[Engine], fingerprint: str, *options: Any) -> Engine:
-    """A pickled engine: the artifact at its path, if it is still the same."""
-    engine = kind.load(*options)
+def _reopen(kind: type[Engine], fingerprint: str, path: str | None, options: dict[str, Any]) -> Engine:
+    """A pickled engine: the artifact at its path, if it is still the same, opened with the same options."""
+    engine = kind.load(path, **options)
     if engine.fingerprint != fingerprint:
         raise ArtifactError(
             f"{engine.artifact.path}: expected the artifact that was pickled, fingerprint {fingerprint}, "

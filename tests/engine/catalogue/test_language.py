@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 
 import pytest
-from clipshelf import Engine
+from clipshelf import Catalogue, Engine
 from clipshelf.bundled import shelf_path
 from clipshelf.catalogue.language import language_note
 
@@ -24,3 +24,9 @@ def test_nothing_is_told_of_english_or_of_few_words(default_engine: Engine) -> N
     assert language_note(default_engine, ["Sony WH-1000XM5 wireless headphones, black, DM-1942, size 42"] * 9) is None
     assert language_note(default_engine, GERMAN) is None
     assert language_note(default_engine, []) is None
+
+
+def test_building_a_catalogue_tells_it(default_engine: Engine) -> None:
+    notes: list[str] = []
+    Catalogue.build(default_engine, [{"text": text} for text in GERMAN * 4], on_warning=notes.append)
+    assert len(notes) == 1 and "tokens a word" in notes[0]

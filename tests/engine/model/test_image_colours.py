@@ -23,7 +23,8 @@ GRAY = np.arange(256)
 
 
 def shown(source: Any) -> list[int]:
-    return np.asarray(read_rgb(source))[0, :, 0].tolist()
+    values: list[int] = np.asarray(read_rgb(source))[0, :, 0].tolist()
+    return values
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
@@ -129,6 +130,7 @@ def test_fast_decoding_converts_wide_colours_to_srgb(format_: str, primaries: li
     wide = ImageCms.profileToProfile(
         Image.fromarray(tiles()), ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(profile))
     )
+    assert wide is not None
     options = {"quality": 100} if format_ in ("JPEG", "WEBP") else {}
     data = encode(wide, format_, icc_profile=profile, **options)
     spec = ImageSpec(size=32, resize="shortest", resize_to=32, resample="bicubic")
