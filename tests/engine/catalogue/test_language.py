@@ -29,4 +29,4 @@ def test_nothing_is_told_of_english_or_of_few_words(default_engine: Engine) -> N
 def test_building_a_catalogue_tells_it(default_engine: Engine) -> None:
     notes: list[str] = []
     Catalogue.build(default_engine, [{"text": text} for text in GERMAN * 4], on_warning=notes.append)
-    assert len(notes) == 1 and "tokens a word" in notes[0]
+    assert len([note for note in notes if "tokens a word" in note]) == 1
