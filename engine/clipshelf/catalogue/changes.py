@@ -63,11 +63,6 @@ class Changes:
             texts_lost=lost[1],
         )
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether all products are as they were."""
-        return not (self.added or self.replaced or self.removed)
-
     def __str__(self) -> str:
         parts = [", ".join(f"{getattr(self, name)} {name}" for name in ("added", "replaced", "removed", "unchanged"))]
         for side in ("pictures", "texts"):

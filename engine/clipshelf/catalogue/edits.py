@@ -60,7 +60,8 @@ class Editor:
         known = self.table.find(product["id"] for product in batch.products) >= 0
         if known.any() and self.on_error == "raise":
             repeated = shorten_list(repr(batch.products[i]["id"]) for i in np.flatnonzero(known))
-            raise InputError(f"id: expected ids that the catalogue doesn't have yet, found {repeated}")
+            error = InputError(f"id: expected ids that the catalogue doesn't have yet, found {repeated}")
+            handle("raise", 0, repeated, error)
         batch = self._select(batch, ~known, "expected an id that the catalogue doesn't have yet, found one that it has")
         new = self._embed(batch, partial=False).contents
         changes = replace(Changes.between(None, new), unchanged=len(self.table))
@@ -72,7 +73,7 @@ class Editor:
         ids = [product["id"] for product in batch.products]
         known = self.table.find(ids) >= 0
         if self.on_error == "raise":
-            self.table.rows(ids)
+            _require_ids(self.table, ids)
         batch = self._select(batch, known, f"expected an id of the catalogue's {len(self.table)} products")
         batch = self._select(batch, self._keep_a_side(batch), "expected a text or an image to stay, found neither")
         embedded = self._embed(batch, partial=True)
@@ -138,7 +139,9 @@ def remove_products(table: ProductTable, ids: Iterable[str], on_error: OnError) 
     """Remove n products by their ids, see `Catalogue.remove`."""
     check_on_error(on_error)
     listed = table.listed_ids(ids)
-    rows = table.rows(listed) if on_error == "raise" else table.find(listed)
+    if on_error == "raise":
+        _require_ids(table, listed)
+    rows = table.find(listed)
     for position in np.flatnonzero(rows < 0).tolist():
         error = UnknownIdError(f"id: expected an id of the catalogue's {len(table)} products, found another")
         handle(on_error, position, listed[position], error)
@@ -146,6 +149,14 @@ def remove_products(table: ProductTable, ids: Iterable[str], on_error: OnError) 
     old = table.contents
     changes = Changes.between(rows_of(old, rows), rows_of(old, rows[:0]))
     return Edit(remove_rows(old, rows), replace(changes, unchanged=len(old) - len(rows)))
+
+
+def _require_ids(table: ProductTable, ids: Sequence[str]) -> None:
+    """Raise UnknownIdError that names all ids that are not there, and says how to go on without them."""
+    try:
+        table.rows(ids)
+    except UnknownIdError as error:
+        handle("raise", 0, "", error)
 
 
 def embedding_tables(contents: Contents) -> Sequence[EmbeddingTable]:

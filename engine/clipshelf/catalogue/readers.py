@@ -70,5 +70,7 @@ def read_source(source: PathLike | Iterable[Any], fields: ProductFields) -> Sour
         return read_json_lines(path, encoding=fields.encoding)
     if suffix == ".json":
         return read_json(path, encoding=fields.encoding)
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}, found a folder")
     hint = "; a spreadsheet can be saved as CSV" if suffix in (".xls", ".xlsx", ".ods") else ""
     raise InputError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}, found {path.suffix or 'none'}{hint}")
