@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clipshelf.catalogue.catalogue import Catalogue as Catalogue
     from clipshelf.catalogue.changes import Changes as Changes
     from clipshelf.catalogue.indexing import index as index
-    from clipshelf.catalogue.readers import ProductFields as ProductFields
+    from clipshelf.catalogue.reading.readers import ProductFields as ProductFields
     from clipshelf.errors import ArtifactError as ArtifactError
     from clipshelf.errors import CatalogueError as CatalogueError
     from clipshelf.errors import ClipshelfError as ClipshelfError
@@ -50,7 +50,7 @@ _MODULES = {
     "catalogue.catalogue": ("Catalogue",),
     "catalogue.changes": ("Changes",),
     "catalogue.indexing": ("index",),
-    "catalogue.readers": ("ProductFields",),
+    "catalogue.reading.readers": ("ProductFields",),
     "errors": (
         "ArtifactError",
         "CatalogueError",

@@ -24,7 +24,7 @@ from clipshelf.catalogue.messages import OnWarning
 from clipshelf.catalogue.picture_paths import PictureFinder, is_file, is_path, require_below
 from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.products import ProductBatch, read_products
-from clipshelf.catalogue.readers import DEFAULT_FIELDS, ProductFields
+from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
 from clipshelf.errors import CatalogueError, FingerprintMismatch
 from clipshelf.failures import OnError
 from clipshelf.files import locked

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from clipshelf.catalogue.columns import Column, columns_of
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys, id_keys
-from clipshelf.catalogue.kinds import Declaration, Kind
 from clipshelf.catalogue.statistics import Statistics
+from clipshelf.catalogue.typed_columns.columns import Column, columns_of
+from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind
 from clipshelf.errors import InputError
 from clipshelf.types import FloatArray, Mask, Product, Rows
 

@@ -15,7 +15,7 @@ from clipshelf.catalogue.embedding import EmbeddedBatch, EmbeddingCache, embed_p
 from clipshelf.catalogue.messages import OnWarning, shorten_list
 from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.products import ProductBatch, read_products
-from clipshelf.catalogue.readers import ProductFields
+from clipshelf.catalogue.reading.readers import ProductFields
 from clipshelf.catalogue.statistics import SIDES
 from clipshelf.errors import InputError, UnknownIdError
 from clipshelf.failures import OnError, check_on_error, handle

@@ -13,7 +13,7 @@ from clipshelf.catalogue.disk.save import current_manifest
 from clipshelf.catalogue.embedding import EmbeddingCache
 from clipshelf.catalogue.messages import OnWarning
 from clipshelf.catalogue.products import read_products
-from clipshelf.catalogue.readers import DEFAULT_FIELDS, ProductFields
+from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
 from clipshelf.errors import CatalogueError
 from clipshelf.failures import OnError
 from clipshelf.files import locked

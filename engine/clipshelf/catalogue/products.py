@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clipshelf.catalogue.declarations import declare_columns
-from clipshelf.catalogue.field_names import match_fields, names_of
 from clipshelf.catalogue.ids import product_id as product_id  # noqa: PLC0414
-from clipshelf.catalogue.kinds import Declaration
 from clipshelf.catalogue.messages import OnWarning, shorten_list
-from clipshelf.catalogue.readers import DEFAULT_FIELDS, ProductFields, read_source
-from clipshelf.catalogue.records import RecordChecker
-from clipshelf.catalogue.source import Source
+from clipshelf.catalogue.reading.field_names import match_fields, names_of
+from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields, read_source
+from clipshelf.catalogue.reading.records import RecordChecker
+from clipshelf.catalogue.reading.source import Source
+from clipshelf.catalogue.typed_columns.declarations import declare_columns
+from clipshelf.catalogue.typed_columns.kinds import Declaration
 from clipshelf.errors import InputError
 from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.types import PathLike, Product

@@ -11,7 +11,7 @@ from clipshelf.cli.output import one_line
 from clipshelf.runtime.cpus import available_cpus
 
 if TYPE_CHECKING:
-    from clipshelf.catalogue.readers import ProductFields
+    from clipshelf.catalogue.reading.readers import ProductFields
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
@@ -121,7 +121,7 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "th
 
 def product_fields(args: argparse.Namespace) -> ProductFields:
     """What the options say about the columns and the file."""
-    from clipshelf.catalogue.readers import ProductFields
+    from clipshelf.catalogue.reading.readers import ProductFields
 
     return ProductFields(
         id=args.id_column,
@@ -135,7 +135,7 @@ def product_fields(args: argparse.Namespace) -> ProductFields:
 
 def _declaration(text: str) -> tuple[str, str]:
     """The name and declaration of a column, for argparse. A name may hold colons, a kind begins after one."""
-    from clipshelf.catalogue.kinds import KINDS, check_declarations
+    from clipshelf.catalogue.typed_columns.kinds import KINDS, check_declarations
     from clipshelf.errors import InputError
 
     match = re.fullmatch(rf"(?P<name>.+?):(?P<declaration>(?:{'|'.join(KINDS)})(?::.*)?)", text, re.DOTALL)

@@ -130,7 +130,7 @@ def _query(args: argparse.Namespace) -> Query:
 
 def _where(filters: list[str]) -> str | None:
     """One filter that holds where all of `filters` do."""
-    from clipshelf.catalogue.filter_parser import parse_where
+    from clipshelf.catalogue.filtering.filter_parser import parse_where
 
     keywords = [parse_where(text, {}).keys() for text in filters]  # each of them is a filter by itself
     if len(filters) == 1:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.filters import Where
+from clipshelf.catalogue.filtering.filters import Where
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.display import describe
 from clipshelf.errors import InputError, UnknownIdError

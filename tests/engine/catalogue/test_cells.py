@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from clipshelf.catalogue.cells import bool_of, date_of, is_nothing, number_of, text_of
+from clipshelf.catalogue.typed_columns.cells import bool_of, date_of, is_nothing, number_of, text_of
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clipshelf.catalogue.columns import Column, columns_of
-from clipshelf.catalogue.kinds import check_declarations, kind_of
+from clipshelf.catalogue.typed_columns.columns import Column, columns_of
+from clipshelf.catalogue.typed_columns.kinds import check_declarations, kind_of
 from clipshelf.errors import InputError
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from clipshelf import Catalogue, Engine
-from clipshelf.catalogue.columns import Column, columns_of
-from clipshelf.catalogue.filters import MAX_DEPTH, MAX_TESTS, Filter, check_size
+from clipshelf.catalogue.filtering.filters import MAX_DEPTH, MAX_TESTS, Filter, check_size
+from clipshelf.catalogue.typed_columns.columns import Column, columns_of
 from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.types import Product

@@ -5,8 +5,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from clipshelf.catalogue.filter_parser import parse_where
-from clipshelf.catalogue.filter_words import to_words
+from clipshelf.catalogue.filtering.filter_parser import parse_where
+from clipshelf.catalogue.filtering.filter_words import to_words
 from clipshelf.errors import InputError
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clipshelf.catalogue.columns import columns_of
-from clipshelf.catalogue.filters import Filter
+from clipshelf.catalogue.filtering.filters import Filter
+from clipshelf.catalogue.typed_columns.columns import columns_of
 from clipshelf.errors import InputError
 from clipshelf.types import Product
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from clipshelf import Catalogue, Engine
 from clipshelf.catalogue.disk.manifest import read_manifest
-from clipshelf.catalogue.readers import ProductFields
+from clipshelf.catalogue.reading.readers import ProductFields
 from clipshelf.errors import CatalogueError
 from clipshelf.types import Product
 from support import tiny

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from clipshelf.catalogue.ids import product_id
 from clipshelf.catalogue.products import ProductBatch, read_products
-from clipshelf.catalogue.readers import ProductFields
+from clipshelf.catalogue.reading.readers import ProductFields
 from clipshelf.errors import InputError
 from clipshelf.failures import Failure
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clipshelf.catalogue.products import read_products
-from clipshelf.catalogue.readers import ProductFields
+from clipshelf.catalogue.reading.readers import ProductFields
 from clipshelf.errors import InputError, MissingExtra
 from clipshelf.failures import Failure
 from clipshelf.types import Product

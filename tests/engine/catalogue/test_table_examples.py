@@ -6,12 +6,12 @@ import json
 import re
 from pathlib import Path
 
-from clipshelf.catalogue.cells import is_nothing, number_of
-from clipshelf.catalogue.columns import columns_of
-from clipshelf.catalogue.inference import CODE_WORD
-from clipshelf.catalogue.kinds import KINDS
 from clipshelf.catalogue.products import read_products
-from clipshelf.catalogue.readers import SUFFIXES, ProductFields
+from clipshelf.catalogue.reading.readers import SUFFIXES, ProductFields
+from clipshelf.catalogue.typed_columns.cells import is_nothing, number_of
+from clipshelf.catalogue.typed_columns.columns import columns_of
+from clipshelf.catalogue.typed_columns.inference import CODE_WORD
+from clipshelf.catalogue.typed_columns.kinds import KINDS
 
 PAGE = (Path(__file__).parents[3] / "docs/catalogues.md").read_text()
 

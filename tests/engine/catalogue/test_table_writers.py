@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clipshelf.catalogue.columns import columns_of
 from clipshelf.catalogue.products import ProductBatch, read_products
+from clipshelf.catalogue.typed_columns.columns import columns_of
 from clipshelf.types import Product
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -47,7 +47,7 @@ def media(brand: bytes, *compatible: bytes) -> bytes:
         (b"qoif" + bytes(100), "QOI, which is decoded only where"),
         (b"P6 8 8 255\n" + bytes(192), "PPM, which is decoded only where"),
         (b"PK\3\4" + bytes(100), "a ZIP archive"),
-        (gzip.compress(b"<svg/>"), "a gzip file"),
+        (gzip.compress(b"<svg/>", mtime=0), "a gzip file"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer: fetch the file first"),
         (b"\0\5\x16\7" + bytes(100), "an AppleDouble file"),
         (b"gimp xcf v011", "XCF"),

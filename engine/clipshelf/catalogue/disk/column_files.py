@@ -26,9 +26,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.catalogue.columns import Column
 from clipshelf.catalogue.disk.checksummed import BlockReader, npy_array
-from clipshelf.catalogue.kinds import Kind
+from clipshelf.catalogue.typed_columns.columns import Column
+from clipshelf.catalogue.typed_columns.kinds import Kind
 from clipshelf.errors import CatalogueError
 
 COLUMNS, OFFSETS = "columns", "column-offsets"

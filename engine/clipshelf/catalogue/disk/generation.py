@@ -39,14 +39,14 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.columns import Column
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys
 from clipshelf.catalogue.disk.checksummed import BLOCK, BlockReader, Sums, npy_array
 from clipshelf.catalogue.disk.column_files import is_old_column, read_column
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.catalogue.disk.product_lines import ProductLines
-from clipshelf.catalogue.kinds import Declaration, Kind
 from clipshelf.catalogue.statistics import Statistics
+from clipshelf.catalogue.typed_columns.columns import Column
+from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord, open_regular
 from clipshelf.runtime.cpus import available_cpus

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from clipshelf.catalogue.kinds import KINDS, Declaration, Kind
+from clipshelf.catalogue.typed_columns.kinds import KINDS, Declaration, Kind
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord, open_regular
 

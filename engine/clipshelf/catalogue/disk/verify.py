@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from clipshelf.catalogue.columns import columns_of
 from clipshelf.catalogue.content_keys import id_keys
 from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.manifest import read_manifest
 from clipshelf.catalogue.statistics import Statistics
+from clipshelf.catalogue.typed_columns.columns import columns_of
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord
 

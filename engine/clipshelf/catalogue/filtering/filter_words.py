@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clipshelf.catalogue.filter_tokens import quote
-from clipshelf.catalogue.filters import Where
+from clipshelf.catalogue.filtering.filter_tokens import quote
+from clipshelf.catalogue.filtering.filters import Where
 from clipshelf.display import describe
 
 

@@ -25,8 +25,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from clipshelf.catalogue.filter_tokens import CONNECTIVES, NOTHING, Token, syntax_error, tokenise
-from clipshelf.catalogue.filters import MAX_DEPTH
+from clipshelf.catalogue.filtering.filter_tokens import CONNECTIVES, NOTHING, Token, syntax_error, tokenise
+from clipshelf.catalogue.filtering.filters import MAX_DEPTH
 from clipshelf.errors import InputError
 
 _SIGNS = ("=", "==", "!=", "<", "<=", ">", ">=")

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from clipshelf.catalogue.messages import OnWarning, shorten_list
-from clipshelf.catalogue.readers import ProductFields
-from clipshelf.catalogue.source import Source
+from clipshelf.catalogue.reading.readers import ProductFields
+from clipshelf.catalogue.reading.source import Source
 from clipshelf.errors import InputError
 
 _ROLES = ("id", "text", "image")

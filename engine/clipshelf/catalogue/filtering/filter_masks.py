@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.columns import Column, SmallInts
+from clipshelf.catalogue.typed_columns.columns import Column, SmallInts
 from clipshelf.types import Mask
 
 _ORDER_OPERATORS = ("<", "<=", ">", ">=")

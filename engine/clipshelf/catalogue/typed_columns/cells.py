@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from clipshelf.catalogue.kinds import Declaration, kind_of
+from clipshelf.catalogue.typed_columns.kinds import Declaration, kind_of
 
 # Spellings that stand for no value in every column. Others, such as `none` and `NA`, may be words in a text.
 _NOTHING = re.compile(r"(?:--?|\u2013|\u2014|N/A|n/a|#N/A|NULL|null|None|NaN|nan|NaT|<NA>|\\N)?")

@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from clipshelf.catalogue.encodings import decode, find_bad_byte, read_bytes
-from clipshelf.catalogue.source import Source, check_names
+from clipshelf.catalogue.reading.encodings import decode, find_bad_byte, read_bytes
+from clipshelf.catalogue.reading.source import Source, check_names
 from clipshelf.errors import InputError
 
 _DELIMITERS = ",;\t|"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clipshelf.catalogue.encodings import DecodedText, decode, find_bad_byte, read_bytes
 from clipshelf.catalogue.messages import shorten_list
-from clipshelf.catalogue.source import Source
+from clipshelf.catalogue.reading.encodings import DecodedText, decode, find_bad_byte, read_bytes
+from clipshelf.catalogue.reading.source import Source
 from clipshelf.errors import InputError
 
 _SPACE = re.compile(r"[ \t\r\n]*")

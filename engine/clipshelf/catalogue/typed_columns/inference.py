@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from clipshelf.catalogue.cells import (
+from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.typed_columns.cells import (
     NumberCell,
     bool_of,
     is_code,
@@ -23,9 +24,8 @@ from clipshelf.catalogue.cells import (
     number_of,
     read_number,
 )
-from clipshelf.catalogue.column_values import ColumnValues
-from clipshelf.catalogue.kinds import Declaration, Kind, kind_of
-from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.typed_columns.column_values import ColumnValues
+from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind, kind_of
 
 # One value in this number may be odd.
 _ODD_AMONG = 10

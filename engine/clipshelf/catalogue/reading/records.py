@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.cells import is_nothing
 from clipshelf.catalogue.ids import has_surrogate, product_id
 from clipshelf.catalogue.messages import shorten_list
-from clipshelf.catalogue.readers import ProductFields
+from clipshelf.catalogue.reading.readers import ProductFields
+from clipshelf.catalogue.typed_columns.cells import is_nothing
 from clipshelf.errors import InputError
 from clipshelf.types import Product
 

@@ -18,10 +18,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from clipshelf.catalogue.columns import Column
-from clipshelf.catalogue.filter_masks import filled, holds, matches
+from clipshelf.catalogue.filtering.filter_masks import filled, holds, matches
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.catalogue.products import product_id
+from clipshelf.catalogue.typed_columns.columns import Column
 from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.types import Mask

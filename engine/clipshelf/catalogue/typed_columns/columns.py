@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.catalogue.column_values import ColumnValues, gather_columns
-from clipshelf.catalogue.inference import Inferred, convert_all, infer
-from clipshelf.catalogue.kinds import Declaration, Kind, kind_of
+from clipshelf.catalogue.typed_columns.column_values import ColumnValues, gather_columns
+from clipshelf.catalogue.typed_columns.inference import Inferred, convert_all, infer
+from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind, kind_of
 from clipshelf.types import Product
 
 SmallInts: TypeAlias = npt.NDArray[np.signedinteger[Any]]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from clipshelf.catalogue.cells import bool_of, plain_number
-from clipshelf.catalogue.column_values import ColumnValues, gather_columns, gather_texts
-from clipshelf.catalogue.inference import find_odd, infer
-from clipshelf.catalogue.kinds import Declaration, kind_of
 from clipshelf.catalogue.messages import OnWarning
+from clipshelf.catalogue.typed_columns.cells import bool_of, plain_number
+from clipshelf.catalogue.typed_columns.column_values import ColumnValues, gather_columns, gather_texts
+from clipshelf.catalogue.typed_columns.inference import find_odd, infer
+from clipshelf.catalogue.typed_columns.kinds import Declaration, kind_of
 from clipshelf.types import Product
 
 

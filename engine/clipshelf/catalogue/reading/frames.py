@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from clipshelf.catalogue.source import Source, check_names
+from clipshelf.catalogue.reading.source import Source, check_names
 from clipshelf.errors import InputError, MissingExtra
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.columns import Column, columns_of
 from clipshelf.catalogue.contents import Contents
+from clipshelf.catalogue.typed_columns.columns import Column, columns_of
 
 _RECORD_COLUMNS = ("id", "text")
 _MAX_PARTS = 20  # of a dotted name

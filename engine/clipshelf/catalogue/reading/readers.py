@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clipshelf.catalogue.csv_reader import read_csv
-from clipshelf.catalogue.frames import read_memory, read_parquet
-from clipshelf.catalogue.json_reader import read_json, read_json_lines
-from clipshelf.catalogue.kinds import Declaration, check_declarations
-from clipshelf.catalogue.source import Source
+from clipshelf.catalogue.reading.csv_reader import read_csv
+from clipshelf.catalogue.reading.frames import read_memory, read_parquet
+from clipshelf.catalogue.reading.json_reader import read_json, read_json_lines
+from clipshelf.catalogue.reading.source import Source
+from clipshelf.catalogue.typed_columns.kinds import Declaration, check_declarations
 from clipshelf.errors import InputError
 from clipshelf.types import PathLike
 

@@ -1,0 +1,1 @@
+"""Tables from outside: CSV, JSON, Parquet and tables in memory, to checked records."""
