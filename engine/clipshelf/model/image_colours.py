@@ -59,6 +59,11 @@ def rgb_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     return lambda part: part if part.mode == "RGB" else part.convert("RGB")
 
 
+def put_upright(image: Image.Image, turn: int) -> Image.Image:
+    """Turn a picture, or a part of it, as its EXIF orientation says; the picture itself where it stands upright."""
+    return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
+
+
 def tiles(
     image: Image.Image, turn: int = 1, factors: tuple[int, int] = (1, 1)
 ) -> Iterator[tuple[tuple[int, int], Image.Image]]:
@@ -80,7 +85,7 @@ def tiles(
             (start, stop), (first, last) = (down, across) if swaps else (across, down)
             box = (start, first, stop, last)
             part = image if box == (0, 0, *image.size) else image.crop(box)
-            yield (left, top), part.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else part
+            yield (left, top), put_upright(part, turn)
 
 
 def _stored(start: int, stop: int, length: int, *, mirrored: bool) -> tuple[int, int]:

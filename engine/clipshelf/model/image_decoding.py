@@ -30,6 +30,7 @@ from clipshelf.model.image_colours import (
     from_array,
     has_transparency,
     is_deep,
+    put_upright,
     rgb_converter,
     tiles,
 )
@@ -335,11 +336,12 @@ def _reduced(
 ) -> Image.Image:
     """A picture put upright, converted to a mode, and reduced by whole factors; part by part, where it is large."""
     is_whole = factors == (1, 1)
-    if turn == 1 and image.mode == mode and not has_transparency(image):
-        return image if is_whole else image.reduce(factors)
+    is_ready = image.mode == mode and not has_transparency(image)
+    if is_ready and (turn == 1 or is_whole):
+        return put_upright(image, turn) if is_whole else image.reduce(factors)
     width, height = _turned(image.size, turn)
     if is_whole and width * height < _SHRUNK_FROM:
-        return convert(next(tiles(image, turn, (width, height)))[1])
+        return convert(put_upright(image, turn))
     upright = Image.new(mode, (-(-width // factors[0]), -(-height // factors[1])))
     for (left, top), tile in tiles(image, turn, factors):
         part = convert(tile)

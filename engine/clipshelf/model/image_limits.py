@@ -26,7 +26,7 @@ NEVER_DECODED = frozenset({"EPS", "IPTC", "WMF"})
 _COUNTED_FROM = 16_000_000
 # What larger ones took is given back to the system at once: malloc would keep it in an arena of the thread, where no
 # other thread can take it.
-_RETURNED_FROM = 64_000_000
+_RETURNED_FROM = 100_000_000
 
 
 class LimitError(ValueError):

@@ -23,8 +23,8 @@ GRAY = np.arange(256)
 
 
 def shown(source: Any) -> list[int]:
-    values: list[int] = np.asarray(read_rgb(source))[0, :, 0].tolist()
-    return values
+    levels: list[int] = np.asarray(read_rgb(source))[0, :, 0].tolist()
+    return levels
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])

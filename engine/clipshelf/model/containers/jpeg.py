@@ -113,16 +113,19 @@ def _container(data: bytes, scan: int, header: _Header, limits: ImageLimits) -> 
     tables = b"".join(header.kept)
     if len(tables) > _LARGEST_TABLES:
         raise BrokenPictureError(f"its header has {len(tables):,} bytes of tables")
-    _check_scans(data, scan, header.coefficients(), limits)
     # the marker, which may be padded, and the segment's length stand before the number of components
     (components,) = unpack(">B", data, data.index(_START_OF_SCAN, scan) + 3)
-    buffered = header.progressive or components < len(header.sampling)
+    # libjpeg reads no scan after one that has all components
+    is_buffered = header.progressive or components < len(header.sampling)
+    coefficients = header.coefficients() if is_buffered else 0
+    if is_buffered:
+        _check_scans(data, scan, coefficients, limits)
     return Container(
         pieces=(tables, memoryview(data)[scan:]) if header.dropped else (data,),
         size=header.size,
         orientation=orientation(header.exif, header.xmp),
         profile=header.icc_profile(limits.metadata_bytes),
-        extra_memory=header.coefficients() if buffered else 0,
+        extra_memory=coefficients,
     )
 
 
