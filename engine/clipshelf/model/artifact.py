@@ -32,6 +32,7 @@ MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 TowerName = Literal["vision", "text"]
 Resize = Literal["shortest", "pad", "squash"]
 Resample = Literal["bicubic", "bilinear", "lanczos"]
+CropRounding = Literal["down", "even"]
 Record = TypeVar("Record")
 
 
@@ -44,12 +45,15 @@ class ImageSpec:
       edge to `size` and centres the picture on white; "squash" scales both edges to `size`.
     - `resize_to`: for "shortest" only, in pixels, at least `size`.
     - `resample`: Pillow's filter.
+    - `crop_rounding`: for "shortest" only: where the margin to crop is odd, "down" (transformers) begins at the half
+      rounded down, "even" (torchvision, and so open_clip) at the half rounded to the even number.
     """
 
     size: int
     resize: Resize
     resize_to: int
     resample: Resample
+    crop_rounding: CropRounding = "down"
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,12 @@ class Manifest:
         The files are hashed as bytes. Two exports whose files differ have two fingerprints, even where they compute the
         same embeddings, since only equal bytes prove that without running them.
         """
+        image = asdict(self.image)
+        if self.image.crop_rounding == "down":  # artifacts from before this field keep their fingerprints
+            del image["crop_rounding"]
         content = {
             "dim": self.dim,
-            "image": asdict(self.image),
+            "image": image,
             "text": asdict(self.text),
             "files": {name: record.sha256 for name, record in self.files.items()},
         }
@@ -264,6 +271,7 @@ def _check_values(manifest: Manifest) -> None:
         ("precision", manifest.precision, Precision),
         ("image.resize", image.resize, Resize),
         ("image.resample", image.resample, Resample),
+        ("image.crop_rounding", image.crop_rounding, CropRounding),
     ):
         _expect(value in get_args(allowed), where, f"one of {', '.join(get_args(allowed))}", repr(value))
     _expect(1 <= image.size <= 4096, "image.size", "1 to 4096", image.size)

@@ -78,15 +78,21 @@ class ImageReader:
         resized = self._resize(picture.image, (width, height), picture.box)
         if resized.size == (size, size):
             return resized
-        left, top = (width - size) // 2, (height - size) // 2
         if self.spec.resize == "shortest":
+            left, top = self._margin(width), self._margin(height)
             return resized.crop((left, top, left + size, top + size))
+        left, top = (width - size) // 2, (height - size) // 2
         square = Image.new("RGB", (size, size), WHITE)
         square.paste(resized, (-left, -top))
         return square
 
     def _scales_middle(self, width: int, height: int) -> bool:
         return self.spec.resize == "shortest" and width * height > _LARGEST_SCALED_AREA
+
+    def _margin(self, edge: int) -> int:
+        """Pixels of a scaled edge before the centre square."""
+        margin = edge - self.spec.size
+        return margin // 2 if self.spec.crop_rounding == "down" else round(margin / 2)
 
     def _scaled_size(self, width: int, height: int) -> Size:
         """Size of the whole picture after scaling, before it is cropped or padded."""
@@ -122,6 +128,6 @@ class ImageReader:
         """The centre square of the picture scaled to width x height, without the rest of it."""
         size, (left, top, right, bottom) = self.spec.size, picture.box
         across, down = (right - left) / width, (bottom - top) / height  # pixels of the picture for one of the square
-        left, top = left + (width - size) // 2 * across, top + (height - size) // 2 * down
+        left, top = left + self._margin(width) * across, top + self._margin(height) * down
         box = left, top, min(right, left + size * across), min(bottom, top + size * down)
         return self._resize(picture.image, (size, size), box)

@@ -74,9 +74,14 @@ def parse_config(folder: Path, config: Mapping[str, Any], config_class: Any) -> 
         raise ExportError(
             f"{folder}/config.json: expected a {kind} configuration, found: {first_line(error)}"
         ) from error
+    check_config(settings)
+    return settings
+
+
+def check_config(settings: Any) -> None:
+    """Raise ExportError where no graph can be built for one of the towers that a configuration describes."""
     for name in ("vision_config", "text_config"):
         check_tower_config(getattr(settings, name), name)
-    return settings
 
 
 def text_spec_of(tokenizer: TokenizerFile, config: Any, source: str) -> TextSpec:

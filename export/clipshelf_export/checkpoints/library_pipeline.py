@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from clipshelf.types import FloatArray
 from PIL import Image
 
+from clipshelf_export.checkpoints.image_rules import ImageRule
 from clipshelf_export.checkpoints.reference import TorchReference
 from clipshelf_export.checkpoints.tokenizer_files import load_tokenizer
 
@@ -19,7 +21,8 @@ class TransformersPipeline:
     """Pictures and texts through transformers; a `LibraryPipeline`.
 
     - `reference`: the model.
-    - `image_processor`, `tokenizer`: of transformers.
+    - `transform`: turns pictures into normalised pixels (B, 3, S, S).
+    - `tokenizer`: of transformers.
     - `length`: to which the tokenizer pads each text; None to pad to the longest of a batch.
     - `max_tokens`: where the tokenizer cuts a text off.
     """
@@ -27,13 +30,13 @@ class TransformersPipeline:
     def __init__(
         self,
         reference: TorchReference,
-        image_processor: Any,
+        transform: Callable[[Sequence[Image.Image]], torch.Tensor],
         tokenizer: Any,
         *,
         max_tokens: int,
         length: int | None = None,
     ) -> None:
-        self._reference, self._image_processor, self._tokenizer = reference, image_processor, tokenizer
+        self._reference, self._transform, self._tokenizer = reference, transform, tokenizer
         self._max_tokens, self._length = max_tokens, length
 
     @classmethod
@@ -43,12 +46,16 @@ class TransformersPipeline:
         """Return the pipeline of a folder; its image processor computes with Pillow, as the engine does."""
         untyped: Any = transformers  # only half typed
         processor = untyped.AutoImageProcessor.from_pretrained(folder, local_files_only=True, use_fast=False)
-        return cls(reference, processor, load_tokenizer(folder), max_tokens=max_tokens, length=length)
+
+        def transform(pictures: Sequence[Image.Image]) -> torch.Tensor:
+            values: torch.Tensor = processor(images=list(pictures), return_tensors="pt")["pixel_values"]
+            return values
+
+        return cls(reference, transform, load_tokenizer(folder), max_tokens=max_tokens, length=length)
 
     def embed_images(self, pictures: Sequence[Image.Image]) -> FloatArray:
         """Return unit-norm embeddings (B, D) of pictures."""
-        values = self._image_processor(images=list(pictures), return_tensors="pt")["pixel_values"]
-        return self._reference.embed_pixel_values(values)
+        return self._reference.embed_pixel_values(self._transform(pictures))
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return unit-norm embeddings (B, D) of texts."""
@@ -59,3 +66,31 @@ class TransformersPipeline:
         ids = batch["input_ids"]
         mask = batch["attention_mask"] if "attention_mask" in batch else torch.ones_like(ids)
         return self._reference.embed_texts(ids.numpy(), mask.numpy())
+
+
+class PillowTransform:
+    """The transform of open_clip, computed with Pillow: a resize, and a crop of the centre as torchvision's.
+
+    https://github.com/pytorch/vision/blob/main/torchvision/transforms/functional.py (resize, center_crop)
+
+    - `rule`: the resize rule, the mean and the standard deviation.
+    """
+
+    def __init__(self, rule: ImageRule) -> None:
+        self._rule = rule
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
+        """Return the normalised pixels (B, 3, S, S) of pictures."""
+        return torch.from_numpy(np.stack([self._values(picture.convert("RGB")) for picture in pictures]))
+
+    def _values(self, image: Image.Image) -> FloatArray:
+        spec, (width, height) = self._rule.spec, image.size
+        size = (spec.size, spec.size)
+        if spec.resize == "shortest":
+            shortest = min(width, height)
+            size = (int(spec.resize_to * width / shortest), int(spec.resize_to * height / shortest))
+        resized = image.resize(size, getattr(Image.Resampling, spec.resample.upper()))
+        left, top = (round((edge - spec.size) / 2.0) for edge in size)
+        pixels = np.asarray(resized.crop((left, top, left + spec.size, top + spec.size)), np.float32)
+        values: FloatArray = ((pixels / 255 - self._rule.mean) / self._rule.std).astype(np.float32)
+        return values.transpose(2, 0, 1)

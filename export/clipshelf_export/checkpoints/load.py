@@ -12,13 +12,14 @@ from typing import Any
 
 from clipshelf.errors import ExportError
 
-from clipshelf_export.checkpoints import bundled_default, clip
+from clipshelf_export.checkpoints import bundled_default, clip, open_clip, siglip
 from clipshelf_export.checkpoints.messages import first_line
+from clipshelf_export.checkpoints.open_clip_files import CONFIG, WEIGHT_FILES
 from clipshelf_export.checkpoints.towers import Checkpoint
 from clipshelf_export.checkpoints.weights import check_plain
 
 # The loader of each family by the `model_type` of config.json.
-LOADERS = {"clip": clip.load}
+LOADERS = {"clip": clip.load, "siglip": siglip.load}
 # What other checkpoints are, and what would work.
 UNSUPPORTED = {
     "clip_vision_model": "the vision tower of a CLIP alone; the whole checkpoint has model_type clip",
@@ -32,7 +33,12 @@ UNSUPPORTED = {
 SINGLE_TOWERS = re.compile(r"(Vision|Text)Model(WithProjection)?$")
 # Files that are fetched from a hub first; which weights are needed is decided by them.
 HUB_FILES = ("*.json", "*.txt", "*.model", "README.md")
-HUB_WEIGHTS = (("model*.safetensors", "*/model*.safetensors"), ("pytorch_model*", "*/pytorch_model*"))
+HUB_WEIGHTS = (
+    ("model*.safetensors", "*/model*.safetensors"),
+    ("pytorch_model*", "*/pytorch_model*"),
+    ("open_clip*.bin",),
+    ("open_clip*.safetensors",),
+)
 _LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 
 
@@ -57,6 +63,9 @@ def load_checkpoint(source: str) -> Checkpoint:
 
 def load_folder(folder: Path, origin: dict[str, Any]) -> Checkpoint:
     """Load the checkpoint whose config.json is in `folder`; `origin` and errors as in `load_checkpoint`."""
+    if _is_open_clip(folder):
+        check_plain(folder, {})
+        return open_clip.load(folder, origin)
     config = _read_config(folder)
     if config.get("family") == bundled_default.FAMILY:
         return bundled_default.load(folder, config, origin)
@@ -71,6 +80,19 @@ def load_folder(folder: Path, origin: dict[str, Any]) -> Checkpoint:
     return loader(folder, config, origin)
 
 
+def _is_open_clip(folder: Path) -> bool:
+    """Tell whether a folder is one of open_clip: it has its configuration, and none of transformers with weights.
+
+    Many checkpoints come in both layouts; the one of transformers is read then.
+    """
+    if not (folder / CONFIG).is_file():
+        return False
+    if not (folder / "config.json").is_file() or _read_config(folder).get("model_type") not in LOADERS:
+        return True
+    weights = [file for pattern in ("model*.safetensors", "pytorch_model*") for file in folder.glob(pattern)]
+    return not weights and any((folder / name).is_file() for name in WEIGHT_FILES)
+
+
 def _unsupported(folder: Path, config: dict[str, Any]) -> ExportError:
     """Return the error of a checkpoint without a loader, with what it is and what would work."""
     model_type = config.get("model_type") or config.get("family") or "no model_type"
@@ -79,7 +101,8 @@ def _unsupported(folder: Path, config: dict[str, Any]) -> ExportError:
     if not what and config.get("auto_map"):
         what = "a model with code of its own, which is not run"
     detail = f": {what}" if what else ""
-    return ExportError(f"{folder}: expected a CLIP checkpoint (model_type {known}), found {model_type}{detail}")
+    expected = f"a CLIP checkpoint or another known one (model_type {known})"
+    return ExportError(f"{folder}: expected {expected}, found {model_type}{detail}")
 
 
 def _model_folder(folder: Path) -> Path:
@@ -116,8 +139,6 @@ def _layout(folder: Path) -> str:
     """Return what a folder without config.json looks like."""
     if (folder / "adapter_config.json").is_file():
         return "an adapter (adapter_config.json); merge it into its base first, with merge_and_unload of peft"
-    if (folder / "open_clip_config.json").is_file():
-        return "the layout of open_clip"
     if (folder / "modules.json").is_file():
         return "a model of sentence-transformers without 0_CLIPModel"
     if any(folder.glob("*.onnx")) or any(folder.glob("onnx/*.onnx")):
@@ -132,7 +153,7 @@ def _fetch(hub_id: str) -> Path:
 
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES]))
-        for patterns in HUB_WEIGHTS:
+        for patterns in HUB_WEIGHTS if not _is_open_clip(folder) else reversed(HUB_WEIGHTS):
             folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, *patterns]))
             if any(file for pattern in patterns for file in folder.glob(pattern)):
                 break

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import string
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import transformers
 from clipshelf.errors import ExportError
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, normalizers
 
 from clipshelf_export.checkpoints.messages import first_line
 
@@ -22,8 +24,10 @@ FILE_SETS = (
     {"sentencepiece.bpe.model"},
     {"spiece.model"},
 )
-# Tokens that no vocabulary of a checkpoint should tell apart from others by accident.
+# A text that a tokenizer must put its special tokens around.
 PROBE = "a"
+# ASCII punctuation, which the canonical texts of SigLIP do not have
+PUNCTUATION = "[" + "".join(re.escape(mark) for mark in string.punctuation) + "]"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ class TokenizerFile:
     eos_id: int | None
     pad_id: int | None
     max_tokens: int
+
+    def normalizer(self) -> Any:
+        """Return the normalizer of the `tokenizers` file, None where it has none."""
+        return Tokenizer.from_str(self.json).normalizer
 
     def with_limit(self, positions: int) -> int:
         """Return the context for a text tower with so many positions."""
@@ -81,6 +89,26 @@ def make_tokenizer_file(backend: Tokenizer, tokenizer: Any) -> TokenizerFile:
     backend.no_truncation()
     ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     return TokenizerFile(backend.to_str(), ids["bos"], ids["eos"], ids["pad"], int(tokenizer.model_max_length))
+
+
+def canonicalised(file: TokenizerFile) -> TokenizerFile:
+    """Return a tokenizer that first canonicalises a text: "_" is a space, no ASCII punctuation, lower case.
+
+    big_vision, in which SigLIP was trained, does so:
+    https://github.com/google-research/big_vision, evaluators/proj/image_text/prompt_engineering.py
+    """
+    tokenizer = Tokenizer.from_str(file.json)
+    steps: list[Any] = [
+        normalizers.Replace("_", " "),
+        normalizers.Replace(Regex(PUNCTUATION), ""),
+        normalizers.Lowercase(),
+        normalizers.Replace(Regex(r"\s+"), " "),
+        normalizers.Strip(),
+    ]
+    if tokenizer.normalizer is not None:
+        steps.append(tokenizer.normalizer)
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    return replace(file, json=tokenizer.to_str())
 
 
 def check_ids(file: TokenizerFile, vocabulary_size: int, ids: Iterable[int]) -> None:
