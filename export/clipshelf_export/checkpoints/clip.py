@@ -84,24 +84,20 @@ def check_config(settings: Any) -> None:
         check_tower_config(getattr(settings, name), name)
 
 
-def text_spec_of(tokenizer: TokenizerFile, config: Any, source: str) -> TextSpec:
+def text_spec_of(tokenizer: TokenizerFile, config: Any, source: str, *, legacy: bool = True) -> TextSpec:
     """Return the limits of a CLIP text tower and its tokenizer. Raises ExportError where they contradict each other.
 
     - `config`: of the text tower.
     - `source`: names the checkpoint in messages.
+    - `legacy`: whether the eos_token_id `LEGACY_EOS` stands for any other.
     """
-    ids = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "pad": tokenizer.pad_id}
-    ids["pad"] = ids["eos"] if ids["pad"] is None else ids["pad"]
-    given = {name: value for name, value in ids.items() if value is not None}
-    for name in ids.keys() - given.keys():
-        raise ExportError(f"{source}: expected a tokenizer with a {name} token, found none")
-    check_ids(tokenizer, config.vocab_size, given.values())
-    if config.eos_token_id not in (LEGACY_EOS, ids["eos"]):
-        expected = f"the tokenizer's {ids['eos']}, or {LEGACY_EOS} in old checkpoints"
+    bos, eos, pad = tokenizer.special_ids(source)
+    check_ids(tokenizer, config.vocab_size, (bos, eos, pad))
+    if config.eos_token_id != eos and not (legacy and config.eos_token_id == LEGACY_EOS):
+        expected = f"the tokenizer's {eos}" + (f", or {LEGACY_EOS} in old checkpoints" if legacy else "")
         raise ExportError(f"text_config.eos_token_id: expected {expected}, found {config.eos_token_id}")
-    check_template(tokenizer, first=ids["bos"], last=ids["eos"], source=source)
-    max_tokens = tokenizer.with_limit(config.max_position_embeddings)
-    return TextSpec(max_tokens, given["pad"], given["bos"], given["eos"], attention_mask=False)
+    check_template(tokenizer, first=bos, last=eos, source=source)
+    return TextSpec(tokenizer.with_limit(config.max_position_embeddings), pad, bos, eos, attention_mask=False)
 
 
 def text_tower(model: Any, pooling: Pooling) -> Transformer:

@@ -12,14 +12,20 @@ from typing import Any
 
 from clipshelf.errors import ExportError
 
-from clipshelf_export.checkpoints import bundled_default, clip, open_clip, siglip
+from clipshelf_export.checkpoints import altclip, bundled_default, chinese_clip, clip, metaclip2, open_clip, siglip
 from clipshelf_export.checkpoints.messages import first_line
 from clipshelf_export.checkpoints.open_clip_files import CONFIG, WEIGHT_FILES
 from clipshelf_export.checkpoints.towers import Checkpoint
 from clipshelf_export.checkpoints.weights import check_plain
 
 # The loader of each family by the `model_type` of config.json.
-LOADERS = {"clip": clip.load, "siglip": siglip.load}
+LOADERS = {
+    "clip": clip.load,
+    "siglip": siglip.load,
+    "metaclip_2": metaclip2.load,
+    "chinese_clip": chinese_clip.load,
+    "altclip": altclip.load,
+}
 # What other checkpoints are, and what would work.
 UNSUPPORTED = {
     "clip_vision_model": "the vision tower of a CLIP alone; the whole checkpoint has model_type clip",

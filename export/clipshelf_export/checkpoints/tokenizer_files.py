@@ -45,6 +45,17 @@ class TokenizerFile:
     pad_id: int | None
     max_tokens: int
 
+    def special_ids(self, source: str) -> tuple[int, int, int]:
+        """Return the ids of bos, eos and pad, eos in place of a missing pad.
+
+        Raises ExportError, which names `source`, where the tokenizer has no bos or no eos token.
+        """
+        for name, value in (("bos", self.bos_id), ("eos", self.eos_id)):
+            if value is None:
+                raise ExportError(f"{source}: expected a tokenizer with a {name} token, found none")
+        bos, eos = int(self.bos_id or 0), int(self.eos_id or 0)
+        return bos, eos, eos if self.pad_id is None else self.pad_id
+
     def normalizer(self) -> Any:
         """Return the normalizer of the `tokenizers` file, None where it has none."""
         return Tokenizer.from_str(self.json).normalizer
@@ -87,7 +98,9 @@ def make_tokenizer_file(backend: Tokenizer, tokenizer: Any) -> TokenizerFile:
     """Return the file of `backend`, with the special tokens and the limit of a tokenizer of transformers."""
     backend.no_padding()
     backend.no_truncation()
-    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad", "cls", "sep")}
+    for name, other in (("bos", "cls"), ("eos", "sep")):  # BERT has names of its own for both
+        ids[name] = ids[other] if ids[name] is None else ids[name]
     return TokenizerFile(backend.to_str(), ids["bos"], ids["eos"], ids["pad"], int(tokenizer.model_max_length))
 
 

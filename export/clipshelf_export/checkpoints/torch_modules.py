@@ -64,9 +64,7 @@ def pre_norm_layer(layer: Any, activation: str) -> Layer:
     - `layer`: the module.
     - `activation`: the name that the configuration gives the activation.
     """
-    fc1, fc2 = linear(layer.mlp.fc1), linear(layer.mlp.fc2)
-    if activation == "quick_gelu":
-        fc1, fc2 = fc1.scaled(QUICK_GELU_ALPHA), Linear(fc2.weight / QUICK_GELU_ALPHA, fc2.bias)
+    fc1, fc2 = _mlp(layer.mlp.fc1, layer.mlp.fc2, activation)
     return Layer(
         norm1=norm(layer.layer_norm1),
         qkv=Linear.packed([linear(getattr(layer.self_attn, f"{name}_proj")) for name in "qkv"]),
@@ -77,16 +75,25 @@ def pre_norm_layer(layer: Any, activation: str) -> Layer:
     )
 
 
-def post_norm_layer(layer: Any) -> Layer:
-    """Translate a layer of BERT or RoBERTa."""
+def _mlp(fc1: Any, fc2: Any, activation: str) -> tuple[Linear, Linear]:
+    """Translate the linears of an MLP; the alpha of quick_gelu is folded into both."""
+    first, second = linear(fc1), linear(fc2)
+    if activation == "quick_gelu":
+        first, second = first.scaled(QUICK_GELU_ALPHA), Linear(second.weight / QUICK_GELU_ALPHA, second.bias)
+    return first, second
+
+
+def post_norm_layer(layer: Any, activation: str) -> Layer:
+    """Translate a layer of BERT or RoBERTa; parameters as in `pre_norm_layer`."""
     attention = layer.attention.self
+    fc1, fc2 = _mlp(layer.intermediate.dense, layer.output.dense, activation)
     return Layer(
         norm1=norm(layer.attention.output.LayerNorm),
         qkv=Linear.packed([linear(getattr(attention, name)) for name in ("query", "key", "value")]),
         out=linear(layer.attention.output.dense),
         norm2=norm(layer.output.LayerNorm),
-        fc1=linear(layer.intermediate.dense),
-        fc2=linear(layer.output.dense),
+        fc1=fc1,
+        fc2=fc2,
     )
 
 

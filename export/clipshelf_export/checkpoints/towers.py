@@ -45,6 +45,14 @@ class Linear:
         """Return the linear whose outputs are `factor` times as large."""
         return Linear(self.weight * factor, None if self.bias is None else self.bias * factor)
 
+    def then(self, other: Linear) -> Linear:
+        """Return the linear that computes `other` on the outputs of this one; the product is rounded once."""
+        weight = other.weight.astype(np.float64)
+        bias = np.zeros(weight.shape[1]) if other.bias is None else other.bias.astype(np.float64)
+        if self.bias is not None:
+            bias = bias + self.bias @ weight
+        return Linear((self.weight @ weight).astype(np.float32), bias.astype(np.float32))
+
     def columns(self, start: int, stop: int) -> Linear:
         """Return the linear that computes the outputs from `start` to `stop` only."""
         return Linear(self.weight[:, start:stop], None if self.bias is None else self.bias[start:stop])
