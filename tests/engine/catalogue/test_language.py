@@ -6,6 +6,7 @@ import pytest
 from clipshelf import Catalogue, Engine
 from clipshelf.bundled import shelf_path
 from clipshelf.catalogue.language import language_note
+from clipshelf.types import Product
 
 GERMAN = ["Ein stilvolles Paar Laufschuhe mit guter Dämpfung", "Bequemes Baumwoll-T-Shirt für den Alltag"]
 RUSSIAN = ["Стильная пара кроссовок для бега", "Удобная хлопковая футболка на каждый день"]  # noqa: RUF001
@@ -28,5 +29,6 @@ def test_nothing_is_told_of_english_or_of_few_words(default_engine: Engine) -> N
 
 def test_building_a_catalogue_tells_it(default_engine: Engine) -> None:
     notes: list[str] = []
-    Catalogue.build(default_engine, [{"text": text} for text in GERMAN * 4], on_warning=notes.append)
+    products: list[Product] = [{"id": str(i), "text": text} for i, text in enumerate(GERMAN * 4)]
+    Catalogue.build(default_engine, products, on_warning=notes.append)
     assert len([note for note in notes if "tokens a word" in note]) == 1
