@@ -21,17 +21,17 @@ from clipshelf.model.image_limits import ImageLimits
 
 Inspect: TypeAlias = Callable[[bytes, ImageLimits], Container]
 
-# Pillow's name of a format: what reads its header, the module and class that open it.
-_DECODERS: dict[str, tuple[Inspect, str, str]] = {
-    "JPEG": (jpeg.inspect, "PIL.JpegImagePlugin", "JpegImageFile"),
-    "PNG": (png.inspect, "PIL.PngImagePlugin", "PngImageFile"),
-    "WEBP": (webp.inspect, "PIL.WebPImagePlugin", "WebPImageFile"),
-    "GIF": (gif.inspect, "PIL.GifImagePlugin", "GifImageFile"),
-    "TIFF": (tiff.inspect, "PIL.TiffImagePlugin", "TiffImageFile"),
-    "BMP": (bmp.inspect, "PIL.BmpImagePlugin", "BmpImageFile"),
-    "AVIF": (isobmff.inspect_avif, "PIL.AvifImagePlugin", "AvifImageFile"),
-    "HEIF": (isobmff.inspect_heif, "pillow_heif", "HeifImageFile"),
-    "JXL": (jpeg_xl.inspect, "pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
+# Pillow's name of a format: what reads its header, and the class that opens it, in the first module that there is.
+_DECODERS: dict[str, tuple[Inspect, str, tuple[str, ...]]] = {
+    "JPEG": (jpeg.inspect, "JpegImageFile", ("PIL.JpegImagePlugin",)),
+    "PNG": (png.inspect, "PngImageFile", ("PIL.PngImagePlugin",)),
+    "WEBP": (webp.inspect, "WebPImageFile", ("PIL.WebPImagePlugin",)),
+    "GIF": (gif.inspect, "GifImageFile", ("PIL.GifImagePlugin",)),
+    "TIFF": (tiff.inspect, "TiffImageFile", ("PIL.TiffImagePlugin",)),
+    "BMP": (bmp.inspect, "BmpImageFile", ("PIL.BmpImagePlugin",)),
+    "AVIF": (isobmff.inspect_avif, "AvifImageFile", ("PIL.AvifImagePlugin",)),
+    "HEIF": (isobmff.inspect_heif, "HeifImageFile", ("pi_heif", "pillow_heif")),
+    "JXL": (jpeg_xl.inspect, "JXLImageFile", ("pillow_jxl.JpegXLImagePlugin",)),
 }
 # What is called differently from Pillow's name of it, and what is missing where it cannot be opened.
 _TITLES = {"HEIF": "HEIC", "JXL": "JPEG XL", "WEBP": "WebP", "JPEG2000": "JPEG 2000"}
@@ -144,7 +144,9 @@ def decodable_formats(data: bytes, limits: ImageLimits) -> tuple[str, ...]:
     Raises UnknownFormatError, or ValueError that names a format which is not decoded.
     """
     name = recognise(data)
-    if name in limits.formats:
+    if name is not None and name in limits.formats:
+        if name in _DECODERS and _factory(name) is None:
+            raise ValueError(f"{title(name)}, which {_MISSING.get(name, 'this Pillow does not decode')}")
         return (name,)
     if name is not None:
         raise ValueError(describe_refused(name))
@@ -185,22 +187,24 @@ def open_picture(names: tuple[str, ...], stream: Any) -> ImageFile.ImageFile:
             raise BrokenPictureError("its header is damaged") from None
     factory = _factory(name)
     if factory is None:
-        raise ValueError(f"{title(name)}, which {_MISSING.get(name, 'this Pillow does not open')}")
+        raise ValueError(f"no decoder of {title(name)}")
     return factory(stream)
 
 
 @cache
 def _factory(name: str) -> Callable[[Any], ImageFile.ImageFile] | None:
-    _, module, cls = _DECODERS[name]
-    try:
-        plugin = import_module(module)
-    except ImportError:
-        return None
-    if not getattr(plugin, "SUPPORTED", True):
-        return None
-    if name == "TIFF":
-        _silence_libtiff()
-    return getattr(plugin, cls, None)
+    _, cls, modules = _DECODERS[name]
+    for module in modules:
+        try:
+            plugin = import_module(module)
+        except ImportError:
+            continue
+        if name == "TIFF":
+            _silence_libtiff()
+        if getattr(plugin, "SUPPORTED", True) and hasattr(plugin, cls):
+            factory: Callable[[Any], ImageFile.ImageFile] = getattr(plugin, cls)
+            return factory
+    return None
 
 
 def _silence_libtiff() -> None:
