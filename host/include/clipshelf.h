@@ -82,8 +82,9 @@ typedef struct clipshelf_failures clipshelf_failures;
 
 typedef struct clipshelf_engine_options {
     size_t size;          /* sizeof(clipshelf_engine_options) */
-    const char *venv;     /* folder of the Python environment that has clipshelf. NULL: the environment variable
-                             CLIPSHELF_VENV, else the one that the library was built with. A process has one
+    const char *venv;     /* folder of the Python environment that has clipshelf; $ORIGIN at its start is the folder of
+                             this library. NULL: the environment variable CLIPSHELF_VENV, which a program with raised
+                             rights ignores, else the one that the library was built with. A process has one
                              environment: after the first open, another one is refused */
     const char *artifact; /* folder of the model; NULL: the embedded default */
     const char *provider; /* "cpu", "cuda" or "auto"; NULL: "cpu" */

@@ -41,18 +41,13 @@ const char *variable_of_trust(const char *name) {
 #endif
 }
 
-fs::path chosen_venv(const char *option) {
-    if (option) return fs::u8path(option);
-    const char *variable = variable_of_trust("CLIPSHELF_VENV");
-    return fs::u8path(variable && *variable ? variable : CLIPSHELF_BUILT_WITH);
-}
-
 #ifdef _WIN32
 fs::path python_of(const fs::path &venv) { return venv / "Scripts" / "python.exe"; }
 fs::path packages_of(const fs::path &venv) { return venv / "Lib" / "site-packages"; }
 void share_symbols() {}
 void *symbol(const char *) { return nullptr; }
 void watch_forks() {}
+fs::path folder_of_library() { return "."; }
 #else
 fs::path python_of(const fs::path &venv) { return venv / "bin" / "python3"; }
 fs::path packages_of(const fs::path &venv) { return venv / "lib" / ("python" + PYTHON) / "site-packages"; }
@@ -65,10 +60,30 @@ void share_symbols() {
         dlopen(info.dli_fname, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD);
 }
 
+fs::path folder_of_library() {
+    Dl_info info{};
+    std::error_code ignored;
+    if (!dladdr(reinterpret_cast<void *>(&folder_of_library), &info) || !info.dli_fname) return ".";
+    return fs::absolute(fs::u8path(info.dli_fname), ignored).parent_path();
+}
+
 void *symbol(const char *name) { return dlsym(RTLD_DEFAULT, name); }
 
 void watch_forks() { pthread_atfork(nullptr, nullptr, [] { forked = true; }); }
 #endif
+
+// A path that may start with $ORIGIN, the folder of this library.
+fs::path expanded(const std::string &path) {
+    const std::string origin = "$ORIGIN";
+    if (path.rfind(origin, 0) != 0) return fs::u8path(path);
+    return (folder_of_library() / fs::u8path(path.substr(origin.size() + 1))).lexically_normal();
+}
+
+fs::path chosen_venv(const char *option) {
+    if (option) return expanded(option);
+    const char *variable = variable_of_trust("CLIPSHELF_VENV");
+    return expanded(variable && *variable ? variable : CLIPSHELF_BUILT_WITH);
+}
 
 // Hides allocations from a leak checker: what modules keep for the life of the process is no leak.
 class Unwatched {

@@ -1,53 +1,24 @@
 """The C interface and the C++ header, built for real, called from C++ and from this very process."""
 
 import ctypes
-import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import numpy as np
 import pytest
-from build_cache import CHECKOUT, cached, toolchain
+from build_cache import cached, toolchain
+from building import COMPILER, PRODUCTS, compiled, needs_compiler, run, succeed
 from clipshelf import Catalogue, Engine
 from clipshelf.bundled import host_path, queries_path, shelf_path
 from clipshelf.errors import ClipshelfError
 from clipshelf.host.build import build
 from support.tiny import picture
 
-COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-pytestmark = pytest.mark.skipif(
-    not (
-        COMPILER
-        and importlib.util.find_spec("pybind11")
-        and (importlib.util.find_spec("cmake") or shutil.which("cmake"))
-    ),
-    reason="needs a C++ compiler, CMake and pybind11",
-)
+pytestmark = needs_compiler
 OK, INVALID, CLOSED, BAD_IMAGE, BAD_ARTIFACT, NO_RUNTIME = 0, 1, 2, 3, 5, 9
-PRODUCTS = [
-    {"id": "p1", "text": "red shoe", "price": 10.0},
-    {"id": "p2", "text": "blue shirt", "price": 20.0},
-    {"id": "p3", "text": "green watch", "price": 30.0},
-]
-
-
-@pytest.fixture(scope="session")
-def prefix() -> Path:
-    """Where the library, its headers and its CMake package are installed."""
-    sources = [host_path() / "CMakeLists.txt", host_path() / "include", host_path() / "src"]
-    sources.append(CHECKOUT / "engine/clipshelf/host/build.py")
-    return cached("host", [*sources, *toolchain(str(COMPILER))], build)
-
-
-@pytest.fixture(scope="module")
-def catalogue(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny") / "catalogue"
-    Catalogue.build(Engine.load(tiny_artifact), PRODUCTS).save(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -75,29 +46,6 @@ def open_engine(library: ctypes.CDLL, artifact: Path | str) -> tuple[int, ctypes
     engine = ctypes.c_void_p()
     options = Options(ctypes.sizeof(Options), None, os.fsencode(artifact), None, None, 1, 0)
     return library.clipshelf_engine_open(ctypes.byref(options), ctypes.byref(engine)), engine
-
-
-def run(command: list[str | Path], **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | variables
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
-
-
-def succeed(command: list[str | Path]) -> None:
-    done = run(command)
-    assert done.returncode == 0, done.stderr
-
-
-def compiled(prefix: Path, name: str, source: Path) -> Path:
-    """A program with the installed library; `prefix` names its hash, so that it is compiled again with another."""
-    lib = prefix / "lib"
-    options = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{prefix / 'include'}", f"-L{lib}"]
-    libraries = ["-lclipshelf", f"-Wl,-rpath,{lib}", "-pthread", "-ldl"]
-    inputs: list[Path | str] = [source, *options, *libraries]
-
-    def make(folder: Path) -> None:
-        succeed([str(COMPILER), *options, source, "-o", folder / name, *libraries])
-
-    return cached(name, inputs, make) / name
 
 
 @pytest.fixture(scope="session")
