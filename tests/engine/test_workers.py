@@ -40,3 +40,28 @@ def test_an_exception_is_raised_at_its_items_turn() -> None:
 def test_batches_are_lists_of_one_size_and_a_rest() -> None:
     assert list(batches(iter(range(7)), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(batches([], 3)) == []
+
+
+def test_map_starts_all_work_at_once_and_raises_after_all_of_it() -> None:
+    together = threading.Barrier(2)
+    assert Workers(2).map(lambda number: (together.wait(5), number)[1], [1, 2]) == [1, 2]
+    ended: list[int] = []
+
+    def work(number: int) -> None:
+        if not number:
+            raise ZeroDivisionError
+        ended.append(number)
+
+    with pytest.raises(ZeroDivisionError):
+        Workers(2).map(work, [0, 1, 2])
+    assert sorted(ended) == [1, 2]
+
+
+def test_work_is_done_by_the_caller_where_no_thread_can_start() -> None:
+    workers = Workers(2)
+    workers._pool.shutdown()  # as when the interpreter ends
+    caller = threading.current_thread()
+    assert workers.map(lambda _: threading.current_thread(), range(3)) == [caller] * 3
+    future = workers.submit(lambda number: 1 // number, 0)
+    with pytest.raises(ZeroDivisionError):
+        future.result()

@@ -33,14 +33,20 @@ class Service:
         ]
         self.queries = rng.standard_normal((65, 512), np.float32)  # two groups
         self.pictures = [rng.integers(0, 255, (12, 20, 3), np.uint8) for _ in range(20)]
-        products = [{"id": f"p{number}", "text": "red shoe"} for number in range(20)]
+        words = ["red", "green", "blue", "shoe", "shirt", "watch", "warm"]
+        products = [{"id": f"p{number}", "text": " ".join(rng.choice(words, 4))} for number in range(1000)]
+        self.wishes = [{"liked": [f"p{(7 * wish + n) % 1000}" for n in range(40)], "k": 50} for wish in range(20)]
+        self.products = products[:200]
         self.recommender = Recommender(self.engine, Catalogue.build(self.engine, products))
 
     def jobs(self) -> list[Callable[[], FloatArray]]:
         jobs: list[Callable[[], FloatArray]] = [
             lambda: self.engine.embed_texts(["red shoe", "blue " * 100]),
             lambda: self.engine.embed_images(self.pictures),
-            lambda: np.array([item.score for item in self.recommender.recommend(text="red", k=5)]),
+            lambda: np.array([item.score for item in self.recommender.recommend(text="red", k=5)], np.float32),
+            lambda: np.array([answer[0].score for answer in self.recommender.recommend_batch(self.wishes)], np.float32),
+            # statistics are computed on first use, which a fork may interrupt
+            lambda: Catalogue.build(self.engine, self.products).statistics.means.astype(np.float32),
         ]
         for ranker in self.rankers:
             jobs.append(lambda ranker=ranker: ranker.top_k(self.queries[:1], 5)[0])  # type: ignore[misc]

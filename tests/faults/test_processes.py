@@ -29,12 +29,18 @@ def run(program: str, artifact: Path, **variables: str) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
 
 
+@pytest.fixture(scope="session")
+def wide_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny artifact with embeddings so wide that NumPy and rankers share the work between threads."""
+    return tiny.write_artifact(tmp_path_factory.mktemp("wide"), dim=256)
+
+
 @needs_fork
 @pytest.mark.parametrize(
     "program", ["child_that_works", "child_that_only_ends", "grandchild", "busy_threads", "fork_pool"]
 )
-def test_forked_processes_answer_and_end(program: str, tiny_artifact: Path) -> None:
-    done = run(program, tiny_artifact)
+def test_forked_processes_answer_and_end(program: str, wide_artifact: Path) -> None:
+    done = run(program, wide_artifact)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
@@ -142,13 +148,12 @@ class Gunicorn:
 
 
 @needs_fork
-def test_gunicorn_serves_a_preloaded_catalogue(tmp_path: Path, tiny_artifact: Path) -> None:
+def test_gunicorn_serves_a_preloaded_catalogue(tmp_path: Path, wide_artifact: Path) -> None:
     pytest.importorskip("gunicorn")
     (tmp_path / "application.py").write_text(APPLICATION)
-    wide = tiny.write_artifact(tmp_path / "artifact", dim=256)  # so that threads rank 40,000 products
     products = ({"id": f"p{number}", "text": f"red {number % 7}"} for number in range(40_000))
-    Catalogue.build(Engine.load(wide), products).save(tmp_path / "shelf")
-    seconds = serve_and_stop(Gunicorn(tmp_path, ARTIFACT=str(wide), SHELF=str(tmp_path / "shelf")))
+    Catalogue.build(Engine.load(wide_artifact), products).save(tmp_path / "shelf")
+    seconds = serve_and_stop(Gunicorn(tmp_path, ARTIFACT=str(wide_artifact), SHELF=str(tmp_path / "shelf")))
     assert seconds < 10  # half a second on a quiet machine; gunicorn kills a worker that hangs after thirty
     log = (tmp_path / "log").read_text()
     assert "Traceback" not in log and "WORKER TIMEOUT" not in log and "SIG" not in log, log

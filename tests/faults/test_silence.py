@@ -87,3 +87,22 @@ def test_the_command_line_is_silent_too(home: Path, tmp_path: Path) -> None:
     done = run(home, [*command, "--artifact", str(artifact)])
     assert done.returncode == 0, done.stderr
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or sys.platform != "linux", reason="hides devices by a mount")
+def test_devices_that_onnxruntime_cannot_look_at_are_not_told(home: Path, tmp_path: Path) -> None:
+    device = tmp_path / "devices/device"
+    device.mkdir(parents=True)
+    (device / "class").write_text("0x030000\n")  # a GPU that does not say whose
+    hidden = ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /sys/bus/pci/devices && exec "$@"', str(device.parent)]
+    plain = run(home, [*hidden, sys.executable, "-c", "import onnxruntime"], ORT_DISABLE_TELEMETRY="1")
+    if "onnxruntime" not in plain.stderr:
+        pytest.skip("onnxruntime warns of nothing here")
+    code = "import sys; from clipshelf.runtime.providers import CPU; print('own', file=sys.stderr)"
+    done = run(home, [*hidden, sys.executable, "-c", code])
+    assert (done.returncode, done.stderr) == (0, "own\n")
+
+
+def test_a_closed_standard_error_is_no_obstacle(home: Path) -> None:
+    code = "import os; os.close(2); from clipshelf.runtime.providers import CPU; print(CPU)"
+    assert run(home, [sys.executable, "-c", code]).stdout == "CPUExecutionProvider\n"

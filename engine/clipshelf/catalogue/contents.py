@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from clipshelf.cached import cached_property
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys, id_keys
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.columns import Column, columns_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from clipshelf.cached import cached_property
 from clipshelf.catalogue.content_keys import KeyIndex, id_keys
 from clipshelf.catalogue.contents import Contents, present_sides
 from clipshelf.catalogue.filtering.filter_columns import FilterColumns

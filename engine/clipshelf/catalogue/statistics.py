@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from clipshelf.calls import calls
 from clipshelf.errors import CatalogueError
 from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
 
@@ -122,7 +123,8 @@ def _spread(centred: list[DoubleArray], counts: list[int], a: int, b: int) -> fl
         # The squared cosine with a random direction is, on average, the squared norm over D.
         other = y if counts[b] else x
         return max(_MIN_SPREAD, float(np.sqrt((other**2).sum() / max(counts) / x.shape[1])))
-    squares = float(np.vdot(x.T @ x, y.T @ y))
+    with calls:
+        squares = float(np.vdot(x.T @ x, y.T @ y))
     diagonal = np.einsum("ij,ij->i", x, y)
     pairs = counts[a] * counts[b] - int(np.count_nonzero(diagonal))
     return max(_MIN_SPREAD, float(np.sqrt(max(0.0, squares - float(diagonal @ diagonal)) / pairs)))

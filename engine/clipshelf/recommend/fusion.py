@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clipshelf.calls import calls
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import IMAGE, TEXT, Statistics
 from clipshelf.recommend.signals import Signals
@@ -69,9 +70,10 @@ def _weighted_sides(signals: Sequence[Signals], catalogue: Catalogue) -> Iterato
         stop = 0
         for query in group:
             first, stop, embedded = stop, stop + len(query.rows), len(query.embeds)
-            total = query.weights[embedded:] @ products[first:stop]
-            if embedded:
-                total += query.weights[:embedded] @ query.embeds.reshape(embedded, -1)
+            with calls:
+                total = query.weights[embedded:] @ products[first:stop]
+                if embedded:
+                    total += query.weights[:embedded] @ query.embeds.reshape(embedded, -1)
             yield total.reshape(2, -1)
 
 

@@ -8,6 +8,7 @@ from itertools import accumulate, filterfalse, islice
 
 import numpy as np
 
+from clipshelf.calls import calls
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.rank.ranker import Ranker
@@ -119,7 +120,8 @@ class Searcher:
 
         They equal the product of `centred_products` and the vector, without centring each product.
         """
-        fits: DoubleArray = self._embeddings[rows] @ vector.row.reshape(-1)
+        with calls:
+            fits: DoubleArray = self._embeddings[rows] @ vector.row.reshape(-1)
         fits -= self._catalogue.present[rows] @ (self._statistics.means * vector.row).sum(axis=1)
         return fits
 

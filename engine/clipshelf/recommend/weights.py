@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
 
 import numpy as np
 
+from clipshelf.cached import cached_property
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.display import describe
 from clipshelf.errors import InputError

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from clipshelf.calls import calls
 from clipshelf.runtime import onnx_graphs
 from clipshelf.runtime.providers import CPU
+from clipshelf.runtime.quiet_import import ort
 from clipshelf.runtime.session import open_session, session_options
 from clipshelf.types import FloatArray
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import onnxruntime as ort
-
 from clipshelf.errors import ProviderUnavailable
+from clipshelf.runtime.quiet_import import ort
 from clipshelf.types import Precision
 
 ONNXRUNTIME_VERSION: str = ort.__version__

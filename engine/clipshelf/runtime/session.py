@@ -11,12 +11,12 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from clipshelf.calls import calls
 from clipshelf.errors import ArtifactError
 from clipshelf.forks import never_destroy_in_child
 from clipshelf.runtime.providers import CPU, CUDA, ONNXRUNTIME_VERSION, check_started, not_started
+from clipshelf.runtime.quiet_import import ort
 from clipshelf.types import FloatArray
 
 Port: TypeAlias = tuple[str, Sequence[int]]  # element type and shape of an input or output, -1 for any size

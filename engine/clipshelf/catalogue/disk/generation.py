@@ -33,12 +33,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from clipshelf.cached import cached_property
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys
 from clipshelf.catalogue.disk.checksummed import BLOCK, BlockReader, Sums, npy_array
 from clipshelf.catalogue.disk.column_files import is_old_column, read_column
