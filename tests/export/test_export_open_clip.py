@@ -15,6 +15,7 @@ pytest.importorskip("transformers", reason="export needs clipshelf[export]")
 
 import checkpoints
 import torch
+import transformers
 from clipshelf import Engine
 from clipshelf.errors import ExportError
 from clipshelf_export import export
@@ -24,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+hugging: Any = transformers  # only half typed
 WIDTH, HEADS, LAYERS, SIZE, PATCH, DIM, LENGTH = 64, 1, 2, 32, 8, 48, 40
 SIGLIP_LENGTH = 24
 TEXTS = ["lamp", "a red leather jacket, size 4", "A Warm_mug!", "", "mug that my mother"]
@@ -318,6 +320,51 @@ def test_siglip_with_a_trunk_of_timm(tanh: bool, tmp_path: Path, calibration_dat
     assert np.abs(engine.embed_texts(TEXTS) - expected).max() <= 1e-5
 
 
+@pytest.mark.parametrize("projection", ["mlp", "linear"])
+@pytest.mark.parametrize("kind", ["XLMRoberta", "Bert"])
+def test_a_text_tower_of_transformers(
+    kind: str, projection: str, tmp_path: Path, calibration_data: dict[str, Any]
+) -> None:
+    from test_export_multilingual import write_bert, write_xlmr
+
+    folder = tmp_path / "checkpoint"
+    visual, _, _ = write_clip(folder, quick=False, custom=True)
+    for name in ("vocab.json", "merges.txt", "tokenizer.json"):
+        (folder / name).unlink(missing_ok=True)
+    tokenizer = write_bert(folder) if kind == "Bert" else write_xlmr(folder)
+    pad_id, epsilon = (0, 1e-12) if kind == "Bert" else (1, 1e-5)
+    shape = {"hidden_size": WIDTH, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 1}
+    config = getattr(hugging, f"{kind}Config")(
+        vocab_size=len(tokenizer), max_position_embeddings=82, pad_token_id=pad_id, layer_norm_eps=epsilon, **shape
+    )
+    text = getattr(hugging, f"{kind}Model")(config, add_pooling_layer=False).eval()
+    linears = [nn.Linear(WIDTH, 56, bias=False), nn.GELU(), nn.Linear(56, DIM, bias=False)]
+    proj: Any = nn.Sequential(*linears) if projection == "mlp" else nn.Linear(WIDTH, DIM, bias=False)
+    checkpoints.initialise(text, 3)
+    checkpoints.initialise(proj, 4)
+    state = {f"visual.{name}": value for name, value in state_of(visual).items()}
+    state |= {f"text.transformer.{name}": value for name, value in state_of(text).items()}
+    state |= {f"text.proj.{name}": value for name, value in state_of(proj).items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    name = "bert-base-uncased" if kind == "Bert" else "xlm-roberta-base"
+    settings = json.loads((folder / "open_clip_config.json").read_text())
+    settings["model_cfg"]["text_cfg"] = {"hf_model_name": name, "hf_tokenizer_name": name, "hf_proj_type": projection}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+    manifest = export(folder, tmp_path / "out", precisions=("fp32",), **calibration_data).manifest
+    assert all(manifest.parity[tower]["fp32"]["difference"] <= 1e-5 for tower in ("vision", "text"))
+    texts = ["lamp", "  a red\t leather jacket \n", "привет", "東京"]
+    batch = tokenizer(
+        [" ".join(text.split()) for text in texts], padding="max_length", max_length=40, return_tensors="pt"
+    )
+    mask = (batch["input_ids"] != pad_id).long()
+    with torch.inference_mode():
+        states = text(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
+        pooled = (states * mask[..., None]).sum(1) / mask.sum(-1, keepdim=True)
+        expected = F.normalize(proj(pooled), dim=-1).numpy()
+    found = Engine.load(tmp_path / "out", threads=1).embed_texts(texts)
+    assert np.abs(found - expected).max() <= 1e-5
+
+
 def change(folder: Path, part: str, **changes: Any) -> None:
     config = json.loads((folder / "open_clip_config.json").read_text())
     target = (
@@ -330,10 +377,14 @@ def change(folder: Path, part: str, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("part", "changes", "message"),
     [
-        ("vision_cfg", {"layers": [3, 4, 6, 3]}, "expected a vision transformer, found a ResNet"),
+        ("vision_cfg", {"layers": [3, 4, 6, 3]}, "expected a vision transformer of CLIP, found a ResNet"),
         ("vision_cfg", {"timm_model_name": "convnext_base"}, "plain vision transformer of SigLIP, found convnext_base"),
         ("vision_cfg", {"attentional_pool": True}, "vision_cfg.attentional_pool: expected no such setting, found True"),
-        ("text_cfg", {"hf_model_name": "roberta-base"}, "hf_model_name: expected a text tower of open_clip's own"),
+        (
+            "text_cfg",
+            {"hf_model_name": "google/mt5-base"},
+            "expected an XLM-R, a RoBERTa or a BERT",
+        ),
         ("text_cfg", {"embed_cls": True}, "text_cfg.embed_cls: expected no such setting"),
         ("text_cfg", {"pool_type": "first"}, "expected CLIP's causal text tower, found pool_type first"),
         ("text_cfg", {"width": 32}, "expected weights of the shapes in open_clip_config.json, found"),

@@ -12,14 +12,20 @@ from clipshelf_export.checkpoints.towers import Linear, Norm, Transformer
 
 
 def bert_tower(
-    module: Any, config: Any, *, dim: int, projection: Linear, first_position: int = 0, final_norm: Norm | None = None
+    module: Any,
+    config: Any,
+    *,
+    dim: int,
+    projection: Linear | None,
+    first_position: int = 0,
+    final_norm: Norm | None = None,
 ) -> Transformer:
     """Translate a BERT or a RoBERTa whose first token becomes the embedding.
 
     - `module`: with `embeddings` and `encoder`.
     - `config`: of the text tower.
     - `dim`: D of the embedding.
-    - `projection`, `final_norm`: applied to the first token, the norm first.
+    - `projection`, `final_norm`: applied to the first token, the norm first; None for none.
     - `first_position`: the row of the first token in the table of positions.
     """
     # transformers 5 calls the layers of some encoders `layers`

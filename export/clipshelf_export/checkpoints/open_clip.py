@@ -16,7 +16,8 @@ import torch
 import transformers
 from clipshelf.errors import ExportError
 
-from clipshelf_export.checkpoints import clip, siglip
+from clipshelf_export.checkpoints import clip, open_clip_hf, siglip
+from clipshelf_export.checkpoints.bert_text import bert_text_spec
 from clipshelf_export.checkpoints.image_rules import ImageRule
 from clipshelf_export.checkpoints.library_pipeline import PillowTransform, TransformersPipeline
 from clipshelf_export.checkpoints.open_clip_files import (
@@ -34,7 +35,7 @@ from clipshelf_export.checkpoints.open_clip_files import (
 from clipshelf_export.checkpoints.open_clip_names import rename_clip, rename_siglip
 from clipshelf_export.checkpoints.reference import TorchReference
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, load_tokenizer
-from clipshelf_export.checkpoints.torch_modules import clip_vision_tower
+from clipshelf_export.checkpoints.torch_modules import check_tower_config, clip_vision_tower
 from clipshelf_export.checkpoints.towers import Checkpoint, PaddingSide
 from clipshelf_export.checkpoints.weights import weight_hashes
 
@@ -58,10 +59,6 @@ def load(folder: Path, origin: Mapping[str, Any]) -> Checkpoint:
     check_keys(settings, MODEL_KEYS, "model_cfg")
     vision, text = settings["vision_cfg"], settings["text_cfg"]
     check_keys(vision, VISION_KEYS, "vision_cfg")
-    if text.get("hf_model_name"):
-        raise ExportError(
-            f"{folder}: text_cfg.hf_model_name: expected a text tower of open_clip's own, found {text['hf_model_name']}"
-        )
     check_keys(text, TEXT_KEYS, "text_cfg")
     size = edge(vision.get("image_size", 224))
     rule = image_rule(preprocess, size)
@@ -69,7 +66,9 @@ def load(folder: Path, origin: Mapping[str, Any]) -> Checkpoint:
     state = read_state(folder)
     source = {**origin, "weights": weight_hashes(folder)}
     licence = str(origin.get("licence", "unknown"))
-    if vision.get("timm_model_name"):
+    if text.get("hf_model_name"):
+        made = _load_hf(folder, settings, state, rule, tokenizer)
+    elif vision.get("timm_model_name"):
         made = _load_siglip(folder, settings, state, rule, tokenizer)
     else:
         made = _load_clip(folder, settings, state, rule, tokenizer)
@@ -80,25 +79,15 @@ def _load_clip(
     folder: Path, settings: Mapping[str, Any], state: dict[str, torch.Tensor], rule: ImageRule, file: TokenizerFile
 ) -> Checkpoint:
     """Load both towers of CLIP as a `CLIPModel`."""
-    vision, text = settings["vision_cfg"], settings["text_cfg"]
-    if not isinstance(vision.get("layers", 12), int):
-        raise ExportError(f"{folder}: vision_cfg.layers: expected a vision transformer, found a ResNet")
+    text = settings["text_cfg"]
     pool = text.get("pool_type", "argmax")
     if pool != "argmax" or text.get("no_causal_mask") or text.get("proj_bias"):
         raise ExportError(f"{folder}: text_cfg: expected CLIP's causal text tower, found pool_type {pool}")
-    width, text_width = vision.get("width", 768), text.get("width", 512)
+    text_width = text.get("width", 512)
     untyped: Any = transformers  # only half typed
     config = untyped.CLIPConfig(
         projection_dim=settings["embed_dim"],
-        vision_config={
-            "hidden_size": width,
-            "intermediate_size": int(width * vision.get("mlp_ratio", 4.0)),
-            "num_hidden_layers": vision.get("layers", 12),
-            "num_attention_heads": width // vision.get("head_width", 64),
-            "image_size": edge(vision.get("image_size", 224)),
-            "patch_size": edge(vision.get("patch_size", 16)),
-            **_layer_settings(vision, settings, 1e-5),
-        },
+        vision_config=_vision_config(folder, settings),
         text_config={
             "hidden_size": text_width,
             "intermediate_size": int(text_width * text.get("mlp_ratio", 4.0)),
@@ -189,6 +178,52 @@ def _load_siglip(
         pipeline=_pipeline(folder, reference, rule, file, padding.length, length=padding.length),
         logits=siglip.logits_of(model),
     )
+
+
+def _load_hf(
+    folder: Path, settings: Mapping[str, Any], state: dict[str, torch.Tensor], rule: ImageRule, file: TokenizerFile
+) -> Checkpoint:
+    """Load CLIP's vision tower beside a text tower of transformers."""
+    untyped: Any = transformers  # only half typed
+    config = untyped.CLIPVisionConfig(projection_dim=settings["embed_dim"], **_vision_config(folder, settings))
+    check_tower_config(config, "vision_cfg")
+    names = rename_clip({name: value for name, value in state.items() if name.startswith("visual.")})
+    vision = load_state(folder, untyped.CLIPVisionModelWithProjection(config), names)
+    model = open_clip_hf.load_towers(folder, settings, state, vision)
+    tower = open_clip_hf.text_tower(model)
+    context = min(settings["text_cfg"].get("context_length", 77), len(tower.embedding.positions))
+    text_spec = bert_text_spec(file, model.transformer.config, context, str(folder))
+    reference = TorchReference(model, rule)
+    return Checkpoint(
+        family="open_clip",
+        source={},
+        licence="unknown",
+        image_spec=rule.spec,
+        text_spec=text_spec,
+        vision=clip_vision_tower(model, rule),
+        text=tower,
+        tokenizer_json=file.json,
+        reference=reference,
+        pipeline=_pipeline(folder, reference, rule, file, text_spec.max_tokens),
+    )
+
+
+def _vision_config(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of CLIP's vision tower, as transformers names it. Raises ExportError for others."""
+    vision = settings["vision_cfg"]
+    if vision.get("timm_model_name") or not isinstance(vision.get("layers", 12), int):
+        found = vision.get("timm_model_name") or "a ResNet"
+        raise ExportError(f"{folder}: vision_cfg: expected a vision transformer of CLIP, found {found}")
+    width = vision.get("width", 768)
+    return {
+        "hidden_size": width,
+        "intermediate_size": int(width * vision.get("mlp_ratio", 4.0)),
+        "num_hidden_layers": vision.get("layers", 12),
+        "num_attention_heads": width // vision.get("head_width", 64),
+        "image_size": edge(vision.get("image_size", 224)),
+        "patch_size": edge(vision.get("patch_size", 16)),
+        **_layer_settings(vision, settings, 1e-5),
+    }
 
 
 def _layer_settings(tower: Mapping[str, Any], settings: Mapping[str, Any], epsilon: float) -> dict[str, Any]:

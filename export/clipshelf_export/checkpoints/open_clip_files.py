@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from clipshelf_export.checkpoints.image_rules import CLIP_MEAN, CLIP_STD, ImageRule, parse_image_rule
 from clipshelf_export.checkpoints.messages import first_line
-from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, canonicalised, read_tokenizer
+from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, cleaned, read_tokenizer
 from clipshelf_export.checkpoints.weights import checked_model
 
 CONFIG = "open_clip_config.json"
@@ -32,6 +32,7 @@ TEXT_KEYS = frozenset(
         *("context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "act_kwargs", "norm_kwargs"),
         *("no_causal_mask", "pool_type", "proj_bias", "eos_id", "pad_id"),
         *("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode"),
+        *("hf_model_name", "hf_model_pretrained", "hf_pooler_type", "hf_proj_type"),
     }
 )
 MODEL_KEYS = frozenset(
@@ -98,8 +99,14 @@ def read_open_clip_tokenizer(folder: Path, text: Mapping[str, Any]) -> Tokenizer
             f"{error} (open_clip reads CLIP's tokenizer from its own package; that of openai/clip-vit-base-patch32 is "
             "the same, and {name} is the one that the settings name)".replace("{name}", _tokenizer_name(text))
         ) from error
-    clean = (text.get("tokenizer_kwargs") or {}).get("clean", "lower")
-    return canonicalised(file) if clean == "canonicalize" else file
+    if text.get("hf_tokenizer_name") is None and text.get("hf_model_name") is None:
+        return file  # CLIP's tokenizer does it itself
+    options = dict(text.get("tokenizer_kwargs") or {})
+    clean = options.pop("clean", "whitespace")
+    for key, value in options.items():
+        if value:
+            raise ExportError(f"{CONFIG}: tokenizer_kwargs.{key}: expected no such setting, found {value!r}")
+    return cleaned(file, clean)
 
 
 def _tokenizer_name(text: Mapping[str, Any]) -> str:

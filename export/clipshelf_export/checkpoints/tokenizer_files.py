@@ -104,20 +104,24 @@ def make_tokenizer_file(backend: Tokenizer, tokenizer: Any) -> TokenizerFile:
     return TokenizerFile(backend.to_str(), ids["bos"], ids["eos"], ids["pad"], int(tokenizer.model_max_length))
 
 
-def canonicalised(file: TokenizerFile) -> TokenizerFile:
-    """Return a tokenizer that first canonicalises a text: "_" is a space, no ASCII punctuation, lower case.
+def cleaned(file: TokenizerFile, clean: str) -> TokenizerFile:
+    """Return a tokenizer that cleans a text first.
 
-    big_vision, in which SigLIP was trained, does so:
-    https://github.com/google-research/big_vision, evaluators/proj/image_text/prompt_engineering.py
+    - `clean`: as open_clip names it: "whitespace" joins white space, "lower" also takes the lower case, "canonicalize"
+      also removes ASCII punctuation and takes "_" for a space, as big_vision does, in which SigLIP was trained.
+
+    https://github.com/mlfoundations/open_clip/blob/main/src/open_clip/tokenizer.py
+    Raises ExportError for another `clean`.
     """
+    steps: list[Any] = [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    if clean == "lower":
+        steps.append(normalizers.Lowercase())
+    elif clean == "canonicalize":
+        punctuation = [normalizers.Replace("_", " "), normalizers.Replace(Regex(PUNCTUATION), "")]
+        steps = [*punctuation, normalizers.Lowercase(), *steps]
+    elif clean != "whitespace":
+        raise ExportError(f"tokenizer_kwargs.clean: expected whitespace, lower or canonicalize, found {clean}")
     tokenizer = Tokenizer.from_str(file.json)
-    steps: list[Any] = [
-        normalizers.Replace("_", " "),
-        normalizers.Replace(Regex(PUNCTUATION), ""),
-        normalizers.Lowercase(),
-        normalizers.Replace(Regex(r"\s+"), " "),
-        normalizers.Strip(),
-    ]
     if tokenizer.normalizer is not None:
         steps.append(tokenizer.normalizer)
     tokenizer.normalizer = normalizers.Sequence(steps)

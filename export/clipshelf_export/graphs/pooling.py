@@ -60,6 +60,12 @@ def masked_sum(graph: Graph, x: str, mask: str) -> str:
     return first_token(graph)(sums)
 
 
+def divide_by_count(graph: Graph, total: str, mask: str) -> str:
+    """Divide sums (B, 1, C) by the number of tokens whose mask (B, L) is 1; return the name of the means."""
+    count = graph.op("ReduceSum", graph.cast(mask, TensorProto.FLOAT), graph.const("tokens_axis", np.array([1])))
+    return graph.op("Div", total, graph.op("Unsqueeze", count, graph.const("count_axis", np.array([-1]))))
+
+
 def add_attention_pool(graph: Graph, tower: Transformer, pool: AttentionPool, plan: Plan, x: str) -> str:
     """Add the pooling by one trained query: a = attention(probe, x); a + mlp(norm(a)). It stays in floating point.
 

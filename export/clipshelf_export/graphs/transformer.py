@@ -33,6 +33,7 @@ from clipshelf_export.graphs.plan import Plan
 from clipshelf_export.graphs.pooling import (
     Select,
     add_attention_pool,
+    divide_by_count,
     end_token,
     first_token,
     last_token,
@@ -100,9 +101,9 @@ def _add_pre_norm_layers(graph: Graph, tower: Transformer, plan: Plan, x: str) -
 def _add_post_norm_layers(graph: Graph, tower: Transformer, plan: Plan, x: str) -> str:
     """Add BERT's layers on x (B, L, C): x = norm1(x + attention(x)); x = norm2(x + mlp(x)).
 
-    Returns the first token (B, 1, C), or the sum over the mask for the pooling `mean`: the mean differs from it by a
-    factor that the final L2 norm removes. A norm is added twice where its site has a smoothing or a shift, since the
-    residual needs the plain one.
+    Returns the first token (B, 1, C), or for the pooling `mean` the sum over the mask: the mean differs from it by a
+    factor that the final L2 norm removes, unless an activation comes between them. A norm is added twice where its site
+    has a smoothing or a shift, since the residual needs the plain one.
     """
     mask = graph.input("attention_mask", TensorProto.INT64, ["batch", "tokens"])
     keys = graph.cast(mask, TensorProto.INT32)
@@ -122,7 +123,10 @@ def _add_post_norm_layers(graph: Graph, tower: Transformer, plan: Plan, x: str) 
             total, norm = _add_residual(graph, x, add_mlp(graph, tower, layer, plan, h), plan), layer.norm2
     x = add_norm(graph, total, norm, Plan(), "")
     x = add_norm(graph, x, tower.final_norm, Plan(), "pool") if tower.final_norm else x
-    return masked_sum(graph, x, mask) if tower.pooling == "mean" else x
+    if tower.pooling != "mean":
+        return x
+    total = masked_sum(graph, x, mask)
+    return total if tower.hidden_projection is None else divide_by_count(graph, total, mask)
 
 
 def _selector(graph: Graph, tower: Transformer) -> Select | None:
