@@ -23,6 +23,7 @@ from clipshelf_export import export
 from clipshelf_export.checkpoints.load import load_checkpoint
 from clipshelf_export.checkpoints.sentencepiece_files import read_siglip_tokenizer
 from PIL import Image
+from support.scripts import texts_of_every_block
 from tokenizers import Tokenizer as Trainable
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
@@ -169,7 +170,8 @@ def test_ids_are_those_of_the_sentencepiece_tokenizer(tmp_path: Path) -> None:
     file = read_siglip_tokenizer(tmp_path)
     made = Trainable.from_str(file.json)
     assert file.eos_id == tokenizer.eos_token_id
-    assert [made.encode(text).ids for text in TEXTS] == [tokenizer(text)["input_ids"] for text in TEXTS]
+    texts = [*TEXTS, *texts_of_every_block()]
+    assert [text for text in texts if made.encode(text).ids != tokenizer(text)["input_ids"]] == []
 
 
 def test_a_vision_tower_without_its_pooling_head_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from clipshelf_export.checkpoints.messages import first_line
 from clipshelf_export.checkpoints.tokenizer_files import (
     PUNCTUATION,
+    WHITE_SPACE,
     TokenizerFile,
     load_tokenizer,
     make_tokenizer_file,
@@ -51,7 +52,11 @@ def _translate(model: Any, tokenizer: Any, *, lower_case: bool) -> Tokenizer:
     steps: list[Any] = [normalizers.Replace(SPACE, " ")]
     if lower_case:
         steps.append(normalizers.Lowercase())
-    steps += [normalizers.Replace(Regex(PUNCTUATION), ""), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    steps += [
+        normalizers.Replace(Regex(PUNCTUATION), ""),
+        normalizers.Replace(Regex(WHITE_SPACE), " "),
+        normalizers.Strip(),
+    ]
     if model.normalizer_spec.precompiled_charsmap:
         steps.append(normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap))
     steps += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]

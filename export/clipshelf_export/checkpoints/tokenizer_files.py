@@ -30,6 +30,10 @@ PROBE = "a"
 PUNCTUATION = "[" + "".join(re.escape(mark) for mark in string.punctuation) + "]"
 
 
+# White space as `str.split` of Python and its `re` see it
+WHITE_SPACE = r"[\s\x1c-\x1f]+"
+
+
 @dataclass(frozen=True)
 class TokenizerFile:
     """A tokenizer without padding and truncation.
@@ -113,7 +117,7 @@ def cleaned(file: TokenizerFile, clean: str) -> TokenizerFile:
     https://github.com/mlfoundations/open_clip/blob/main/src/open_clip/tokenizer.py
     Raises ExportError for another `clean`.
     """
-    steps: list[Any] = [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    steps: list[Any] = [normalizers.Replace(Regex(WHITE_SPACE), " "), normalizers.Strip()]
     if clean == "lower":
         steps.append(normalizers.Lowercase())
     elif clean == "canonicalize":
