@@ -91,9 +91,11 @@ typedef struct clipshelf_engine_options {
     const char *decode;   /* "fast" or "exact"; NULL: "fast" */
     size_t threads;       /* of one inference, up to 256; 0: all CPUs that the process may use */
     size_t warm;          /* not 0: load both towers now rather than on first use */
+    const char *limits;   /* what a picture may cost, such as {"pixels": 20000000, "seconds": 2}: a JSON object with the
+                             names of docs/pictures.md; NULL: safe defaults */
 } clipshelf_engine_options;
 
-#define CLIPSHELF_ENGINE_OPTIONS_INIT {sizeof(clipshelf_engine_options), NULL, NULL, NULL, NULL, 0, 0}
+#define CLIPSHELF_ENGINE_OPTIONS_INIT {sizeof(clipshelf_engine_options), NULL, NULL, NULL, NULL, 0, 0, NULL}
 
 /* A picture. Encoded: `data`, `bytes` and `format` only, the others 0. Raw: row y starts at data + y * stride, the top
  * row first; `bytes` may be read, at least (height - 1) * stride + width * bytes a pixel. */

@@ -164,7 +164,7 @@ private:
 
 // Options of an engine; empty strings and zeros are the defaults of clipshelf_engine_options.
 struct Options {
-    std::string venv, artifact, provider, decode;
+    std::string venv, artifact, provider, decode, limits;
     std::size_t threads = 0;
     bool warm = false;
 };
@@ -241,6 +241,7 @@ private:
         c_options.artifact = text(options.artifact);
         c_options.provider = text(options.provider);
         c_options.decode = text(options.decode);
+        c_options.limits = text(options.limits);
         c_options.threads = options.threads;
         c_options.warm = options.warm;
         clipshelf_engine *handle = nullptr;

@@ -11,7 +11,8 @@ std::shared_ptr<Engine> open_engine(const clipshelf_engine_options &options) {
         const py::tuple opened = bridge("open_engine")(
             options.artifact ? py::object(text(options.artifact, "artifact")) : py::none(),
             text(options.provider ? options.provider : "cpu", "provider"),
-            text(options.decode ? options.decode : "fast", "decode"), options.threads, options.warm != 0);
+            text(options.decode ? options.decode : "fast", "decode"), options.threads, options.warm != 0,
+            options.limits ? py::object(text(options.limits, "limits")) : py::none());
         engine.reset(new Engine{PythonObject(opened[0]), opened[1].cast<std::size_t>()});
     });
     return engine;

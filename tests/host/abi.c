@@ -13,6 +13,7 @@ AT(clipshelf_engine_options, provider, 24);
 AT(clipshelf_engine_options, decode, 32);
 AT(clipshelf_engine_options, threads, 40);
 AT(clipshelf_engine_options, warm, 48);
+AT(clipshelf_engine_options, limits, 56);
 AT(clipshelf_image, size, 0);
 AT(clipshelf_image, data, 8);
 AT(clipshelf_image, bytes, 16);

@@ -39,6 +39,7 @@ class Options(ctypes.Structure):
         ("decode", ctypes.c_char_p),
         ("threads", ctypes.c_size_t),
         ("warm", ctypes.c_size_t),
+        ("limits", ctypes.c_char_p),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+from dataclasses import fields
 from enum import IntEnum
 from typing import Any, TypeAlias, TypeVar
 
@@ -28,6 +29,7 @@ from clipshelf.errors import (
 from clipshelf.failures import Failure, OnError
 from clipshelf.model.engine import Engine
 from clipshelf.model.image import Decode
+from clipshelf.model.image_limits import ImageLimits
 from clipshelf.recommend.answers import Recommendations
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.recommender import Recommender
@@ -95,14 +97,19 @@ def failure(error: BaseException) -> tuple[int, bytes]:
     return int(status), _utf8(message)
 
 
-def open_engine(artifact: str | None, provider: str, decode: Decode, threads: int, warm: bool) -> tuple[Engine, int]:
+def open_engine(  # noqa: PLR0917  (C passes them by position)
+    artifact: str | None, provider: str, decode: Decode, threads: int, warm: bool, limits: str | None = None
+) -> tuple[Engine, int]:
     """Open an engine; returns it and D.
 
     - `artifact`: its folder, None for the embedded default.
     - `threads`: of one inference, 0 for all CPUs.
     - `warm`: open both towers now.
+    - `limits`: a JSON object with the fields of `ImageLimits`, None for the defaults.
     """
-    engine = Engine.load(artifact, provider, threads or None, decode)
+    engine = Engine.load(
+        artifact, provider, threads or None, decode, limits=None if limits is None else _limits(limits)
+    )
     return (engine.warm() if warm else engine), engine.dim
 
 
@@ -258,6 +265,15 @@ def _answer(answer: Recommendations, explain: bool) -> Answer:
         [_json(item.product) for item in answer],
         _json(answer.to_dict(explain=explain)),
     )
+
+
+def _limits(text: str) -> ImageLimits:
+    found = _parse("limits", text, dict, "a JSON object")
+    names = [field.name for field in fields(ImageLimits)]
+    if unknown := sorted(found.keys() - set(names)):
+        raise InputError(f"limits: expected some of {', '.join(names)}, found {', '.join(unknown)}")
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return ImageLimits(**values)
 
 
 def _products(text: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,3 +82,78 @@ def test_every_exception_has_a_status_and_a_message(error: BaseException, status
     found, message = bridge.failure(error)
     assert found == status
     assert message
+
+
+@pytest.fixture
+def shelf(engine: Engine, tmp_path: Path) -> Path:
+    products = [{"id": "p1", "text": "red shoe"}, {"id": "p2", "text": "blue shirt"}]
+    Catalogue.build(engine, products).save(tmp_path / "shelf")
+    return tmp_path / "shelf"
+
+
+def test_queries_of_a_batch_fail_by_themselves(engine: Engine, shelf: Path) -> None:
+    recommender, _ = bridge.open_catalogue(engine, str(shelf))
+    requests: list[Any] = [
+        ({"text": "red shoe", "k": 1}, None),
+        ({"liked": ["nothing"]}, None),
+        (int(bridge.Status.INVALID_ARGUMENT), b"text: expected UTF-8"),
+        ({"text": "red"}, "{"),
+        ({"image": (b"no picture", 0, 0, 0, 0)}, None),
+        ({"text": "blue", "k": 1}, '{"explain": true}'),
+    ]
+    answers, failed = bridge.recommend_batch(recommender, requests)
+    assert [answer and answer[0] for answer in answers] == [[b"p1"], None, None, None, None, [b"p2"]]
+    statuses = [(index, bridge.Status(status).name) for index, status, _ in failed]
+    assert statuses == [
+        (1, "UNKNOWN_ID"),
+        (2, "INVALID_ARGUMENT"),
+        (3, "INVALID_ARGUMENT"),
+        (4, "BAD_IMAGE"),
+    ]
+    assert all(message for _, _, message in failed)
+
+
+def test_products_are_looked_up_in_order(engine: Engine, shelf: Path) -> None:
+    recommender, _ = bridge.open_catalogue(engine, str(shelf))
+    ids, scores, _, records, answer = bridge.products(recommender, ["p2", "p1"])
+    assert (ids, scores, answer) == ([b"p2", b"p1"], [0.0, 0.0], b"{}")
+    assert json.loads(records[0]) == {"id": "p2", "text": "blue shirt"}
+    with pytest.raises(UnknownIdError):
+        bridge.products(recommender, ["p3"])
+
+
+def test_changes_are_written_and_answered_from(engine: Engine, shelf: Path) -> None:
+    recommender, _ = bridge.open_catalogue(engine, str(shelf))
+    added = '[{"id": "p3", "text": "green watch"}, {"id": "p4", "text": 7}]'
+    changed, size, failed = bridge.change_catalogue(recommender, str(shelf), "add", added, on_error=True)
+    assert (size, [index for index, _, _ in failed]) == (3, [1])
+    with pytest.raises(InputError):
+        bridge.change_catalogue(changed, str(shelf), "update", '[{"id": "p3", "text": 7}]', on_error=False)
+    changed, size, _ = bridge.change_catalogue(changed, str(shelf), "remove", ["p1", "p2"], on_error=False)
+    assert size == len(Catalogue.load(shelf)) == 1
+    assert [item.id for item in changed.recommend(text="red")] == ["p3"]
+    assert len(recommender.catalogue) == 2  # answers in flight go on from what was there
+    assert bridge.change_catalogue(recommender, str(shelf), "reload", None, on_error=False)[1] == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 200, '{"a":' * 200, "[" * 200 + "]" * 200])
+def test_deep_json_is_refused(engine: Engine, shelf: Path, text: str) -> None:
+    recommender, _ = bridge.open_catalogue(engine, str(shelf))
+    with pytest.raises(InputError, match="json: expected JSON of at most 100 levels, found 200"):
+        bridge.recommend(recommender, {"text": "red"}, text)
+    brackets = json.dumps({"text": "[" * 300 + '\\"{'})  # in a string they are text
+    assert bridge.recommend(recommender, {}, brackets)[0]
+
+
+def test_limits_of_pictures(tiny_artifact: Path) -> None:
+    engine, _ = bridge.open_engine(str(tiny_artifact), "cpu", "fast", 1, False, '{"encoded_bytes": 10}')
+    out = np.empty((1, engine.dim), np.float32)
+    failed = bridge.embed_images_each(engine, [(b"x" * 11, 0, 0, 0, 0)], out.data.cast("B"))
+    assert b"ImageLimits.encoded_bytes" in failed[0][2] and not out.any()
+    for limits, expected in (
+        ('{"sides": 3}', "limits: expected some of encoded_bytes"),
+        ('{"pixels": 0}', "pixels: expected a positive number"),
+        ("[]", "limits: expected a JSON object"),
+    ):
+        with pytest.raises(InputError, match=expected):
+            bridge.open_engine(str(tiny_artifact), "cpu", "fast", 1, False, limits)
