@@ -123,6 +123,13 @@ def tiff_of_tags(size: int = 4 << 20) -> bytes:
     return tiff({256: (4, 1, 8), 257: (4, 1, 8), 273: (4, 1, 8), 279: (4, 1, 64), **tags}, bytes(size))
 
 
+def tiff_of_strips(count: int = 500_000) -> bytes:
+    """A TIFF of one column, with a strip for each row."""
+    tables = struct.pack(f"<{count}I", *[8] * count) + struct.pack(f"<{count}I", *[1] * count)
+    offsets, sizes = (4, count, 8), (4, count, 8 + 4 * count)
+    return tiff_of(1, count, data=tables, _273=offsets, _278=(4, 1, 1), _279=sizes)
+
+
 def bmp(width: int, height: int, compression: int = 0, data: bytes = b"") -> bytes:
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, compression, len(data), 0, 0, 0, 0)
     return b"BM" + struct.pack("<IHHI", 54 + 1024 + len(data), 0, 0, 54 + 1024) + header + bytes(1024) + data
@@ -193,10 +200,12 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "TIFF of a huge tile": lambda: tiff_of(64, 64, 8, zeros(1), _322=(4, 1, 60000), _323=(4, 1, 60000),
                                            _324=(4, 1, 8), _325=(4, 1, 1000)),
     "TIFF of 9,000 large tags": tiff_of_tags,
+    "TIFF of 500,000 strips": tiff_of_strips,
     "TIFF of faxes": lambda: tiff_of(50000, 1000, 4, bytes(1000)),
     "BMP of nothing": lambda: bmp(60000, 60000),
     "BMP of run lengths": lambda: bmp(7000, 7000, 1, b"\1\0" * 500_000),
-    "BMP of empty rows": lambda: bmp(7000, 7000, 1, b"\0\2\xff\xff" * 250_000),
+    "BMP of half a million runs": lambda: bmp(2000, 2000, 2, (b"\xff\x12" * 7 + b"\xd7\x34\0\0") * 50_000),
+    "BMP of empty rows": lambda: bmp(2000, 2000, 1, b"\0\2\xff\xff" * 250_000),
     "AVIF of a gigapixel": lambda: avif(32000),
     "AVIF below the limit": lambda: avif(3500),
     "JPEG XL of an exapixel": jpeg_xl,

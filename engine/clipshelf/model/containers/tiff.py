@@ -28,7 +28,9 @@ _LISTS = {
 # Sizes of the types of TIFF 6.0, section 2, and of BigTIFF; and the letters of integers.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
+_STRIPS, _TILES = 273, 324
 _MOST_TAGS = 10_000
+_MOST_BLOCKS = 1 << 16  # strips or tiles; Pillow makes an object of each
 _MOST_SAMPLES = 6  # Pillow's limit
 # JPEG strips are unpacked to RGBA.
 _JPEGS, _JPEG_BYTES_PER_PIXEL = (6, 7), 4
@@ -65,6 +67,9 @@ class _Entry:
     @property
     def size(self) -> int:
         return self.count * _SIZES.get(self.kind, 0)
+
+
+_NOTHING = _Entry(kind=0, count=0, position=0, pointer=b"")
 
 
 class _Directory:
@@ -151,6 +156,9 @@ def inspect(data: bytes, limits: ImageLimits) -> Container:
 def _block_memory(directory: _Directory, size: Size, samples: int, limits: ImageLimits) -> int:
     """Bytes of the strip or tile that is unpacked at a time."""
     width, height = size
+    blocks = max(directory.entries.get(tag, _NOTHING).count for tag in (_STRIPS, _TILES))
+    if blocks > _MOST_BLOCKS:
+        raise LimitError(f"{blocks:,} strips or tiles, more than {_MOST_BLOCKS:,}")
     across = directory.integer(TILE_WIDTH, width)
     down = directory.integer(TILE_HEIGHT, min(height, directory.integer(ROWS_PER_STRIP, height)))
     limits.check("pixels", across * down, "pixels of a tile")
