@@ -19,7 +19,8 @@ from clipshelf.display import printable
 from clipshelf.errors import ImageError
 from clipshelf.files import durable
 from clipshelf.model.image_colours import to_srgb
-from clipshelf.model.image_decoding import Shrinking, decode_image
+from clipshelf.model.image_decoding import decode_image
+from clipshelf.model.image_shrinking import Shrinking
 from clipshelf.recommend.answers import Recommendation, Recommendations
 from clipshelf.recommend.profile import Interaction
 from clipshelf.recommend.query import Query

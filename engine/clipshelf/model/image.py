@@ -17,8 +17,9 @@ from clipshelf.errors import InputError
 from clipshelf.model.artifact import ImageSpec
 from clipshelf.model.containers.container import Size
 from clipshelf.model.image_colours import WHITE, to_srgb
-from clipshelf.model.image_decoding import Box, DecodedImage, Shrinking, decode_image
+from clipshelf.model.image_decoding import decode_image
 from clipshelf.model.image_limits import ImageLimits
+from clipshelf.model.image_shrinking import Box, DecodedImage, Shrinking
 from clipshelf.types import ImageSource, Pixels
 
 Decode: TypeAlias = Literal["fast", "exact"]

@@ -6,14 +6,14 @@ docs/pictures.md says what becomes of each kind of picture, and what is refused.
     image_formats   the format that the first bytes show, if it is one that is decoded
     containers      size, cost and orientation from the header; metadata left out, which may be damaged
     image_limits    what a picture may cost; memory that all decoders of the process share
-    image_colours   any mode to RGB, part by part, so that a large picture is never there twice
+    image_colours   any mode to RGB
+    image_shrinking what is needed of a picture, put upright part by part, so that a large one is never there twice
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -22,18 +22,7 @@ from clipshelf.errors import ImageError
 from clipshelf.model.containers.container import Container, PieceStream, Size
 from clipshelf.model.containers.jpeg import END_OF_IMAGE
 from clipshelf.model.containers.metadata import ORIENTATION, orientation
-from clipshelf.model.image_colours import (
-    MIRRORS_X,
-    MIRRORS_Y,
-    SWAPS_AXES,
-    cmyk_converter,
-    from_array,
-    has_transparency,
-    is_deep,
-    put_upright,
-    rgb_converter,
-    tiles,
-)
+from clipshelf.model.image_colours import from_array, rgb_converter
 from clipshelf.model.image_formats import (
     UnknownFormatError,
     decodable_formats,
@@ -43,67 +32,24 @@ from clipshelf.model.image_formats import (
     title,
 )
 from clipshelf.model.image_limits import SHARED_MEMORY, Deadline, ImageLimits
+from clipshelf.model.image_shrinking import (
+    DecodedImage,
+    Shrink,
+    Shrinking,
+    locate,
+    needed,
+    result_memory,
+    to_upright,
+)
 from clipshelf.model.image_sources import read_encoded, source_name
+from clipshelf.model.image_tiles import turned
 from clipshelf.types import ImageSource
-
-Edge = TypeVar("Edge", int, float)
-Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
 
 DEFAULT_LIMITS = ImageLimits()
 
 _GRAY_OF_MISSING_ROWS = 128  # libjpeg's, once the end is marked
 _LARGEST_MISSING_SHARE = 0.5
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
-# Larger pictures are shrunk as soon as they are decoded, and not held at full size while they wait for the next step.
-_SHRUNK_FROM = 1 << 20
-
-
-@dataclass(frozen=True)
-class Shrinking:
-    """How much of an upright picture is needed.
-
-    - `smallest`: (width, height) that a JPEG may be decoded to; None for its own size.
-    - `factors`: whole factors by which width and height are reduced.
-    - `scaled`: (width, height) to which all of it is resized by `resample`; None keeps it.
-    - `profile`: whether colours are converted by the profile of the picture.
-    """
-
-    smallest: Size | None = None
-    factors: tuple[int, int] = (1, 1)
-    scaled: Size | None = None
-    resample: Image.Resampling = Image.Resampling.BICUBIC
-    profile: bool = False
-
-    def reduced(self, size: Size) -> Size:
-        """(width, height) of a picture of this size that is reduced by the factors."""
-        return -(-size[0] // self.factors[0]), -(-size[1] // self.factors[1])
-
-
-Shrink: TypeAlias = Callable[[int, int], Shrinking]
-
-
-@dataclass(frozen=True)
-class DecodedImage:
-    """An upright RGB picture that may have been decoded smaller than it is.
-
-    - `image`: the pixels.
-    - `size`: that of the whole picture.
-    - `box`: where the whole picture lies in `image`; the last row and column of a scaled JPEG may stand for a fraction
-      of a pixel.
-    - `profile`: the ICC profile of the pixels; None where they are sRGB, as far as is known.
-    - `mode`: what the profile applies to, "RGB" or "L".
-    """
-
-    image: Image.Image
-    size: Size
-    box: Box
-    profile: bytes | None = None
-    mode: str = "RGB"
-
-    @classmethod
-    def at_full_size(cls, image: Image.Image) -> DecodedImage:
-        """A picture at its own size."""
-        return cls(image, image.size, (0, 0, *image.size))
 
 
 def read_rgb(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
@@ -192,21 +138,21 @@ class _Decoder:
             if self._format == "AVIF":
                 self._limits.check("frames", getattr(image, "n_frames", 1), "frames")
             turn, stored_size = _orientation(container, image), image.size
-            shrinking = _shrinking(self._shrink, stored_size, turn)
+            shrinking = needed(self._shrink, stored_size, turn)
             used = self._draft(image, shrinking, turn)
             if used is not None:
                 shrinking = replace(shrinking, factors=(1, 1))
-            result = _result_memory(image, turn, shrinking)
+            result = result_memory(image, turn, shrinking)
             memory = self._check(container, image.size, image.mode, result, scales=shrinking.smallest is not None)
             with SHARED_MEMORY.reserve(0 if opening else memory, self._limits):
                 error = self._load(container, image)
                 if error is None:
-                    picture = _to_upright(image, turn, shrinking, container.profile or image.info.get("icc_profile"))
+                    picture = to_upright(image, turn, shrinking, container.profile or image.info.get("icc_profile"))
                     if picture.image is not image:
                         image.close()  # before another picture takes the memory
         if error is not None:
             return self._decode_cut(error)
-        return picture if used is None else _locate(picture, stored_size, used, turn)
+        return picture if used is None else locate(picture, stored_size, used, turn)
 
     def _draft(self, image: ImageFile.ImageFile, shrinking: Shrinking, turn: int) -> tuple[float, float] | None:
         """Have a JPEG scaled while it is decoded; returns (width, height) of what the whole picture becomes.
@@ -216,7 +162,7 @@ class _Decoder:
         if self._format != "JPEG" or shrinking.smallest is None:
             return None
         stored_size = image.size
-        draft = image.draft(None, _turned(shrinking.smallest, turn))
+        draft = image.draft(None, turned(shrinking.smallest, turn))
         return None if draft is None or image.size == stored_size else (draft[1][2], draft[1][3])
 
     def _check(self, container: Container, size: Size, mode: str, result: int = 0, *, scales: bool = True) -> int:
@@ -267,8 +213,8 @@ def _decode_pil(source: Image.Image, shrink: Shrink | None, limits: ImageLimits)
     with SHARED_MEMORY.reserve(memory, limits):
         source.load()
         turn = _pil_orientation(source)
-        shrinking = _shrinking(shrink, source.size, turn)
-        return _to_upright(source, turn, shrinking, source.info.get("icc_profile"))
+        shrinking = needed(shrink, source.size, turn)
+        return to_upright(source, turn, shrinking, source.info.get("icc_profile"))
 
 
 def _pil_orientation(image: Image.Image) -> int:
@@ -285,81 +231,3 @@ def _orientation(container: Container, image: Image.Image) -> int:
         return container.orientation
     exif, xmp = (value if isinstance(value := image.info.get(key), bytes) else None for key in ("exif", "xmp"))
     return orientation(exif, xmp)
-
-
-def _turned(size: tuple[Edge, Edge], turn: int) -> tuple[Edge, Edge]:
-    """(width, height) of the upright picture from those of the stored one, and back."""
-    return (size[1], size[0]) if turn in SWAPS_AXES else size
-
-
-def _shrinking(shrink: Shrink | None, stored_size: Size, turn: int) -> Shrinking:
-    if shrink is None:
-        return Shrinking()
-    shrinking = shrink(*_turned(stored_size, turn))
-    if stored_size[0] * stored_size[1] < _SHRUNK_FROM:
-        return replace(shrinking, factors=(1, 1), scaled=None)
-    return shrinking
-
-
-def _result_memory(image: Image.Image, turn: int, shrinking: Shrinking) -> int:
-    """Bytes of the upright RGB picture that is made beside the decoded one."""
-    size = _turned(image.size, turn)
-    reduced = shrinking.reduced(size)
-    if reduced == size and turn == 1 and image.mode == "RGB" and not has_transparency(image):
-        return 0
-    return 4 * reduced[0] * reduced[1]
-
-
-def _to_upright(image: Image.Image, turn: int, shrinking: Shrinking, profile: bytes | None) -> DecodedImage:
-    """Put a loaded picture upright, in RGB, and shrink it."""
-    size = _turned(image.size, turn)
-    profile = profile if shrinking.profile else None
-    gray = image.mode in ("1", "L", "LA", "La") or is_deep(image)
-    by_profile = None
-    if image.mode == "CMYK" and profile is not None:
-        by_profile, profile = cmyk_converter(profile), None
-    # ink is shrunk before it is converted by a profile, which takes long
-    mode, convert = ("RGB", rgb_converter(image)) if by_profile is None else ("CMYK", _unchanged)
-    upright = _reduced(image, turn, shrinking.factors, mode, convert)
-    if by_profile is not None:
-        upright = by_profile(upright)
-    if shrinking.scaled is not None:
-        upright = upright.resize(shrinking.scaled, shrinking.resample)
-        box: Box = (0, 0, *shrinking.scaled)
-    else:
-        box = (0, 0, size[0] / shrinking.factors[0], size[1] / shrinking.factors[1])
-    return DecodedImage(upright, size, box, profile, "L" if gray else "RGB")
-
-
-def _reduced(
-    image: Image.Image, turn: int, factors: tuple[int, int], mode: str, convert: Callable[[Image.Image], Image.Image]
-) -> Image.Image:
-    """A picture put upright, converted to a mode, and reduced by whole factors; part by part, where it is large."""
-    is_whole = factors == (1, 1)
-    is_ready = image.mode == mode and not has_transparency(image)
-    if is_ready and (turn == 1 or is_whole):
-        return put_upright(image, turn) if is_whole else image.reduce(factors)
-    width, height = _turned(image.size, turn)
-    if is_whole and width * height < _SHRUNK_FROM:
-        return convert(put_upright(image, turn))
-    upright = Image.new(mode, (-(-width // factors[0]), -(-height // factors[1])))
-    for (left, top), tile in tiles(image, turn, factors):
-        part = convert(tile)
-        upright.paste(part if is_whole else part.reduce(factors), (left // factors[0], top // factors[1]))
-    return upright
-
-
-def _unchanged(image: Image.Image) -> Image.Image:
-    return image
-
-
-def _locate(picture: DecodedImage, stored_size: Size, used: tuple[float, float], turn: int) -> DecodedImage:
-    """Where the whole picture lies in a JPEG that was decoded smaller and put upright.
-
-    Before that, the picture had the size `stored_size`, and filled the first `used` (width, height) decoded pixels.
-    """
-    upright = picture.image
-    width, height = _turned(used, turn)
-    left = upright.width - width if turn in MIRRORS_X else 0
-    top = upright.height - height if turn in MIRRORS_Y else 0
-    return replace(picture, size=_turned(stored_size, turn), box=(left, top, left + width, top + height))

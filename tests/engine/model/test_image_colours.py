@@ -10,8 +10,8 @@ import pytest
 from clipshelf.errors import ImageError
 from clipshelf.model.artifact import ImageSpec
 from clipshelf.model.image import ImageReader
-from clipshelf.model.image_colours import tiles as parts_of
 from clipshelf.model.image_decoding import read_rgb
+from clipshelf.model.image_tiles import tiles
 from clipshelf.types import Pixels
 from PIL import Image, ImageCms, ImageOps
 from support.bombs import png_chunk
@@ -93,12 +93,12 @@ def test_a_picture_in_parts_is_the_picture(mode: str, turn: int, monkeypatch: py
     image = Image.fromarray(rng.integers(0, 9999, (61, 83), dtype=np.uint16)) if mode == "I;16" else image.convert(mode)
     image.getexif()[0x0112] = turn
     whole = np.asarray(read_rgb(image))
-    monkeypatch.setattr("clipshelf.model.image_colours._TILE_PIXELS", 700 if turn % 2 else 100)
-    monkeypatch.setattr("clipshelf.model.image_decoding._SHRUNK_FROM", 1)
+    monkeypatch.setattr("clipshelf.model.image_tiles._TILE_PIXELS", 700 if turn % 2 else 100)
+    monkeypatch.setattr("clipshelf.model.image_shrinking._SHRUNK_FROM", 1)
     np.testing.assert_array_equal(np.asarray(read_rgb(image)), whole)
     upright = ImageOps.exif_transpose(image)
     pasted = Image.new(upright.mode, upright.size)
-    parts = list(parts_of(image, turn, (4, 3)))
+    parts = list(tiles(image, turn, (4, 3)))
     assert len(parts) > 5
     for (left, top), part in parts:
         assert left % 4 == top % 3 == 0
@@ -108,7 +108,7 @@ def test_a_picture_in_parts_is_the_picture(mode: str, turn: int, monkeypatch: py
         reader = ImageReader(ImageSpec(size=9, resize=resize, resize_to=9, resample="bicubic"))
         small = reader.read(image)
         with monkeypatch.context() as patch:
-            patch.setattr("clipshelf.model.image_decoding._SHRUNK_FROM", 1 << 20)
+            patch.setattr("clipshelf.model.image_shrinking._SHRUNK_FROM", 1 << 20)
             np.testing.assert_array_equal(reader.read(image), small)
 
 
@@ -118,7 +118,7 @@ ADOBE_RGB = [(0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919,
 SRGB = [(0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410)]
 
 
-def tiles() -> Pixels:
+def colours() -> Pixels:
     colours = np.array([[(200, 60, 40), (60, 160, 80)], [(70, 80, 190), (128, 128, 128)]], np.uint8)
     return colours.repeat(16, 0).repeat(16, 1)
 
@@ -128,7 +128,7 @@ def tiles() -> Pixels:
 def test_fast_decoding_converts_wide_colours_to_srgb(format_: str, primaries: list[tuple[float, ...]]) -> None:
     profile = with_primaries(primaries)
     wide = ImageCms.profileToProfile(
-        Image.fromarray(tiles()), ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        Image.fromarray(colours()), ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(profile))
     )
     assert wide is not None
     options = {"quality": 100} if format_ in ("JPEG", "WEBP") else {}
@@ -136,11 +136,11 @@ def test_fast_decoding_converts_wide_colours_to_srgb(format_: str, primaries: li
     spec = ImageSpec(size=32, resize="shortest", resize_to=32, resample="bicubic")
     centres = np.ix_([8, 24], [8, 24])
     fast, exact = (ImageReader(spec, decode).read(data)[centres].astype(int) for decode in ("fast", "exact"))
-    assert np.abs(fast - tiles()[centres]).max() <= 4
+    assert np.abs(fast - colours()[centres]).max() <= 4
     assert np.abs(exact - np.asarray(wide)[centres]).max() <= 4  # as transformers does
-    assert np.abs(exact - tiles()[centres]).max() > 15
+    assert np.abs(exact - colours()[centres]).max() > 15
     opened = Image.open(io.BytesIO(data))
-    assert np.abs(ImageReader(spec).read(opened)[centres].astype(int) - tiles()[centres]).max() <= 4
+    assert np.abs(ImageReader(spec).read(opened)[centres].astype(int) - colours()[centres]).max() <= 4
 
 
 @pytest.mark.parametrize("profile", [None, b"", b"garbage", bytes(200), with_primaries(SRGB), "sRGB", "gray"])
@@ -150,8 +150,8 @@ def test_pictures_without_wide_colours_stay_as_they_are(profile: Any) -> None:
     elif profile == "gray":  # of other colours than the picture has
         profile = with_primaries(SRGB).replace(b"RGB XYZ ", b"GRAYXYZ ", 1)
     spec = ImageSpec(size=32, resize="shortest", resize_to=32, resample="bicubic")
-    data = encode(Image.fromarray(tiles()), "PNG", **({} if profile is None else {"icc_profile": profile}))
-    np.testing.assert_array_equal(ImageReader(spec).read(data), tiles())
+    data = encode(Image.fromarray(colours()), "PNG", **({} if profile is None else {"icc_profile": profile}))
+    np.testing.assert_array_equal(ImageReader(spec).read(data), colours())
 
 
 def test_a_profile_leaves_white_and_gray_as_they_are() -> None:

@@ -34,7 +34,7 @@ _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFIL
 class _Header:
     """What the segments before the first scan say."""
 
-    kept: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
+    segments: list[bytes] = field(default_factory=lambda: [b"\xff\xd8"])
     dropped: bool = False
     size: Size | None = None
     progressive: bool = False
@@ -50,7 +50,7 @@ class _Header:
         if marker in _FRAMES:
             self._take_frame(marker, body)
         if marker in _FRAMES or marker in _TABLES or jfif or adobe:
-            self.kept.append(b"\xff%c%b%b" % (marker, (len(body) + 2).to_bytes(2, "big"), body))
+            self.segments.append(b"\xff%c%b%b" % (marker, (len(body) + 2).to_bytes(2, "big"), body))
             return
         self.dropped = True
         if marker == _APP1 and body.startswith(_EXIF):
@@ -110,7 +110,7 @@ def _container(data: bytes, scan: int, header: _Header, limits: ImageLimits) -> 
     if header.size is None:
         raise BrokenPictureError("it has no frame header")
     limits.check("jpeg_pixels", header.size[0] * header.size[1], "pixels before it is scaled")
-    tables = b"".join(header.kept)
+    tables = b"".join(header.segments)
     if len(tables) > _LARGEST_TABLES:
         raise BrokenPictureError(f"its header has {len(tables):,} bytes of tables")
     # the marker, which may be padded, and the segment's length stand before the number of components

@@ -115,10 +115,10 @@ class _Directory:
     def rebuilt(self, limits: ImageLimits) -> bytes:
         """The file with a new first directory at its end, of the tags that are needed."""
         order, big = self.layout.order, self.layout.big
-        kept = {tag: entry for tag, entry in sorted(self.entries.items()) if tag in _SINGLE | _LISTS}
-        limits.check("metadata_bytes", sum(entry.size for entry in kept.values()), "bytes of tables")
-        body = b"".join(self._rewritten(tag, entry) for tag, entry in kept.items())
-        count = struct.pack(order + ("Q" if big else "H"), len(kept))
+        needed = {tag: entry for tag, entry in sorted(self.entries.items()) if tag in _SINGLE | _LISTS}
+        limits.check("metadata_bytes", sum(entry.size for entry in needed.values()), "bytes of tables")
+        body = b"".join(self._rewritten(tag, entry) for tag, entry in needed.items())
+        count = struct.pack(order + ("Q" if big else "H"), len(needed))
         padding = bytes(-len(self._data) % 8)
         pointer = struct.pack(order + ("Q" if big else "I"), len(self._data) + len(padding))
         start = 8 if big else 4
