@@ -36,7 +36,7 @@ def describe(value: object, width: int = _WIDTH) -> str:
     short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = short.maxdict = short.maxarray = _ITEMS
     short.maxlevel = _LEVELS
     try:
-        return printable(" ".join(short.repr(value).split()))
+        return one_line(short.repr(value))
     except Exception:  # such as an int of 5,000 digits
         return f"a value of type {type(value).__name__}"
 
@@ -44,6 +44,11 @@ def describe(value: object, width: int = _WIDTH) -> str:
 def printable(text: str) -> str:
     """`text` with its control characters as escapes, such as `\\x1b`, so that a terminal shows them all."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """`text` on one line, without control characters."""
+    return printable(" ".join(text.split()))
 
 
 def json_text(value: Any, *, encoding: str = "utf-8", indent: int | None = None) -> str:

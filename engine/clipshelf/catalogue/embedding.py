@@ -16,7 +16,7 @@ from clipshelf.catalogue.messages import OnWarning
 from clipshelf.catalogue.picture_paths import PictureFinder, leaves_root, stored_record
 from clipshelf.catalogue.products import ProductBatch
 from clipshelf.errors import ImageError, InputError
-from clipshelf.failures import Failure, OnError, check_on_error
+from clipshelf.failures import Failure, OnError, check_on_error, handle
 from clipshelf.model.engine import Engine
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import FloatArray, Product, Progress, Rows
@@ -193,7 +193,7 @@ def _report(batch: ProductBatch, row: int, reason: str, on_error: OnError, *, ke
     if on_error != "raise":
         on_error(Failure(batch.positions[row], id_, reason, "image" if keep else None))
     elif not keep:
-        raise InputError(f"product {id_!r}: {reason}")
+        handle("raise", batch.positions[row], id_, InputError(f"product {id_!r}: {reason}"))
 
 
 class _Side:

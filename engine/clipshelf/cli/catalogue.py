@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipshelf.cli.catalogue_folder import load_engine
 from clipshelf.cli.options import Commands, add_embedding_options, product_fields
+from clipshelf.cli.output import print_error, print_note
 
 if TYPE_CHECKING:
     from clipshelf.catalogue.catalogue import Catalogue
@@ -92,7 +92,7 @@ def _index(args: argparse.Namespace) -> int:
             keep_text=args.on_error == "keep-text",
             allow_shrink=args.allow_shrink,
             timeout=args.wait,
-            on_warning=_print_note,
+            on_warning=print_note,
             progress=progress,
         )
     return _report(args.out, catalogue, failures)
@@ -112,7 +112,7 @@ def _add_or_update(args: argparse.Namespace) -> int:
             fields=product_fields(args),
             on_error=_policy(args, failures),
             keep_text=args.on_error == "keep-text",
-            on_warning=_print_note,
+            on_warning=print_note,
             progress=progress,
         )
 
@@ -139,7 +139,7 @@ def _verify(args: argparse.Namespace) -> int:
 
     problems = find_problems(Path(args.dir))
     for problem in problems:
-        print(f"clipshelf: {problem}", file=sys.stderr)
+        print_error(problem)
     if not problems:
         print(f"{args.dir}: all is well with {len(Catalogue.load(args.dir))} products")
     return 1 if problems else 0
@@ -170,11 +170,6 @@ def _number(text: str, most: float, expected: str) -> float:
     return value
 
 
-def _print_note(message: str) -> None:
-    """Print a warning, which fails nothing."""
-    print(f"clipshelf: note: {' '.join(message.split())}", file=sys.stderr)
-
-
 def _report(folder: str, catalogue: Catalogue, failures: Sequence[Failure]) -> int:
     """Print what the catalogue holds now, what changed and what was left out; return the exit code."""
     print(f"{folder}: {len(catalogue)} products, {catalogue.dim} dimensions, model {catalogue.fingerprint}")
@@ -183,6 +178,5 @@ def _report(folder: str, catalogue: Catalogue, failures: Sequence[Failure]) -> i
         print(f"{folder}: {changes}")
     for failure in failures:
         part = f"the {failure.part} of " if failure.part else ""
-        reason = " ".join(failure.reason.split())
-        print(f"clipshelf: left out {part}product {failure.source!r}: {reason}", file=sys.stderr)
+        print_error(f"left out {part}product {failure.source!r}: {failure.reason}")
     return 1 if failures else 0

@@ -15,7 +15,7 @@ from string import Template
 from PIL import Image
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.display import printable
+from clipshelf.display import one_line
 from clipshelf.errors import ImageError
 from clipshelf.files import durable
 from clipshelf.model.image_colours import to_srgb
@@ -62,7 +62,7 @@ def write_page(path: PathLike, title: str, subtitle: str, sections: Iterable[Sec
 
 def _escaped(text: str) -> str:
     """`text` as HTML on one line, without control characters."""
-    return escape(printable(" ".join(text.split())))
+    return escape(one_line(text))
 
 
 def _section(section: Section) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from clipshelf.cli.output import one_line
+from clipshelf.display import one_line
 from clipshelf.runtime.cpus import available_cpus
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from clipshelf.display import json_text, printable
+from clipshelf.display import json_text, one_line
 
 
 def open_streams() -> bool:
@@ -66,8 +66,3 @@ def print_error(message: str) -> None:
 def print_note(message: str) -> None:
     """Print a message about something that fails nothing, as one line."""
     print_error(f"note: {message}")
-
-
-def one_line(text: str) -> str:
-    """`text` on one line, without control characters."""
-    return printable(" ".join(text.split()))

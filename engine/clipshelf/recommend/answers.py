@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, overload
 
 from clipshelf.catalogue.statistics import SIDES
-from clipshelf.display import printable
+from clipshelf.display import one_line, printable
 from clipshelf.timeline import Span
 from clipshelf.types import DoubleArray, Product
 
@@ -149,7 +149,7 @@ class Recommendations:
         width = min(_ID_WIDTH, max(map(len, ids), default=0))
         lines = []
         for rank, (id_, item) in enumerate(zip(ids, self.items, strict=True), 1):
-            text = shorten(printable(" ".join(item.product.get("text", "").split())), _TEXT_WIDTH)
+            text = shorten(one_line(item.product.get("text", "")), _TEXT_WIDTH)
             score = round(item.score, 3) + 0.0  # turns -0.0 into 0.0
             lines.append(f"{rank:3}  {score:6.3f}  {item.relevance:4.0%}  {id_:{width}}  {text}".rstrip())
             if explain:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from numbers import Real
 from typing import Any, TypeAlias
 
-from clipshelf.catalogue.products import product_id
+from clipshelf.catalogue.ids import has_surrogate, product_id
 from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.types import ImageSource
@@ -128,10 +128,7 @@ def is_number(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     """Whether `value` is a string of Unicode text, without a lone surrogate."""
-    try:
-        return isinstance(value, str) and bool(value.encode() or True)
-    except UnicodeEncodeError:
-        return False
+    return isinstance(value, str) and not has_surrogate(value)
 
 
 def _id_and_strength(name: str, item: Sequence[Any]) -> tuple[Any, float]:

@@ -7,11 +7,11 @@ import numpy as np
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.recommend.answers import Contributions
-from clipshelf.recommend.fusion import QueryVector
+from clipshelf.recommend.fusion import QueryVector, centred_products
 from clipshelf.recommend.search import Hits
 from clipshelf.recommend.signals import Signals
 from clipshelf.recommend.weights import Weights
-from clipshelf.types import DoubleArray, Rows
+from clipshelf.types import DoubleArray
 
 # Multiply-adds of one matrix product up to which OpenBLAS stays in the calling thread. Its other threads would stay
 # awake for milliseconds, on cores that the next query needs.
@@ -31,17 +31,17 @@ class Explainer:
     def __init__(self, catalogue: Catalogue, statistics: Statistics) -> None:
         self._catalogue = catalogue
         self._statistics = statistics
-        self._embeddings = np.asarray(catalogue.embeddings)  # a memory map without the price of its subclass
 
     def explain(self, signals: Signals, weights: Weights, vector: QueryVector, hits: Hits) -> list[Contributions]:
         """The contributions to the score of each of a query's k hits."""
-        sides, present = self._centred(signals.rows), self._catalogue.present[signals.rows]
+        sides = centred_products(signals.rows, self._catalogue, self._statistics)
         if len(signals.embeds):
-            sides = np.concatenate((signals.embeds - self._statistics.means, sides))
-            present = np.concatenate((signals.present, present))
-        values = _dot_products(sides, self._centred(hits.rows))  # (S, 2, k, 2)
+            embedded = (signals.embeds - self._statistics.means) * signals.present[:, :, None]
+            sides = np.concatenate((embedded, sides))
+        products = centred_products(hits.rows, self._catalogue, self._statistics)
+        values = _dot_products(sides, products)  # (S, 2, k, 2)
         scale = weights.cosines / self._statistics.spreads / (vector.mass.sum() or 1.0)
-        values *= (signals.weights[:, None] * present)[:, :, None, None] * scale[:, None, :]
+        values *= signals.weights[:, None, None, None] * scale[:, None, :]
         by_side = values[:, 0] + values[:, 1]
         by_side *= hits.side_factors[:, None]
         product_sides = map(tuple, self._catalogue.present[hits.rows].tolist())
@@ -49,12 +49,6 @@ class Explainer:
             Contributions(signals.names, by_side[:, i], _SIDES[sides_of_product], penalty)
             for i, (sides_of_product, penalty) in enumerate(zip(product_sides, hits.penalties.tolist(), strict=True))
         ]
-
-    def _centred(self, rows: Rows) -> DoubleArray:
-        """Sides (n, 2, D) of n products, less the mean of each side."""
-        sides = self._embeddings.take(rows, axis=0).astype(np.float64).reshape(-1, 2, self._catalogue.dim)
-        sides -= self._statistics.means
-        return sides
 
 
 def _dot_products(sides: DoubleArray, products: DoubleArray) -> DoubleArray:

