@@ -169,9 +169,10 @@ class Catalogue(ProductTable):
         progress: Progress | None = None,
     ) -> Catalogue:
         """Embed products that were read already, except what `cache` knows; otherwise as `build`."""
-        texts = [product["text"] for product in batch.products if "text" in product]
-        if on_warning is not None and (note := language_note(engine, texts)):
-            on_warning(note)
+        if on_warning is not None:
+            texts = [product["text"] for product in batch.products if "text" in product]
+            if note := language_note(engine, texts):
+                on_warning(note)
         embedded = embed_products(
             engine,
             batch,

@@ -25,7 +25,7 @@ def language_note(engine: Engine, texts: Sequence[str]) -> str | None:
     - `texts`: those of the catalogue, of which at most 200 are looked at.
     """
     sample = [texts[row] for row in sample_rows(len(texts), _SAMPLE).tolist()] if texts else []
-    words = [" ".join(_WORD.findall(text)) for text in sample]
+    words = [" ".join(_WORD.findall(engine.prepare_text(text))) for text in sample]
     count = sum(len(text.split()) for text in words)
     if count < _MIN_WORDS:
         return None

@@ -24,6 +24,8 @@ def test_nothing_is_told_of_english_or_of_few_words(default_engine: Engine) -> N
     assert language_note(default_engine, texts) is None
     assert language_note(default_engine, ["Sony WH-1000XM5 wireless headphones, black, DM-1942, size 42"] * 9) is None
     assert language_note(default_engine, GERMAN) is None
+    marked = "<p>A&nbsp;warm&nbsp;winter&nbsp;jacket&nbsp;for&nbsp;children &ndash; the children&rsquo;s favourite</p>"
+    assert language_note(default_engine, [marked] * 9) is None
     assert language_note(default_engine, []) is None
 
 
