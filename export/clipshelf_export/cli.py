@@ -89,8 +89,11 @@ def _print_report(artifact: Artifact) -> None:
         for precision, record in precisions.items():
             for rung in record.get("rungs", ()):
                 print(f"{tower} {precision}: {rung}")
-    for tower, record in manifest.end_to_end.items():
-        print(f"{tower}: cosine {record['cosine_min']:.5f} or more to the original library, from the inputs on")
+    for part, record in manifest.end_to_end.items():
+        if part == "pairs":
+            print(f"pairs: probability within {record['probability']:.2g} of the original library's")
+        else:
+            print(f"{part}: cosine {record['cosine_min']:.5f} or more to the original library, from the inputs on")
     left_out = manifest.calibration.get("vision", {}).get("left_out", {})
     for reason in left_out.get("reasons", ()):
         print(f"left out of the calibration: {reason}")

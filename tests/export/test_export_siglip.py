@@ -123,6 +123,7 @@ def test_siglip_agrees_with_the_library(tmp_path: Path, calibration_data: dict[s
     for tower in ("vision", "text"):
         assert manifest.parity[tower]["fp32"]["difference"] <= 1e-5
         assert manifest.end_to_end[tower]["inputs"] <= 1e-5
+    assert manifest.end_to_end["pairs"]["probability"] <= 1e-5
     assert (manifest.family, manifest.image.resize, manifest.dim) == ("siglip", "squash", 48)
     assert manifest.logits == pytest.approx({"scale": model.logit_scale.exp().item(), "bias": model.logit_bias.item()})
     engine = Engine.load(tmp_path / "out", decode="exact", threads=1)
@@ -134,6 +135,11 @@ def test_siglip_agrees_with_the_library(tmp_path: Path, calibration_data: dict[s
         features = checkpoints.embeds_of(model.get_image_features(**values))
     expected = torch.nn.functional.normalize(features, dim=-1).numpy()
     assert np.abs(engine.embed_images([picture]) - expected).max() <= 1e-5
+    batch = tokenizer(texts, padding="max_length", max_length=LENGTH, return_tensors="pt")
+    with torch.inference_mode():
+        matches = model(input_ids=batch["input_ids"], **values).logits_per_text.sigmoid().numpy()
+    found = engine.match_probabilities(engine.embed_texts(texts), engine.embed_images([picture]))
+    assert matches.std() > 0.01 and np.abs(found - matches).max() <= 1e-5
 
 
 def test_siglip_in_int8_and_fp16_is_faithful(tmp_path: Path, calibration_data: dict[str, Any]) -> None:

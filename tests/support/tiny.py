@@ -27,17 +27,17 @@ WORDS = ["[PAD]", "[BOS]", "[EOS]", "[UNK]", "red", "green", "blue", "shoe", "sh
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
-def write_artifact(folder: Path, *, dim: int = DIM, seed: int = 0) -> Path:
-    """Write the tiny artifact to `folder`."""
+def write_artifact(folder: Path, *, dim: int = DIM, seed: int = 0, logits: Mapping[str, float] | None = None) -> Path:
+    """Write the tiny artifact to `folder`; with `logits`, a scale and a bias, it gives probabilities."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(_vision(dim), folder / "vision.onnx")
     onnx.save(_text(dim, seed), folder / "text.onnx")
     _tokenizer().save(str(folder / TOKENIZER))
-    write_manifest(folder, dim=dim)
+    write_manifest(folder, dim=dim, logits=logits)
     return folder
 
 
-def write_manifest(folder: Path, *, dim: int = DIM) -> None:
+def write_manifest(folder: Path, *, dim: int = DIM, logits: Mapping[str, float] | None = None) -> None:
     """Write a manifest that vouches for the files of `folder` as they are."""
     manifest = Manifest(
         family="tiny",
@@ -48,6 +48,7 @@ def write_manifest(folder: Path, *, dim: int = DIM) -> None:
         image=ImageSpec(size=SIZE, resize="shortest", resize_to=SIZE, resample="bicubic"),
         text=TextSpec(max_tokens=8, pad_id=0, bos_id=1, eos_id=2, attention_mask=False),
         files={p.name: FileRecord.of(p) for p in sorted(folder.iterdir()) if p.name != MANIFEST},
+        logits=logits or {},
     )
     (folder / MANIFEST).write_text(manifest.to_json())
 

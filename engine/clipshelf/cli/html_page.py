@@ -128,6 +128,8 @@ def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: floa
     price = product.get("price")
     cost = f"{price:,.2f}" if isinstance(price, (int, float)) else str(price or "")
     score = f"<b>score {_rounded(item.score)}</b><span>fits {item.relevance:.0%}</span>"
+    if item.probability is not None:
+        score += f"<span>match {item.probability:.1%}</span>"
     return (
         f'<li class="product">{_product_picture(product, catalogue)}'
         f'<p class="text" title="{_escaped(text)}">{_escaped(text)}</p>'

@@ -49,6 +49,11 @@ def add_commands(commands: Commands) -> None:
     how.add_argument("--diversity", metavar="D", type=float, default=0.0, help=_DIVERSITY)
     out = parser.add_argument_group("output")
     out.add_argument("--explain", action="store_true", help="say what each signal added to each score")
+    out.add_argument(
+        "--probability",
+        action="store_true",
+        help="say how probably each product belongs to the texts and pictures, with a model that gives it (SigLIP)",
+    )
     out.add_argument("--json", action="store_true", help="print one JSON object, as docs/json.md describes")
     out.add_argument("--html", metavar="FILE", help="write a page with the pictures too")
     add_engine_options(parser, default="that of the catalogue")
@@ -125,6 +130,7 @@ def _query(args: argparse.Namespace) -> Query:
         weights=dict(map(_weight, args.weights.split(","))) if args.weights else None,
         diversity=args.diversity,
         unknown=args.unknown,
+        probability=args.probability,
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -27,6 +28,7 @@ from clipshelf.runtime.onnx_reader import external_files
 from clipshelf.types import PathLike, Precision
 
 FORMAT = 1
+LOGITS = ("scale", "bias")
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 
 TowerName = Literal["vision", "text"]
@@ -86,7 +88,8 @@ class Manifest:
     - `licence`: of the weights.
     - `parity`: the measured fidelity of each tower.
     - `calibration`: the data that set the ranges of int8, chose between graphs and measured.
-    - `end_to_end`: the agreement of the engine with the original library, from pictures and texts on, by tower.
+    - `end_to_end`: the agreement of the engine with the original library, from pictures and texts on, by tower, and of
+      their probabilities.
     - `logits`: the trained `scale` and `bias` of a model whose cosines give probabilities; empty for others.
     - `versions`: of the packages that made the artifact.
     - `format`: version of this record.
@@ -263,6 +266,13 @@ def _to_record(cls: type[Record], data: object, prefix: str) -> Record:
     return cls(**data)
 
 
+def _are_logits(logits: object) -> bool:
+    """Whether `logits` are the trained numbers of a model that gives probabilities, or none."""
+    if not isinstance(logits, dict) or set(logits) not in (set(), set(LOGITS)):
+        return False
+    return all(type(value) in (int, float) and math.isfinite(value) for value in logits.values())
+
+
 def _check_values(manifest: Manifest) -> None:
     """Compare values with what this version of the engine can run."""
     image, text = manifest.image, manifest.text
@@ -277,6 +287,7 @@ def _check_values(manifest: Manifest) -> None:
     _expect(1 <= image.size <= 4096, "image.size", "1 to 4096", image.size)
     _expect(image.resize_to >= image.size, "image.resize_to", f"at least {image.size}", image.resize_to)
     _expect(text.max_tokens >= 3, "text.max_tokens", "3 or more", text.max_tokens)
+    _expect(_are_logits(manifest.logits), "logits", f"none, or finite numbers {' and '.join(LOGITS)}", manifest.logits)
     for name in ("vision.onnx", "text.onnx", TOKENIZER):
         _expect(name in manifest.files, "files", f"a record of {name}", "none")
     for name in manifest.files:

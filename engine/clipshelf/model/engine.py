@@ -15,13 +15,14 @@ from clipshelf.model.artifact import Artifact
 from clipshelf.model.image import Decode, ImageReader
 from clipshelf.model.image_limits import ImageLimits
 from clipshelf.model.image_sources import source_name
+from clipshelf.model.match_probability import check_gives_probabilities, match_probabilities
 from clipshelf.model.text_cleaning import clean_text
 from clipshelf.model.text_parts import check_text, group_by_length, pool_parts
 from clipshelf.model.towers import Towers
 from clipshelf.runtime.cpus import available_cpus, resolve_threads
 from clipshelf.runtime.providers import resolve_precision, resolve_provider
 from clipshelf.timeline import Timeline
-from clipshelf.types import FloatArray, ImageSource, PathLike, Pixels, Progress
+from clipshelf.types import DoubleArray, FloatArray, ImageSource, PathLike, Pixels, Progress
 from clipshelf.workers import Workers, batches
 
 Value = TypeVar("Value")
@@ -208,6 +209,18 @@ class Engine:
         session = self.towers.session("vision")
         with (timeline or Timeline()).stage("vision"):
             return session.run({"pixels": pixels})
+
+    def match_probabilities(self, text_embeds: FloatArray, image_embeds: FloatArray) -> DoubleArray:
+        """Probabilities that texts and pictures belong together, by the trained scale and bias of the model.
+
+        - `text_embeds`, `image_embeds`: (t, D) and (i, D) of this engine.
+
+        Returns (t, i), 0 to 1. Raises InputError where the model was not trained to give them.
+        """
+        manifest = self.artifact.manifest
+        check_gives_probabilities(manifest.logits, manifest.family)
+        cosines = np.asarray(text_embeds, np.float64) @ np.asarray(image_embeds, np.float64).T
+        return match_probabilities(manifest.logits, cosines)
 
     def _embed(
         self,

@@ -93,6 +93,8 @@ class Recommendation:
       0 is the score of an average product; higher is better. Scores of different queries do not compare.
     - `relevance`: 0 to 1, how sure it is that the product fits at all. Does compare between queries.
     - `contributions`: what each signal adds to the score, by side of the product. They sum to the score.
+    - `probability`: how probably the product belongs to the query's texts and pictures (`Query.probability`), 0 to 1;
+      None where that was not asked for, or where the product lacks the side that is compared.
     """
 
     id: str
@@ -100,10 +102,14 @@ class Recommendation:
     relevance: float
     product: Product
     contributions: Sequence[Contribution] = field(repr=False)
+    probability: float | None = None
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
         """The item as a JSON object (docs/json.md), with its contributions if `explain`."""
-        item = {"id": self.id, "score": self.score, "relevance": self.relevance, "product": self.product}
+        item: dict[str, Any] = {"id": self.id, "score": self.score, "relevance": self.relevance}
+        if self.probability is not None:
+            item["probability"] = self.probability
+        item["product"] = self.product
         if explain:
             item["contributions"] = [asdict(contribution) for contribution in self.contributions]
         return item
@@ -143,15 +149,18 @@ class Recommendations:
     def table(self, *, explain: bool = False) -> str:
         """A table for a terminal: rank, score, relevance, id and text, which is cut; contributions if `explain`.
 
-        Control characters are shown as escapes. An answer without products has its note instead.
+        Probabilities, where there are any, come after the relevance. Control characters are shown as escapes. An answer
+        without products has its note instead.
         """
         ids = [printable(item.id) for item in self.items]
         width = min(_ID_WIDTH, max(map(len, ids), default=0))
+        has_probabilities = any(item.probability is not None for item in self.items)
         lines = []
         for rank, (id_, item) in enumerate(zip(ids, self.items, strict=True), 1):
             text = shorten(one_line(item.product.get("text", "")), _TEXT_WIDTH)
             score = round(item.score, 3) + 0.0  # turns -0.0 into 0.0
-            lines.append(f"{rank:3}  {score:6.3f}  {item.relevance:4.0%}  {id_:{width}}  {text}".rstrip())
+            probability = f"{_percent(item.probability):>6}  " if has_probabilities else ""
+            lines.append(f"{rank:3}  {score:6.3f}  {item.relevance:4.0%}  {probability}{id_:{width}}  {text}".rstrip())
             if explain:
                 lines += [f"     {part.value:+6.3f}  {printable(str(part))}" for part in item.contributions]
         if self.note:
@@ -166,6 +175,10 @@ class Recommendations:
         if self.unknown_ids:
             answer["unknown_ids"] = list(self.unknown_ids)
         return {**answer, "took_ms": self.took_ms}
+
+
+def _percent(probability: float | None) -> str:
+    return "-" if probability is None else f"{probability:.1%}"
 
 
 def shorten(text: str, width: int) -> str:

@@ -39,7 +39,7 @@ class Explainer:
             embedded = (signals.embeds - self._statistics.means) * signals.present[:, :, None]
             sides = np.concatenate((embedded, sides))
         products = centred_products(hits.rows, self._catalogue, self._statistics)
-        values = _dot_products(sides, products)  # (S, 2, k, 2)
+        values = dot_products(sides, products)  # (S, 2, k, 2)
         scale = weights.cosines / self._statistics.spreads / (vector.mass.sum() or 1.0)
         values *= signals.weights[:, None, None, None] * scale[:, None, :]
         by_side = values[:, 0] + values[:, 1]
@@ -51,7 +51,7 @@ class Explainer:
         ]
 
 
-def _dot_products(sides: DoubleArray, products: DoubleArray) -> DoubleArray:
+def dot_products(sides: DoubleArray, products: DoubleArray) -> DoubleArray:
     """Dot products (S, 2, k, 2) of the sides of signals (S, 2, D) with those of products (k, 2, D)."""
     dim = sides.shape[2]
     rows, columns = sides.reshape(-1, dim), products.reshape(-1, dim).T

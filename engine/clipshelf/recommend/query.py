@@ -46,6 +46,8 @@ class Query:
     - `diversity`: 0 to 1, how much fit may be given up for products that are unlike each other (docs/scores.md).
     - `profile`: a person's signals, which are added to those above.
     - `exclude_bought`: whether products that the history says were bought are left out.
+    - `probability`: whether the answer says how probably each product belongs to the texts and pictures
+      (`clipshelf.recommend.matching`); the model must be one that gives probabilities.
     - `now`: the time that the history is seen from, as anything that `seconds` takes; None for the present.
     - `unknown`: what becomes of liked, disliked and history ids that the catalogue does not have: "raise" an error, or
       "ignore" them. Those of the profile, which may be older than the catalogue, are always ignored. The answer lists
@@ -67,6 +69,7 @@ class Query:
     _: KW_ONLY
     profile: Profile | None = None
     exclude_bought: bool = False
+    probability: bool = False
     now: Time | None = None
     unknown: Literal["raise", "ignore"] = "raise"
     texts: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -80,6 +83,8 @@ class Query:
             raise InputError(f"profile: expected a Profile, found {type(self.profile).__name__}")
         if self.unknown not in ("raise", "ignore"):
             raise InputError(f"unknown: expected raise or ignore, found {describe(self.unknown)}")
+        if not isinstance(self.probability, bool):
+            raise InputError(f"probability: expected true or false, found {describe(self.probability)}")
         if self.weights is not None:
             Weights.of(self.weights, Weights())  # checks them; a recommender merges them with weights of its own
         taste = _taste(self.liked, self.disliked, self.history)

@@ -16,14 +16,16 @@ from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.display import describe
 from clipshelf.errors import InputError
-from clipshelf.failures import OnError, check_on_error, handle
+from clipshelf.failures import OnError, attempt, check_on_error, handle
 from clipshelf.model.engine import Engine
+from clipshelf.model.match_probability import check_gives_probabilities
 from clipshelf.recommend.answers import Contributions, Recommendation, Recommendations
 from clipshelf.recommend.arguments import is_number
 from clipshelf.recommend.embedding import QueryEmbedder
 from clipshelf.recommend.empty_answers import explain_empty
 from clipshelf.recommend.explanations import Explainer
 from clipshelf.recommend.fusion import QueryVector, fuse
+from clipshelf.recommend.matching import Matcher
 from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.resolve import ResolvedQuery, resolve
@@ -100,6 +102,7 @@ class Recommender:
         self._embedder = QueryEmbedder(engine)
         self._searcher = Searcher(catalogue, self._statistics, engine.threads)
         self._explainer = Explainer(catalogue, self._statistics)
+        self._matcher = Matcher(catalogue, engine.artifact.manifest.logits)
         self._searches = Workers(_SEARCHES)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -143,10 +146,11 @@ class Recommender:
         )
         good: dict[int, ResolvedQuery] = {}
         for index, query in enumerate(resolved):
-            if isinstance(query, InputError):
-                handle(on_error, index, "query", query)
+            checked = query if isinstance(query, InputError) else attempt(partial(self._check_model, query))
+            if isinstance(checked, InputError):
+                handle(on_error, index, "query", checked)
             else:
-                good[index] = query
+                good[index] = checked
         signals = self._embedder.embed(good, on_error, timeline)
         items = dict(self._rank(good, signals, on_error, timeline))
         timeline.lap("rank")
@@ -163,6 +167,12 @@ class Recommender:
             )
             for index in range(len(resolved))
         ]
+
+    def _check_model(self, query: ResolvedQuery) -> ResolvedQuery:
+        """The query. Raises InputError where it asks for probabilities that the model does not give."""
+        if query.probability:
+            check_gives_probabilities(self.engine.artifact.manifest.logits, self.engine.artifact.manifest.family)
+        return query
 
     def _rank(
         self,
@@ -207,14 +217,20 @@ class Recommender:
             hits = self._searcher.search(part.queries, part.vectors)
         weights = [query.weights for query in part.queries]
         contributions = map(self._explainer.explain, part.signals, weights, part.vectors, hits)
-        return list(zip(part.indices, map(self._items, hits, contributions), strict=True))
+        probabilities = map(self._probabilities, part.queries, part.signals, hits)
+        return list(zip(part.indices, map(self._items, hits, contributions, probabilities), strict=True))
 
-    def _items(self, hits: Hits, contributions: Sequence[Contributions]) -> tuple[Recommendation, ...]:
+    def _probabilities(self, query: ResolvedQuery, signals: Signals, hits: Hits) -> Sequence[float | None]:
+        return self._matcher.probabilities(signals, hits.rows) if query.probability else [None] * len(hits.rows)
+
+    def _items(
+        self, hits: Hits, contributions: Sequence[Contributions], probabilities: Sequence[float | None]
+    ) -> tuple[Recommendation, ...]:
         """The items of one answer."""
         scores = (hits.fits - hits.penalties).tolist()
         products = self.catalogue.records(hits.rows)
         ids = [product["id"] for product in products]
-        return tuple(map(Recommendation, ids, scores, hits.relevance.tolist(), products, contributions))
+        return tuple(map(Recommendation, ids, scores, hits.relevance.tolist(), products, contributions, probabilities))
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class ResolvedQuery:
     - `diversity`: 0 to 1.
     - `where`: the filter that the mask is of.
     - `unknown_ids`: ids that the catalogue does not have and that were ignored, sorted.
+    - `probability`: whether probabilities are asked for.
     """
 
     weights: Weights
@@ -55,6 +56,7 @@ class ResolvedQuery:
     diversity: float
     where: Where | str | None
     unknown_ids: tuple[str, ...]
+    probability: bool
 
 
 def resolve(
@@ -113,6 +115,7 @@ class _Resolver:
             diversity=query.diversity,
             where=query.where,
             unknown_ids=tuple(sorted(unknown)),
+            probability=query.probability,
         )
 
     def _known_taste(self, query: Query, unknown: set[str]) -> Profile:

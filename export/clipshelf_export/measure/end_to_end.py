@@ -69,7 +69,8 @@ def compare_with_library(
     - `artifact`: the folder of the artifact.
     - `threads`: of the engine.
 
-    Returns the record of each tower for the manifest. Raises ExportError where a tower's inputs differ.
+    Returns the record of each tower for the manifest and, where the model gives probabilities, one of the pairs: the
+    largest difference of a probability. Raises ExportError where a tower's inputs differ.
     """
     engine = Engine.load(artifact, decode="exact", threads=threads)
     pictures = _pictures()
@@ -78,18 +79,17 @@ def compare_with_library(
     tokenizer = Tokenizer(artifact / "tokenizer.json", checkpoint.text_spec)
     texts = [text for text, parts in zip(TEXTS, tokenizer.encode_parts(TEXTS), strict=True) if len(parts) == 1]
     ids, mask = pad(tokenizer.encode(texts), checkpoint.text_spec.pad_id)
-    agreements = {
-        "vision": _agreement(
-            "vision",
-            pipeline.embed_images(pictures),
-            checkpoint.reference.embed_images(pixels),
-            engine.embed_images(pictures),
-        ),
-        "text": _agreement(
-            "text", pipeline.embed_texts(texts), checkpoint.reference.embed_texts(ids, mask), engine.embed_texts(texts)
-        ),
-    }
-    return {name: agreement.as_record() for name, agreement in agreements.items()}
+    library = {"vision": pipeline.embed_images(pictures), "text": pipeline.embed_texts(texts)}
+    found = {"vision": engine.embed_images(pictures), "text": engine.embed_texts(texts)}
+    vision = _agreement("vision", library["vision"], checkpoint.reference.embed_images(pixels), found["vision"])
+    text = _agreement("text", library["text"], checkpoint.reference.embed_texts(ids, mask), found["text"])
+    record = {"vision": vision.as_record(), "text": text.as_record()}
+    if checkpoint.logits:
+        expected, probabilities = (
+            engine.match_probabilities(rows["text"], rows["vision"]) for rows in (library, found)
+        )
+        record["pairs"] = {"probability": float(f"{np.abs(expected - probabilities).max():.2g}")}
+    return record
 
 
 def _agreement(tower: TowerName, library: FloatArray, prepared: FloatArray, engine: FloatArray) -> Agreement:
