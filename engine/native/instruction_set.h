@@ -1,0 +1,37 @@
+/* What the file of an instruction set includes first, and how it makes its table. */
+#ifndef CLIPSHELF_INSTRUCTION_SET_H
+#define CLIPSHELF_INSTRUCTION_SET_H
+
+#include "kernels.h"
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#elif defined(_MSC_VER)
+#define ALWAYS_INLINE __forceinline
+#else
+#define ALWAYS_INLINE inline
+#endif
+
+/* Before a loop of a constant number of steps whose arrays are to become registers. */
+#if defined(LANES_PORTABLE)
+#define UNROLL
+#elif defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define UNROLL
+#endif
+
+/* Memory that is to be read ahead while a tile is computed. */
+typedef struct {
+    const int8_t *from;
+    size_t lines; /* of 64 bytes */
+} Prefetch;
+
+/* Define the table `symbol` of the functions that were included. */
+#define DEFINE_KERNELS(symbol, name, needs_exact_pairs)                                                                \
+    const Kernels symbol = {name, needs_exact_pairs, TILE_ROWS, linear, float_linear, norm, attention, normalize,      \
+                            function}
+
+#endif
