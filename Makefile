@@ -10,10 +10,13 @@ ENGINE_TESTS := $(wildcard tests/engine tests/test_*.py) $(if $(filter Linux,$(s
 # Per folder, the percentage of lines and branches that the tests must reach.
 COVERAGE := engine=96.5 export=94.5 bench=65
 
-.PHONY: demo test lint suite test-engine test-oldest test-oldest-export hooks wheel smoke host-example bench model clean
+.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export hooks wheel smoke host-example bench model clean
 
 demo: .venv/.runtime  ## the main job on the embedded model and shelf
 	$(BIN)/clipshelf demo --html demo.html
+
+serve: .venv/.serve  ## the HTTP service and its page on the sample shelf
+	$(BIN)/clipshelf serve --demo
 
 test: lint suite  ## lint, types, tests, coverage
 
@@ -43,7 +46,7 @@ test-oldest:  ## the same on the lowest releases that pyproject.toml admits, on 
 	  echo "tests/oldest.txt: expected $$pin, found no such line" >&2; exit 1; done
 	$(PYTHON) -m venv --clear build/oldest
 	build/oldest/$(SCRIPTS)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	build/oldest/$(SCRIPTS)/python -m pip install --quiet --constraint tests/oldest.txt --editable . --group test
+	build/oldest/$(SCRIPTS)/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[serve]' --group test
 	build/oldest/$(SCRIPTS)/python $(PYTEST) $(ENGINE_TESTS)
 
 test-oldest-export:  ## the tests of the exporter with the oldest transformers that pyproject.toml admits
@@ -98,8 +101,12 @@ clean:
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
+.venv/.serve: .venv/.runtime
+	$(BIN)/python -m pip install --quiet --editable '.[serve]'
+	touch $@
+
 .venv/.test: .venv/.runtime
-	$(BIN)/python -m pip install --quiet --group test
+	$(BIN)/python -m pip install --quiet --editable '.[serve]' --group test
 	touch $@
 
 .venv/.package: .venv/.runtime
@@ -111,7 +118,7 @@ clean:
 	touch $@
 
 .venv/.dev: .venv/.runtime
-	$(BIN)/python -m pip install --quiet --editable '.[export]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[export,serve]' --group dev
 	touch $@
 
 .venv/.bench: .venv/.dev

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -12,22 +11,16 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from PIL import Image
-
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.display import one_line
 from clipshelf.errors import ImageError
 from clipshelf.files import durable
-from clipshelf.model.image_colours import to_srgb
-from clipshelf.model.image_decoding import decode_image
-from clipshelf.model.image_shrinking import Shrinking
+from clipshelf.model.thumbnails import thumbnail
 from clipshelf.recommend.answers import Recommendation, Recommendations
 from clipshelf.recommend.profile import Interaction
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource, PathLike, Product
-
-_THUMBNAIL = 480  # pixels of the longer edge
 
 _DEFAULT_WEIGHTS = Weights()
 _LARGEST_SHOWN = 6  # contributions on a card
@@ -177,25 +170,8 @@ def _product_picture(product: Product, catalogue: Catalogue) -> str:
 def _picture(source: ImageSource, alt: str) -> str:
     """A picture as an <img> that carries its data, or a blank where it cannot be read any more."""
     try:
-        picture = decode_image(source, _needed)
+        jpeg = thumbnail(source)
     except ImageError:
         return '<div class="blank"></div>'
-    image = to_srgb(picture.image, picture.profile, picture.mode)
-    image = image.resize(_thumbnail_size(*picture.size), Image.Resampling.LANCZOS, box=picture.box)
-    image.info.clear()  # Pillow would write the comment of a JPEG again
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(jpeg).decode()
     return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(alt)}">'
-
-
-def _thumbnail_size(width: int, height: int) -> tuple[int, int]:
-    scale = min(1, _THUMBNAIL / max(width, height))
-    return max(1, round(scale * width)), max(1, round(scale * height))
-
-
-def _needed(width: int, height: int) -> Shrinking:
-    """Twice the size of the thumbnail."""
-    across, down = _thumbnail_size(width, height)
-    factors = max(1, width // (2 * across)), max(1, height // (2 * down))
-    return Shrinking((2 * across, 2 * down), factors, profile=True)

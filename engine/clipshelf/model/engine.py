@@ -12,7 +12,7 @@ from clipshelf import bundled
 from clipshelf.errors import ArtifactError, ImageError, InputError
 from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.artifact import Artifact
-from clipshelf.model.image import Decode, ImageReader
+from clipshelf.model.image import Decode, ImageReader, PreparedImage
 from clipshelf.model.image_limits import ImageLimits
 from clipshelf.model.image_sources import source_name
 from clipshelf.model.match_probability import check_gives_probabilities, match_probabilities
@@ -160,7 +160,7 @@ class Engine:
 
     def embed_images(
         self,
-        images: Iterable[ImageSource],
+        images: Iterable[ImageSource | PreparedImage],
         *,
         on_error: OnError = "raise",
         progress: Progress | None = None,
@@ -171,7 +171,7 @@ class Engine:
         Threads decode pictures ahead of the model, in order, a bounded number at a time.
 
         - `images`: n paths, bytes, binary streams, data: URIs, PIL images or arrays, see
-          `clipshelf.model.image_decoding.decode_image`.
+          `clipshelf.model.image_decoding.decode_image`, or pictures that `prepare_image` decoded.
         - `on_error`: the error policy (`clipshelf.failures`).
         - `progress`: called with the number of pictures done and of all, or None where `images` has no length.
         - `timeline`: records the stages "decode", "preprocess" and "vision".
@@ -190,11 +190,26 @@ class Engine:
             items, self._image_batch, encode, on_error, _counter(progress, images), describe_item=source_name
         )
 
-    def read_image(self, source: ImageSource, *, timeline: Timeline | None = None) -> Pixels:
+    def prepare_image(self, source: ImageSource, *, timeline: Timeline | None = None) -> PreparedImage:
+        """Decode one picture ahead of its embedding, which may then be in another thread and batch.
+
+        Returns what `embed_images` and queries take like any other picture. The parameters are those of `read_image`.
+        Raises ImageError.
+        """
+        return PreparedImage(self.read_image(source, timeline=timeline), self.artifact.manifest.image)
+
+    def read_image(self, source: ImageSource | PreparedImage, *, timeline: Timeline | None = None) -> Pixels:
         """Decode one picture to the (S, S, 3) uint8 RGB square that the vision tower takes.
 
-        `timeline` records the stages "decode" and "preprocess". Raises ImageError.
+        - `source`: as in `embed_images`; of one that was prepared by this model, the square is ready.
+        - `timeline`: records the stages "decode" and "preprocess".
+
+        Raises ImageError.
         """
+        if isinstance(source, PreparedImage):
+            if source.spec != self.artifact.manifest.image:
+                raise ImageError(f"expected a picture prepared for {self.artifact.manifest.image}, found {source.spec}")
+            return source.square
         timeline = timeline or Timeline()
         with timeline.stage("decode"):
             picture = self._reader.open(source)
@@ -251,7 +266,9 @@ class Engine:
             report(done)
         return np.concatenate(parts)
 
-    def _try_read(self, timeline: Timeline, source: ImageSource) -> tuple[ImageSource, Pixels | ImageError]:
+    def _try_read(
+        self, timeline: Timeline, source: ImageSource | PreparedImage
+    ) -> tuple[ImageSource | PreparedImage, Pixels | ImageError]:
         try:
             return source, self.read_image(source, timeline=timeline)
         except ImageError as error:

@@ -8,6 +8,7 @@ docs/pictures.md says what it costs in fidelity and what it saves.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -36,6 +37,18 @@ _REDUCING_GAP = 2.0
 # A picture so long that all of it would be scaled to more pixels than this is scaled in the middle only, where it is
 # cropped; the same pixels to within one level.
 _LARGEST_SCALED_AREA = 1 << 25
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """A picture that was decoded ahead of its embedding (`Engine.prepare_image`).
+
+    - `square`: (S, S, 3) uint8 RGB.
+    - `spec`: how it was scaled, cropped or padded; it must be that of the engine that embeds it.
+    """
+
+    square: Pixels
+    spec: ImageSpec
 
 
 class ImageReader:

@@ -1,0 +1,59 @@
+"""Bodies and parameters of requests to queries of the engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from clipshelf.errors import InputError
+from clipshelf.recommend.profile import Profile
+from clipshelf.recommend.query import Query
+from clipshelf.serve.inputs import parse_json
+from clipshelf.serve.problems import ProblemError
+from clipshelf.serve.query_pictures import QueryPictures
+from clipshelf.serve.schemas import QueryBody, QueryParameters, WeightsChange
+
+_WEIGHTS = msgspec.json.Decoder(WeightsChange)
+_SERVICE_FIELDS = ("image", "explain")
+
+
+async def to_query(body: QueryBody | QueryParameters, pictures: QueryPictures, photo: bytes | None = None) -> Query:
+    """The query of a request, with its pictures decoded.
+
+    - `photo`: the picture that came as the body, beside its parameters.
+
+    Raises ProblemError.
+    """
+    fields: dict[str, Any] = msgspec.to_builtins(body)
+    profile = fields.pop("profile", None)
+    sources = [] if photo is None else [photo]
+    sources += _as_list(fields.get("image")) + _as_list((profile or {}).pop("images", None))
+    arguments = {name: value for name, value in fields.items() if value is not None and name not in _SERVICE_FIELDS}
+    if isinstance(body, QueryParameters) and body.weights is not None:
+        arguments["weights"] = parse_weights(body.weights)
+    arguments["image"] = await pictures.prepare(sources)
+    try:
+        if profile is not None:
+            given = {name: value for name, value in profile.items() if value is not None}
+            arguments["profile"] = Profile.from_dict(given)
+        return Query(**arguments)
+    except InputError as error:
+        raise ProblemError(422, "bad-query", str(error)) from None
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """Weights from text such as `text=1,image=0.5`. Raises ProblemError."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        weights = {name.strip(): float(value) for name, _, value in pairs}
+    except ValueError:
+        raise ProblemError(422, "bad-query", "weights: expected NAME=NUMBER,..., found another form") from None
+    parsed: dict[str, float] = msgspec.to_builtins(parse_json(msgspec.json.encode(weights), _WEIGHTS))
+    return parsed
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]

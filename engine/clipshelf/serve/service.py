@@ -1,0 +1,100 @@
+"""The parts of a running service, and its life: warming, answering, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+from clipshelf.errors import ClipshelfError
+from clipshelf.model.image_limits import ImageLimits
+from clipshelf.runtime.cpus import available_cpus
+from clipshelf.serve.answering import Answered, Answering, Ask
+from clipshelf.serve.batching import Batcher
+from clipshelf.serve.bodies import BodyReader
+from clipshelf.serve.metrics import Metrics
+from clipshelf.serve.product_pictures import Thumbnails
+from clipshelf.serve.query_pictures import QueryPictures
+from clipshelf.serve.settings import Settings
+from clipshelf.serve.shelf import ShelfKeeper
+
+_log = logging.getLogger(__name__)
+
+State = Literal["starting", "ready", "draining"]
+
+
+class Service:
+    """One process's service around one engine and one catalogue.
+
+    - `keeper`: the catalogue, and the engine that embeds.
+    - `settings`: limits and switches.
+    - `limits`: what a picture may cost.
+    """
+
+    def __init__(self, keeper: ShelfKeeper, settings: Settings, limits: ImageLimits) -> None:
+        self.keeper = keeper
+        self.settings = settings
+        self.metrics = Metrics()
+        self.state: State = "starting"
+        self.bodies = BodyReader(settings, self.metrics)
+        decoders = settings.decoders or available_cpus()
+        self.decoders = ThreadPoolExecutor(decoders, thread_name_prefix="clipshelf-decode")
+        self.workers = ThreadPoolExecutor(4, thread_name_prefix="clipshelf-serve")
+        self.pictures = QueryPictures(keeper.engine, self.decoders, self.metrics)
+        self.thumbnails = Thumbnails(limits)
+        self.answers: Batcher[Ask, Answered] = Batcher(
+            "recommend",
+            Answering(keeper, self.metrics).compute,
+            self.workers,
+            batch=settings.batch,
+            queue=settings.queue,
+            metrics=self.metrics,
+        )
+        self._note_generation()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Warm the towers and follow the catalogue's folder while the block runs."""
+        tasks = [asyncio.create_task(self._warm()), asyncio.create_task(self._follow())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.decoders.shutdown(wait=False, cancel_futures=True)
+            self.workers.shutdown(wait=False, cancel_futures=True)
+
+    def drain(self) -> None:
+        """Say from now on that the service is not ready; requests are still answered."""
+        self.state = "draining"
+        self.metrics.ready.set(0)
+
+    async def _warm(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self.workers, self.keeper.engine.warm)
+        if self.state == "starting":
+            self.state = "ready"
+            self.metrics.ready.set(1)
+
+    async def _follow(self) -> None:
+        """Take up generations that other processes save."""
+        loop = asyncio.get_running_loop()
+        failed = ""
+        while True:
+            await asyncio.sleep(self.settings.reload_interval)
+            try:
+                if await loop.run_in_executor(self.workers, self.keeper.refresh):
+                    self._note_generation()
+                failed = ""
+            except ClipshelfError as error:
+                self.metrics.reload_failures.inc()
+                if str(error) != failed:
+                    _log.error("catalogue: the generation stays %d: %s", self.keeper.current.generation, error)
+                failed = str(error)
+
+    def _note_generation(self) -> None:
+        self.metrics.generation.set(self.keeper.current.generation)
+        self.metrics.products.set(len(self.keeper.current.catalogue))

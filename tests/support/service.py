@@ -1,0 +1,77 @@
+"""A service that runs for real: uvicorn on a free port of the loopback, in a thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import httpx2
+import uvicorn
+from clipshelf import Engine, index
+from clipshelf.serve.server import image_limits, make_server
+from clipshelf.serve.service import Service
+from clipshelf.serve.settings import Settings
+from clipshelf.serve.shelf import ShelfKeeper
+from PIL import Image
+from support import tiny
+from support.pictures import encode
+
+COLOURS = ("red", "green", "blue")
+THINGS = ("shoe", "shirt", "watch")
+
+
+def photo(colour: str) -> bytes:
+    """A small JPEG of one colour."""
+    return encode(Image.fromarray(tiny.picture(colour)), "JPEG")
+
+
+def write_shelf(engine: Engine, folder: Path) -> Path:
+    """Write a catalogue of nine products, each with a picture, a text, a price and a category."""
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True)
+    for colour in COLOURS:
+        (pictures / f"{colour}.jpg").write_bytes(photo(colour))
+    products = [
+        {
+            "id": f"{colour}-{thing}",
+            "text": f"a {colour} {thing}",
+            "image": str(pictures / f"{colour}.jpg"),
+            "category": thing,
+            "price": 10.0 * (row + 1),
+        }
+        for row, (colour, thing) in enumerate((colour, thing) for colour in COLOURS for thing in THINGS)
+    ]
+    index(engine, products, folder / "shelf")
+    return folder / "shelf"
+
+
+class RunningService:
+    """A service in a thread of this process, and a client of it.
+
+    - `client`: an HTTP client with its address.
+    - `service`: its parts.
+    """
+
+    def __init__(self, engine: Engine, folder: Path, settings: Settings) -> None:
+        keeper = ShelfKeeper(engine, folder, allow_outside=True)
+        self.service = Service(keeper, settings, image_limits(settings))
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.server: uvicorn.Server = make_server(self.service)
+        self._thread = threading.Thread(target=self.server.run, args=([self._socket],))
+        self.client = httpx2.Client(base_url=self.url, timeout=30, trust_env=False)
+
+    def start(self) -> RunningService:
+        self._thread.start()
+        while self.client.get("/health/ready").status_code != 200:
+            pass
+        return self
+
+    def stop(self) -> None:
+        self.client.close()
+        self.server.should_exit = True
+        self._thread.join(30)
+        if self._thread.is_alive():
+            raise TimeoutError("the server did not end")
