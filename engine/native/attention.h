@@ -143,8 +143,9 @@ static void attention(const Attention *job, Range items, float *scratch) {
     for (size_t index = items.first; index < items.last; index++) {
         Item item = attention_item(job, index, scratch);
         attention_prepare(&item);
-        for (size_t query = item.first; query < item.last; query += FLOAT_ROWS) {
-            attention_tile(&item, query, smaller(FLOAT_ROWS, item.last - query));
+        for (size_t query = item.first, count; query < item.last; query += count) {
+            count = even_rows(item.last - query, FLOAT_ROWS);
+            attention_tile(&item, query, count);
         }
     }
 }

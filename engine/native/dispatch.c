@@ -8,6 +8,9 @@
 
 /* The build says which of them it has: CLIPSHELF_X86 or CLIPSHELF_ARM64, with their files. */
 extern const Kernels clipshelf_kernels_portable;
+#if defined(CLIPSHELF_X86)
+extern const Kernels clipshelf_kernels_avx512vnni;
+#endif
 
 static bool always(void) { return true; }
 
@@ -18,6 +21,9 @@ typedef struct {
 
 /* The best first. */
 static const InstructionSet INSTRUCTION_SETS[] = {
+#if defined(CLIPSHELF_X86)
+    {&clipshelf_kernels_avx512vnni, cpu_has_avx512vnni},
+#endif
     {&clipshelf_kernels_portable, always},
 };
 enum { SET_COUNT = sizeof INSTRUCTION_SETS / sizeof *INSTRUCTION_SETS };

@@ -9,6 +9,10 @@
 
 static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
+/* Rows of the next tile of at most `most` rows, so that all tiles of `left` rows are even: 50 become 6+6+6+6+6+5+5+5+5,
+ * not 8 times 6 and 2. */
+static inline size_t even_rows(size_t left, size_t most) { return ceil_div(left, ceil_div(left, most)); }
+
 /* c (rows, 16 groups) = a (rows, depth) @ b (depth, 16 groups); `rows`, `groups` and `half` are constants where this
  * is expanded. b holds floats, or half precision with `half`. */
 static ALWAYS_INLINE void float_tile(size_t rows, size_t groups, bool half, const float *a, size_t a_stride,
@@ -53,8 +57,8 @@ static ALWAYS_INLINE void float_tile_rows(size_t rows, size_t groups, bool half,
 #undef FLOAT_TILE_CASE
 
 /* c (rows, columns) = a (rows, depth) @ b (depth, columns) for at most FLOAT_ROWS rows and a multiple of 16 columns. */
-static void float_product(size_t rows, size_t columns, const float *a, size_t a_stride, const float *b,
-                          size_t b_stride, size_t depth, float *c, size_t c_stride) {
+static NOINLINE void float_product(size_t rows, size_t columns, const float *a, size_t a_stride, const float *b,
+                                   size_t b_stride, size_t depth, float *c, size_t c_stride) {
     size_t n = 0;
     for (; n + FLOAT_GROUPS * LANES <= columns; n += FLOAT_GROUPS * LANES) {
         float_tile_rows(rows, FLOAT_GROUPS, false, a, a_stride, b + n, b_stride, depth, c + n, c_stride);
@@ -65,7 +69,8 @@ static void float_product(size_t rows, size_t columns, const float *a, size_t a_
 }
 
 /* The same with b in half precision and 64 columns. */
-static void half_product(size_t rows, const float *a, size_t a_stride, const uint16_t *b, size_t depth, float *c) {
+static NOINLINE void half_product(size_t rows, const float *a, size_t a_stride, const uint16_t *b, size_t depth,
+                                  float *c) {
     for (size_t n = 0; n < PANEL_COLUMNS; n += FLOAT_GROUPS * LANES) {
         float_tile_rows(rows, FLOAT_GROUPS, true, a, a_stride, b + n, PANEL_COLUMNS, depth, c + n, PANEL_COLUMNS);
     }
@@ -91,8 +96,8 @@ static void float_linear(const FloatLinear *job, Range panels, Range rows) {
     float sums[FLOAT_ROWS * PANEL_COLUMNS];
     for (size_t panel = panels.first; panel < panels.last; panel++) {
         size_t at = panel * job->inputs * PANEL_COLUMNS;
-        for (size_t row = rows.first; row < rows.last; row += FLOAT_ROWS) {
-            size_t count = smaller(FLOAT_ROWS, rows.last - row);
+        for (size_t row = rows.first, count; row < rows.last; row += count) {
+            count = even_rows(rows.last - row, FLOAT_ROWS);
             const float *x = job->x + row * job->inputs;
             if (job->half) {
                 half_product(count, x, job->inputs, (const uint16_t *)job->panels + at, job->inputs, sums);

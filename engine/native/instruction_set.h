@@ -6,10 +6,13 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 #elif defined(_MSC_VER)
 #define ALWAYS_INLINE __forceinline
+#define NOINLINE __declspec(noinline)
 #else
 #define ALWAYS_INLINE inline
+#define NOINLINE
 #endif
 
 /* Before a loop of a constant number of steps whose arrays are to become registers. */

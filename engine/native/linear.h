@@ -92,7 +92,7 @@ static void linear_store(const Linear *job, const PanelConstants *panel, size_t 
     }
 }
 
-/* Rows are cut into even tiles, so that 50 become 6+6+6+6+6+5+5+5+5. The next panel is read ahead evenly meanwhile. */
+/* Rows are cut into even tiles. The next panel is read ahead evenly meanwhile. */
 static void linear(const Linear *job, Range panels, Range rows) {
     size_t bytes = ceil_div(job->inputs, GROUP_INPUTS) * GROUP_BYTES;
     size_t tiles = ceil_div(rows.last - rows.first, TILE_ROWS), last = panel_count(job->outputs);
@@ -103,7 +103,7 @@ static void linear(const Linear *job, Range panels, Range rows) {
         panel_constants(job, panel, &constants);
         size_t row = rows.first;
         for (size_t i = 0; i < tiles; i++) {
-            size_t count = ceil_div(rows.last - row, tiles - i);
+            size_t count = even_rows(rows.last - row, TILE_ROWS);
             Prefetch next = {weights, 0};
             if (panel + 1 < last) {
                 next.from = weights + bytes + bytes * i / tiles / 64 * 64;
