@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help="folder or hub id of a checkpoint")
     parser.add_argument("out", metavar="OUT", help="folder of the artifact, new or empty")
     parser.add_argument(
+        "--text-source",
+        metavar="SOURCE",
+        help="folder or hub id of a sentence-transformers model whose text tower is used, such as "
+        "sentence-transformers/clip-ViT-B-32-multilingual-v1",
+    )
+    parser.add_argument(
         "--precision",
         metavar="P",
         type=_precisions,
@@ -68,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     artifact = export(
         args.source,
         args.out,
+        text_source=args.text_source,
         precisions=args.precision,
         calibration_images=args.calibration_images,
         calibration_texts=args.calibration_texts,

@@ -35,6 +35,7 @@ def export(
     source: PathLike,
     out: PathLike,
     *,
+    text_source: PathLike | None = None,
     precisions: Sequence[Precision] = ("int8",),
     calibration_images: PathLike | None = None,
     calibration_texts: PathLike | None = None,
@@ -46,6 +47,7 @@ def export(
 
     - `source`: a folder, or the id of a model on the Hugging Face hub.
     - `out`: the folder of the artifact, new or empty.
+    - `text_source`: a folder or hub id of sentence-transformers, whose text tower replaces that of `source`.
     - `precisions`: the first one is the artifact's default.
     - `calibration_images`: a folder with 60 pictures or more; None for the built-in set.
     - `calibration_texts`: a file with 60 texts or more, one a line; None for the built-in set.
@@ -60,7 +62,7 @@ def export(
     folder, targets = Path(out), _targets(min_overlap)
     options = {name: TowerOptions(precisions, targets[name], threads or available_cpus()) for name in TOWERS}
     check_writable(folder, overwrite=overwrite)
-    checkpoint = load_checkpoint(str(source))
+    checkpoint = load_checkpoint(str(source), None if text_source is None else str(text_source))
     with open_draft(folder, overwrite=overwrite) as draft:
         samples: dict[TowerName, Samples] = {
             "vision": image_samples(checkpoint.image_spec, _optional_path(calibration_images)),

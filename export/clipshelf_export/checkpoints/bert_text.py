@@ -7,7 +7,7 @@ from typing import Any
 from clipshelf.model.artifact import TextSpec
 
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, check_ids, check_template
-from clipshelf_export.checkpoints.torch_modules import ACTIVATIONS, bert_embedding, post_norm_layer
+from clipshelf_export.checkpoints.torch_modules import ACTIVATIONS, bert_embedding, distilbert_layer, post_norm_layer
 from clipshelf_export.checkpoints.towers import Linear, Norm, Transformer
 
 
@@ -41,6 +41,21 @@ def bert_tower(
         pooling="first",
         dim=dim,
         final_norm=final_norm,
+        projection=projection,
+    )
+
+
+def distilbert_tower(module: Any, config: Any, *, dim: int, projection: Linear | None) -> Transformer:
+    """Translate a DistilBERT whose first token becomes the embedding; parameters as in `bert_tower`."""
+    return Transformer(
+        embedding=bert_embedding(module.embeddings, 0),
+        layers=[distilbert_layer(layer, config.activation) for layer in module.transformer.layer],
+        heads=config.n_heads,
+        activation=ACTIVATIONS[config.activation],
+        post_norm=True,
+        causal=False,
+        pooling="first",
+        dim=dim,
         projection=projection,
     )
 

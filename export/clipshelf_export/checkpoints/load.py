@@ -5,16 +5,29 @@ A local folder is read without the network. A hub id is fetched once through `hu
 
 from __future__ import annotations
 
-import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from clipshelf.errors import ExportError
 
-from clipshelf_export.checkpoints import altclip, bundled_default, chinese_clip, clip, metaclip2, open_clip, siglip
+from clipshelf_export.checkpoints import (
+    altclip,
+    bundled_default,
+    chinese_clip,
+    clip,
+    metaclip2,
+    open_clip,
+    sentence_model,
+    siglip,
+)
+from clipshelf_export.checkpoints.json_files import read_json
+from clipshelf_export.checkpoints.library_pipeline import PairedPipeline
 from clipshelf_export.checkpoints.messages import first_line
 from clipshelf_export.checkpoints.open_clip_files import CONFIG, WEIGHT_FILES
+from clipshelf_export.checkpoints.reference import PairedReference
+from clipshelf_export.checkpoints.sentence_model import TextModel
 from clipshelf_export.checkpoints.towers import Checkpoint
 from clipshelf_export.checkpoints.weights import check_plain
 
@@ -38,7 +51,7 @@ UNSUPPORTED = {
 # Architectures of one tower, which share their model_type with the whole model.
 SINGLE_TOWERS = re.compile(r"(Vision|Text)Model(WithProjection)?$")
 # Files that are fetched from a hub first; which weights are needed is decided by them.
-HUB_FILES = ("*.json", "*.txt", "*.model", "README.md")
+HUB_FILES = ("*.json", "*.txt", "*.model", "README.md", "*_Dense/*")
 HUB_WEIGHTS = (
     ("model*.safetensors", "*/model*.safetensors"),
     ("pytorch_model*", "*/pytorch_model*"),
@@ -48,13 +61,50 @@ HUB_WEIGHTS = (
 _LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 
 
-def load_checkpoint(source: str) -> Checkpoint:
+def load_checkpoint(source: str, text_source: str | None = None) -> Checkpoint:
     """Load a checkpoint of a known family.
 
     - `source`: a folder, or the id of a model on the Hugging Face hub.
+    - `text_source`: likewise, a model of sentence-transformers whose text tower replaces that of `source`.
 
     Returns the checkpoint. Raises ExportError where `source` holds no checkpoint, or one of a family without a loader.
     """
+    folder, origin = _find(source)
+    checkpoint = load_folder(_model_folder(folder), origin)
+    if text_source is None:
+        return checkpoint
+    folder, origin = _find(text_source)
+    check_plain(folder, {})
+    return with_text_model(checkpoint, sentence_model.load(folder, origin))
+
+
+def with_text_model(checkpoint: Checkpoint, text: TextModel) -> Checkpoint:
+    """Return a checkpoint with another text tower. Raises ExportError where its dimensions differ from the pictures'.
+
+    The trained `logits` belong to the tower that is replaced, so they are left out.
+    """
+    if checkpoint.vision.dim != text.tower.dim:
+        raise ExportError(
+            f"text source: expected embeddings of {checkpoint.vision.dim} dimensions like the pictures', "
+            f"found {text.tower.dim}"
+        )
+    licences = [str(source.get("licence", "unknown")) for source in (checkpoint.source, text.source)]
+    return replace(
+        checkpoint,
+        family=f"{checkpoint.family}+{text.family}",
+        source={**checkpoint.source, "text": text.source},
+        licence=licences[0] if len(set(licences)) == 1 else f"pictures {licences[0]}, texts {licences[1]}",
+        text_spec=text.spec,
+        text=text.tower,
+        tokenizer_json=text.tokenizer_json,
+        reference=PairedReference(checkpoint.reference, text.reference),
+        pipeline=None if checkpoint.pipeline is None else PairedPipeline(checkpoint.pipeline, text.pipeline),
+        logits={},
+    )
+
+
+def _find(source: str) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a checkpoint, fetched where `source` is a hub id, and what the manifest says of it."""
     folder = Path(source)
     origin: dict[str, Any] = {"name": folder.resolve().name}
     if folder.is_file():
@@ -64,7 +114,7 @@ def load_checkpoint(source: str) -> Checkpoint:
         origin = {"name": source, "revision": folder.name}
     if licence := _read_licence(folder):
         origin["licence"] = licence
-    return load_folder(_model_folder(folder), origin)
+    return folder, origin
 
 
 def load_folder(folder: Path, origin: dict[str, Any]) -> Checkpoint:
@@ -104,6 +154,8 @@ def _unsupported(folder: Path, config: dict[str, Any]) -> ExportError:
     model_type = config.get("model_type") or config.get("family") or "no model_type"
     known = ", ".join(LOADERS)
     what = UNSUPPORTED.get(str(model_type), "")
+    if not what and (folder / sentence_model.MODULES).is_file():
+        what = "a model of sentence-transformers for texts; --text-source puts one beside the pictures of a CLIP"
     if not what and config.get("auto_map"):
         what = "a model with code of its own, which is not run"
     detail = f": {what}" if what else ""
@@ -132,12 +184,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ExportError(f"{folder}: expected a checkpoint with config.json, found {_layout(folder)}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ExportError(f"{path}: expected JSON, found: {error}") from error
-    if not isinstance(config, dict):
-        raise ExportError(f"{path}: expected an object, found {type(config).__name__}")
+    config: dict[str, Any] = read_json(path)
     return config
 
 
@@ -146,7 +193,7 @@ def _layout(folder: Path) -> str:
     if (folder / "adapter_config.json").is_file():
         return "an adapter (adapter_config.json); merge it into its base first, with merge_and_unload of peft"
     if (folder / "modules.json").is_file():
-        return "a model of sentence-transformers without 0_CLIPModel"
+        return "a model of sentence-transformers without 0_CLIPModel; one of texts alone goes with --text-source"
     if any(folder.glob("*.onnx")) or any(folder.glob("onnx/*.onnx")):
         return "ONNX graphs"
     return "none"

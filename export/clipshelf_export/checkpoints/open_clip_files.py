@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 from clipshelf.errors import ExportError
-from safetensors.torch import load_file
 
 from clipshelf_export.checkpoints.image_rules import CLIP_MEAN, CLIP_STD, ImageRule, parse_image_rule
 from clipshelf_export.checkpoints.messages import first_line
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, cleaned, read_tokenizer
-from clipshelf_export.checkpoints.weights import checked_model
+from clipshelf_export.checkpoints.weights import checked_model, read_tensors
 
 CONFIG = "open_clip_config.json"
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -115,17 +114,8 @@ def _tokenizer_name(text: Mapping[str, Any]) -> str:
 
 def read_state(folder: Path) -> dict[str, torch.Tensor]:
     """Read the weights by their names in open_clip. Raises ExportError where there are none, or they are damaged."""
-    paths = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
-    if not paths:
-        raise ExportError(f"{folder}: expected {', '.join(WEIGHT_FILES)}, found none of them")
-    try:
-        if paths[0].suffix == ".safetensors":
-            state: dict[str, Any] = load_file(paths[0])
-        else:
-            state = torch.load(paths[0], map_location="cpu", weights_only=True)
-            state = state.get("state_dict", state)
-    except Exception as error:  # safetensors and pickle raise errors of their own for a damaged file
-        raise ExportError(f"{paths[0]}: expected weights, found: {first_line(error)}") from error
+    state: dict[str, Any] = read_tensors(folder, WEIGHT_FILES)
+    state = state.get("state_dict", state)
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 

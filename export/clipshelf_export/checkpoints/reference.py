@@ -12,12 +12,38 @@ import torch
 from clipshelf.types import FloatArray, Pixels, TokenIds
 
 from clipshelf_export.checkpoints.image_rules import ImageRule
+from clipshelf_export.checkpoints.towers import ReferenceModel
 
 # Embeds texts with a model: (model, input_ids (B, L), mask (B, L)) to features (B, D) of any norm.
 EmbedTexts: TypeAlias = Callable[[Any, torch.Tensor, torch.Tensor], Any]
 
 
-class TorchReference:
+class TextReference:
+    """The text tower of a model of transformers, in the precision of its weights.
+
+    - `model`: in evaluation mode.
+    - `embed`: how the model embeds texts; by default its `get_text_features`.
+    """
+
+    def __init__(self, model: Any, embed: EmbedTexts | None = None) -> None:
+        self._model, self._embed = model, embed or text_features
+
+    def embed_texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of `input_ids` (B, L) with `mask` (B, L)."""
+        with torch.inference_mode(), default_dtype(self._dtype):
+            return to_unit_norm(self._embed(self._model, torch.from_numpy(input_ids), torch.from_numpy(mask)))
+
+    def in_double(self) -> TextReference:
+        """Return a copy that computes in fp64."""
+        return TextReference(copy.deepcopy(self._model).double(), self._embed)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = next(self._model.parameters()).dtype
+        return dtype
+
+
+class TorchReference(TextReference):
     """A model of transformers, in the precision of its weights; a `ReferenceModel`.
 
     - `model`: in evaluation mode, with `get_image_features`.
@@ -26,7 +52,8 @@ class TorchReference:
     """
 
     def __init__(self, model: Any, rule: ImageRule, embed: EmbedTexts | None = None) -> None:
-        self._model, self._rule, self._embed = model, rule, embed or text_features
+        super().__init__(model, embed)
+        self._rule = rule
 
     def embed_images(self, pixels: Pixels) -> FloatArray:
         """Return unit-norm embeddings (B, D) of pixels (B, S, S, 3)."""
@@ -38,19 +65,29 @@ class TorchReference:
         with torch.inference_mode():
             return to_unit_norm(self._model.get_image_features(pixel_values=pixel_values.to(self._dtype)))
 
-    def embed_texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
-        """Return unit-norm embeddings (B, D) of `input_ids` (B, L) with `mask` (B, L)."""
-        with torch.inference_mode(), default_dtype(self._dtype):
-            return to_unit_norm(self._embed(self._model, torch.from_numpy(input_ids), torch.from_numpy(mask)))
-
     def in_double(self) -> TorchReference:
         """Return a copy that computes in fp64."""
         return TorchReference(copy.deepcopy(self._model).double(), self._rule, self._embed)
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        dtype: torch.dtype = next(self._model.parameters()).dtype
-        return dtype
+
+class PairedReference:
+    """The vision tower of one model and the text tower of another; a `ReferenceModel`."""
+
+    def __init__(self, vision: ReferenceModel, text: TextReference) -> None:
+        self._vision, self._text = vision, text
+
+    def embed_images(self, pixels: Pixels) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of pixels (B, S, S, 3)."""
+        return self._vision.embed_images(pixels)
+
+    def embed_texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of `input_ids` (B, L) with `mask` (B, L)."""
+        return self._text.embed_texts(input_ids, mask)
+
+    def in_double(self) -> PairedReference | None:
+        """Return a copy that computes in fp64, or None where the vision model has none."""
+        vision = self._vision.in_double()
+        return None if vision is None else PairedReference(vision, self._text.in_double())
 
 
 def text_features(model: Any, input_ids: torch.Tensor, mask: torch.Tensor) -> Any:

@@ -97,8 +97,22 @@ def post_norm_layer(layer: Any, activation: str) -> Layer:
     )
 
 
+def distilbert_layer(layer: Any, activation: str) -> Layer:
+    """Translate a layer of DistilBERT; parameters as in `pre_norm_layer`."""
+    attention = layer.attention
+    fc1, fc2 = _mlp(layer.ffn.lin1, layer.ffn.lin2, activation)
+    return Layer(
+        norm1=norm(layer.sa_layer_norm),
+        qkv=Linear.packed([linear(getattr(attention, f"{name}_lin")) for name in "qkv"]),
+        out=linear(attention.out_lin),
+        norm2=norm(layer.output_layer_norm),
+        fc1=fc1,
+        fc2=fc2,
+    )
+
+
 def bert_embedding(module: Any, first_position: int) -> TokenEmbedding:
-    """Translate the embeddings of BERT or RoBERTa for texts of one segment.
+    """Translate the embeddings of BERT, DistilBERT or RoBERTa for texts of one segment.
 
     - `first_position`: the row of the first token in the table of positions: 0 in BERT, after the padding in RoBERTa.
     """

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from clipshelf.errors import ExportError
 from clipshelf.files import FileRecord
+from safetensors.torch import load_file
 
 from clipshelf_export.checkpoints.messages import first_line
 
@@ -56,10 +57,11 @@ def _tensor_types(path: Path) -> Iterable[str]:
     return [str(entry.get("dtype")) for name, entry in header.items() if name != "__metadata__"]
 
 
-def read_model(folder: Path, model_class: Any) -> Any:
+def read_model(folder: Path, model_class: Any, *, unused: tuple[str, ...] = ()) -> Any:
     """Load a model of transformers as float32, without the network.
 
     - `model_class`: the class, such as `CLIPModel`.
+    - `unused`: beginnings of names of weights that may be missing, since nothing reads them.
 
     Returns the model in evaluation mode. Raises ExportError where weights are missing, of another shape or not finite.
     """
@@ -73,9 +75,27 @@ def read_model(folder: Path, model_class: Any) -> Any:
     for kind, problem in (("missing_keys", "missing"), ("mismatched_keys", "of another shape than in config.json")):
         # transformers reports names, or tuples of a name and both shapes
         names = sorted(key if isinstance(key, str) else key[0] for key in report[kind])
+        names = [name for name in names if not name.startswith(unused)]
         if names:
             raise ExportError(f"{expected}, found {len(names)} {problem}: {names[0]}")
     return checked_model(model, str(folder))
+
+
+def read_tensors(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Read the first of these files of a folder, in safetensors or in PyTorch's format, which is read without code.
+
+    Raises ExportError where there is none, or it is damaged.
+    """
+    paths = [folder / name for name in names if (folder / name).is_file()]
+    if not paths:
+        raise ExportError(f"{folder}: expected {', '.join(names)}, found none of them")
+    try:
+        if paths[0].suffix == ".safetensors":
+            return dict(load_file(paths[0]))
+        state: dict[str, torch.Tensor] = torch.load(paths[0], map_location="cpu", weights_only=True)
+        return state
+    except Exception as error:  # safetensors and pickle raise errors of their own for a damaged file
+        raise ExportError(f"{paths[0]}: expected weights, found: {first_line(error)}") from error
 
 
 def checked_model(model: Any, source: str) -> Any:
