@@ -12,18 +12,20 @@ from pathlib import Path
 from string import Template
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.cli.html_card import Picture, card, page_file, reasons, running_sums
 from clipshelf.display import one_line
 from clipshelf.errors import ImageError
 from clipshelf.files import durable
 from clipshelf.model.thumbnails import thumbnail
-from clipshelf.recommend.answers import Recommendation, Recommendations
+from clipshelf.recommend.answers import Recommendations, shorten
 from clipshelf.recommend.profile import Interaction
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource, PathLike, Product
 
 _DEFAULT_WEIGHTS = Weights()
-_LARGEST_SHOWN = 6  # contributions on a card
+_NO_PICTURE = '<span class="none"></span>'
+_NAME_WIDTH = 60  # characters of a product's name in the reasons
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,10 @@ def write_page(path: PathLike, title: str, subtitle: str, sections: Iterable[Sec
     """
     template = Template(resources.files("clipshelf.cli").joinpath("page.html").read_text(encoding="utf-8"))
     page = template.substitute(
-        title=_escaped(title), subtitle=_escaped(subtitle), sections="\n".join(map(_section, sections))
+        title=_escaped(title),
+        subtitle=_escaped(subtitle),
+        style=page_file("page.css"),
+        sections="\n".join(map(_section, sections)),
     )
     with durable(Path(path)) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
@@ -63,16 +68,34 @@ def _section(section: Section) -> str:
     photos = "".join(_picture(image, "a photo of the query") for image in query.images)
     words = "".join(f"<blockquote>“{_escaped(text.strip())}”</blockquote>" for text in query.texts)
     took = f"{answer.took_ms['total']:.1f} ms among {len(section.catalogue):,} products"
-    best = max((abs(item.score) for item in answer), default=0.0)
-    largest = max((abs(part.value) for item in answer for part in item.contributions), default=0.0)
-    cards = "\n".join(_card(item, section.catalogue, best, largest) for item in answer)
     note = f'<p class="soft">{_escaped(answer.note)}</p>' if answer.note else ""
-    shelf = f'<ol class="shelf">\n{cards}\n</ol>' if cards else f"<p>No product is left to answer with.</p>{note}"
+    shelf = _shelf(section) if answer.items else f"<p>No product is left to answer with.</p>{note}"
     return (
         f"<section>\n<h2>{_escaped(section.title)}</h2>\n"
         f'<div class="query">{photos}<div>{words}{_named_products(section)}'
-        f'{_filters(query)}<p class="soft">{took}</p></div></div>\n{shelf}\n</section>'
+        f'{_settings(query)}<p class="soft small">{took}</p></div></div>\n{shelf}\n</section>'
     )
+
+
+def _shelf(section: Section) -> str:
+    """The products of an answer; their bars have one scale."""
+    names = _names(section)
+    sums = [total for item in section.answer for total in running_sums(reasons(item, names))]
+    scale = min(sums), max(sums)
+    cards = [card(item, _product_picture(item.product, section.catalogue), names, scale) for item in section.answer]
+    return '<ol class="shelf">\n' + "\n".join(cards) + "\n</ol>"
+
+
+def _names(section: Section) -> dict[str, str]:
+    """What the products are called that the query names: the beginnings of their texts."""
+    ids = list(section.query.named_ids)
+    rows = section.catalogue.find(ids).tolist()
+    found = [(id_, row) for id_, row in zip(ids, rows, strict=True) if row >= 0]
+    records = section.catalogue.records([row for _, row in found])
+    return {
+        id_: shorten(one_line(str(record.get("text") or id_)), _NAME_WIDTH)
+        for (id_, _), record in zip(found, records, strict=True)
+    }
 
 
 def _named_products(section: Section) -> str:
@@ -84,11 +107,14 @@ def _named_products(section: Section) -> str:
     items = []
     for role, id_, strength in roles:
         row = int(section.catalogue.find([id_])[0])
-        picture = _product_picture(section.catalogue.products[row], section.catalogue) if row >= 0 else ""
+        product = section.catalogue.products[row] if row >= 0 else {"id": id_}
+        data = _product_picture(product, section.catalogue).data
+        picture = _NO_PICTURE if data is None else f'<img src="{data}" alt="">'
         times = f" &times; {strength:g}" if strength != 1 else ""
         unknown = "" if row >= 0 else " (unknown)"
-        items.append(f"<li>{picture}<span><b>{role}</b> {_escaped(id_)}{times}{unknown}</span></li>")
-    return f'<ul class="named">{"".join(items)}</ul>' if items else ""
+        kind = "chip disliked" if role == "disliked" else "chip"
+        items.append(f'<li class="{kind}">{picture}<span><b>{role}</b> {_escaped(id_)}{times}{unknown}</span></li>')
+    return f'<ul class="chips">{"".join(items)}</ul>' if items else ""
 
 
 def _role(event: Interaction) -> str:
@@ -97,7 +123,7 @@ def _role(event: Interaction) -> str:
     return role if event.stars is None else f"{role} {event.stars:g} of 5"
 
 
-def _filters(query: Query) -> str:
+def _settings(query: Query) -> str:
     """The filter, exclusions, diversity and weights of a query."""
     where = query.where if isinstance(query.where, str) else json.dumps(query.where, ensure_ascii=False, default=str)
     weights = query.weights or {}
@@ -109,69 +135,29 @@ def _filters(query: Query) -> str:
     settings += [f"diversity {query.diversity:g}"] if query.diversity else []
     settings += [f"weight of {name} {value:g}" for name, value in weights.items()]
     return (
-        f'<p class="filters">{"".join(f"<code>{_escaped(setting)}</code>" for setting in settings)}</p>'
+        f'<p class="settings">{"".join(f"<code>{_escaped(setting)}</code>" for setting in settings)}</p>'
         if settings
         else ""
     )
 
 
-def _card(item: Recommendation, catalogue: Catalogue, best: float, largest: float) -> str:
-    product = item.product
-    text = str(product.get("text", item.id))
-    price = product.get("price")
-    cost = f"{price:,.2f}" if isinstance(price, (int, float)) else str(price or "")
-    score = f"<b>score {_rounded(item.score)}</b><span>fits {item.relevance:.0%}</span>"
-    if item.probability is not None:
-        score += f"<span>match {item.probability:.1%}</span>"
-    return (
-        f'<li class="product">{_product_picture(product, catalogue)}'
-        f'<p class="text" title="{_escaped(text)}">{_escaped(text)}</p>'
-        f'<p class="facts"><span class="kind">{_escaped(str(product.get("category", "")))}</span>'
-        f'<span class="price">{_escaped(cost)}</span></p>'
-        f'<div class="score">{score}{_bar(item.score, best)}</div>{_reasons(item, largest)}</li>'
-    )
-
-
-def _reasons(item: Recommendation, largest: float) -> str:
-    """The largest contributions to a score as bars, and the sum of the others."""
-    parts = sorted(item.contributions, key=lambda part: -abs(part.value))
-    shown = [(str(part), part.value) for part in parts[:_LARGEST_SHOWN]]
-    if others := parts[_LARGEST_SHOWN:]:
-        shown.append((f"{len(others)} smaller", sum(part.value for part in others)))
-    rows = [
-        f"<dt>{_escaped(name)}</dt><dd>{_rounded(value, '+')}</dd><dd>{_bar(value, largest)}</dd>"
-        for name, value in shown
-    ]
-    return f'<dl class="why">{"".join(rows)}</dl>'
-
-
-def _rounded(value: float, sign: str = "") -> str:
-    """Two digits, with a minus as wide as a plus, and no minus before 0.00."""
-    return f"{round(value, 2) + 0.0:{sign}.2f}".replace("-", "&minus;")
-
-
-def _bar(value: float, full: float) -> str:
-    """A bar as long as the share of `value` in `full`, in another colour below 0."""
-    share = min(100.0, 100 * abs(value) / full) if full > 0 else 0.0
-    sign = ' class="minus"' if value < 0 else ""
-    return f'<span class="bar"><i{sign} style="width:{share:.0f}%"></i></span>'
-
-
-def _product_picture(product: Product, catalogue: Catalogue) -> str:
-    """A product's picture, or a blank where it has none, or one outside the catalogue's root."""
+def _product_picture(product: Product, catalogue: Catalogue) -> Picture:
+    """A product's picture, none where it cannot be read any more, or lies outside the catalogue's root."""
     try:
         path = catalogue.picture(product)
     except ImageError as error:
-        return f'<div class="blank" title="{escape(str(error))}"></div>'
-    alt = str(product.get("text", product["id"]))
-    return _picture(path, alt) if path is not None else '<div class="blank"></div>'
+        return Picture(None, str(error))
+    return Picture(None if path is None else _data_uri(path))
 
 
 def _picture(source: ImageSource, alt: str) -> str:
     """A picture as an <img> that carries its data, or a blank where it cannot be read any more."""
+    data = _data_uri(source)
+    return _NO_PICTURE if data is None else f'<img src="{data}" alt="{escape(alt)}">'
+
+
+def _data_uri(source: ImageSource) -> str | None:
     try:
-        jpeg = thumbnail(source)
+        return f"data:image/jpeg;base64,{base64.b64encode(thumbnail(source)).decode()}"
     except ImageError:
-        return '<div class="blank"></div>'
-    data = base64.b64encode(jpeg).decode()
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(alt)}">'
+        return None

@@ -55,7 +55,7 @@ def test_recommend_takes_every_signal_and_limit(
     text = page.read_text()
     assert "where price&lt;100 and price &gt; 1" in text and "diversity 0.2" in text and "<b>liked</b> green" in text
     assert "<b>rated 2 of 5</b> blue" in text
-    assert text.count('<dl class="why">') == 2
+    assert text.count('<dl class="parts">') == 2
     assert main([*command, "--explain", "--exclude-bought", "--exclude", "blue"]) == 0
     assert capsys.readouterr().out.strip().endswith("ms")
 

@@ -16,7 +16,7 @@
 /** @typedef {{signal: string, id: string | null, side: string | null, value: number}} Part */
 /** @typedef {{label: string, value: number, rounded: number, sides: string[]}} Reason */
 /** @typedef {{least: number, most: number}} Scale */
-/** @typedef {{id: string, product: Product, image_url: string | null, score?: number, relevance?: number, contributions?: Part[]}} Item */
+/** @typedef {{id: string, product: Product, image_url: string | null, score?: number, relevance?: number, probability?: number, contributions?: Part[]}} Item */
 /** @typedef {{recommendations: Item[], note?: string, unknown_ids?: string[], took_ms: Record<string, number>}} Answer */
 /** @typedef {{name: string, kind: string, products: number, min?: any, max?: any, distinct?: number, values?: {value: any, products: number}[]}} Column */
 /** @typedef {{products: number, fingerprint: string, model: {id: string}, columns: Column[], weights: {name: string, default: number}[], relevance_cut: number, limits: {k: number}}} Catalogue */
@@ -579,7 +579,8 @@ function updated(card, item, scale) {
   if (!rated) return card;
   const relevance = item.relevance ?? 0;
   card.classList.toggle("weak", relevance < catalogue.relevance_cut);
-  part(card, ".fits").textContent = `fits ${percent(relevance)}`;
+  const match = item.probability === undefined ? "" : `, match ${(100 * item.probability).toFixed(1)}%`;
+  part(card, ".fits").textContent = `fits ${percent(relevance)}${match}`;
   part(card, ".gauge i").style.width = `${100 * relevance}%`;
   part(card, ".score").textContent = signed(item.score ?? 0, "");
   part(card, ".parts").replaceChildren(...showReasons(item, scale));
@@ -591,10 +592,10 @@ function percent(share) {
   return `${share < 1 ? Math.min(99, Math.round(100 * share)) : 100}%`;
 }
 
-/** @param {number} value @param {string} plus */
+/** Two digits, with a minus that is as wide as a plus. @param {number} value @param {string} plus */
 function signed(value, plus = "+") {
-  const digits = Math.abs(value).toFixed(2);
-  return Number(digits) === 0 ? `${plus}0.00` : `${value < 0 ? "\u2212" : plus}${digits}`;
+  const hundredths = Math.round(100 * value);
+  return `${hundredths < 0 ? "\u2212" : plus}${(Math.abs(hundredths) / 100).toFixed(2)}`;
 }
 
 /**
