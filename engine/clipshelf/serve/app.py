@@ -50,6 +50,7 @@ def handlers(service: Service) -> Mapping[str, Handler]:
         "recommend_batch": queries.recommend_batch,
         "similar": queries.similar,
         "catalogue": catalogue.catalogue,
+        "products": catalogue.products,
         "product": catalogue.product,
         "product_image": catalogue.product_image,
         "live": health.live,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from clipshelf.display import json_text
-from clipshelf.errors import ImageError
+from clipshelf.errors import ImageError, InputError
 from clipshelf.serve.facts import catalogue_facts
 from clipshelf.serve.inputs import parse_parameters
 from clipshelf.serve.problems import ProblemError
 from clipshelf.serve.product_pictures import image_urls, picture_versions, public_records
 from clipshelf.serve.responses import GENERATION, json_response
-from clipshelf.serve.schemas import CatalogueFacts, PictureParameters
+from clipshelf.serve.schemas import CatalogueFacts, PictureParameters, ProductsParameters
 from clipshelf.serve.service import Service
 from clipshelf.serve.shelf import Shelf
 from clipshelf.types import Product
@@ -38,12 +40,23 @@ class CatalogueRoutes:
             self._facts = shelf, facts
         return json_response(self._facts[1], {GENERATION: str(shelf.generation)})
 
+    async def products(self, request: Request) -> Response:
+        """Read products from all over the catalogue."""
+        parameters = parse_parameters(request, ProductsParameters)
+        shelf = self._service.keeper.current
+        loop = asyncio.get_running_loop()
+        try:
+            text = await loop.run_in_executor(self._service.workers, _spread, shelf, parameters)
+        except InputError as error:
+            raise ProblemError(422, "bad-request", str(error)) from None
+        return json_response(text.encode("utf-8", "backslashreplace"), {GENERATION: str(shelf.generation)})
+
     async def product(self, request: Request) -> Response:
         """Read a product."""
         shelf = self._service.keeper.current
         product = _find(shelf, request.path_params["id"])
         (record,), (address,) = public_records([product]), image_urls(shelf.catalogue, [product])
-        text = json_text({"id": product["id"], "product": record, "image_url": address})
+        text = json_text(_entry(product, record, address))
         return json_response(text.encode("utf-8", "backslashreplace"), {GENERATION: str(shelf.generation)})
 
     async def product_image(self, request: Request) -> Response:
@@ -76,6 +89,20 @@ class CatalogueRoutes:
         if jpeg is None:
             raise ProblemError(404, "no-picture", "id: expected a product with a picture, found one without")
         return Response(jpeg, headers=headers, media_type="image/jpeg")
+
+
+def _spread(shelf: Shelf, parameters: ProductsParameters) -> str:
+    """Products at equal distances among those that a filter lets through, as JSON. Raises InputError."""
+    catalogue, where = shelf.catalogue, parameters.where
+    rows = np.arange(len(catalogue)) if where is None else np.flatnonzero(catalogue.mask(where))
+    count = min(parameters.limit, len(rows))
+    products = catalogue.records(rows[np.arange(count) * len(rows) // max(count, 1)])
+    entries = zip(products, public_records(products), image_urls(catalogue, products), strict=True)
+    return json_text({"total": len(rows), "products": [_entry(*entry) for entry in entries]})
+
+
+def _entry(product: Product, record: Product, address: str | None) -> dict[str, Any]:
+    return {"id": product["id"], "product": record, "image_url": address}
 
 
 def _find(shelf: Shelf, id_: str) -> Product:

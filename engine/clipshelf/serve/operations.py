@@ -89,6 +89,17 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=schemas.CatalogueFacts,
     ),
     Operation(
+        "products",
+        "GET",
+        "/v1/products",
+        "catalogue",
+        "Read some products",
+        "Products from all over the catalogue, as a page shows them before there is a query.",
+        answer=schemas.ProductsAnswer,
+        parameters=schemas.ProductsParameters,
+        problems=(422,),
+    ),
+    Operation(
         "product",
         "GET",
         "/v1/products/{id}",

@@ -9,10 +9,12 @@ from msgspec import Struct
 from starlette.responses import Response
 
 GENERATION, FINGERPRINT = "Clipshelf-Generation", "Clipshelf-Fingerprint"
-# Pages load their own files and talk to their own service only. Photos of queries are blob: and data: URIs.
+# Pages load their own files and talk to their own service only. Photos of queries are blob: and data: URIs. No script
+# may make HTML or code of a string.
 _CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 PAGE_HEADERS = {
     "Content-Security-Policy": _CONTENT_POLICY,

@@ -129,6 +129,13 @@ class SimilarParameters(Struct, forbid_unknown_fields=True, frozen=True):
     explain: bool = False
 
 
+class ProductsParameters(Struct, forbid_unknown_fields=True, frozen=True):
+    """How many products, and which."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 12
+    where: Annotated[str | None, Meta(description="A filter in words; see docs/filters.md.")] = None
+
+
 class PictureParameters(Struct, forbid_unknown_fields=True, frozen=True):
     """Which size, and of which version."""
 
@@ -206,6 +213,13 @@ class ProductAnswer(Struct, frozen=True):
     id: str
     product: Annotated[dict[str, Any], Meta(description="The record as it was indexed.")]
     image_url: str | None
+
+
+class ProductsAnswer(Struct, frozen=True):
+    """Some products, and how many there are to choose from."""
+
+    total: Annotated[Count, Meta(description="Products that the filter lets through.")]
+    products: list[ProductAnswer]
 
 
 class ModelFacts(Struct, frozen=True):

@@ -70,6 +70,20 @@ def test_a_product_has_a_picture_and_neighbours(running: RunningService) -> None
     assert running.client.get("/v1/products/nothing").json()["type"] == "/problems/unknown-product"
 
 
+def test_products_are_from_all_over_the_catalogue(running: RunningService) -> None:
+    whole = running.client.get("/v1/products?limit=100").json()
+    assert whole["total"] == 9 and len(whole["products"]) == 9
+    third = running.client.get("/v1/products?limit=3").json()
+    assert third["products"] == whole["products"][::3] and third["total"] == 9
+    assert third["products"][0] == running.client.get(f"/v1/products/{third['products'][0]['id']}").json()
+    cheap = running.client.get("/v1/products", params={"where": "price<=30"}).json()
+    assert cheap["total"] == 3 and all(entry["product"]["price"] <= 30 for entry in cheap["products"])
+    assert running.client.get("/v1/products", params={"where": "price<0"}).json() == {"total": 0, "products": []}
+    refused = running.client.get("/v1/products", params={"where": "price<"})
+    assert refused.status_code == 422 and refused.json()["detail"].startswith("where:")
+    assert running.client.get("/v1/products?limit=0").status_code == 422
+
+
 def test_the_catalogue_says_what_filters_can_use(running: RunningService) -> None:
     facts = running.client.get("/v1/catalogue").json()
     columns = {column["name"]: column for column in facts["columns"]}

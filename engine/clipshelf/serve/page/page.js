@@ -27,6 +27,7 @@ const SHOWN_SIGNALS = 5; // bars of a card; smaller ones are summed
 const MOST_OPTIONS = 40; // values of a column that can be shown as buttons
 const SHOWN_OPTIONS = 8;
 const TYPING_PAUSE = 220; // ms
+const LEAST_STAGE = 0.2; // ms, below which a stage is not shown
 const RETRIES = 3;
 const WEIGHTS = new Map([["text", "Words"], ["image", "Picture"], ["liked", "Likes"], ["disliked", "Dislikes"]]);
 const STAGES = new Map([
@@ -158,8 +159,9 @@ function toQuery() {
   if (state.words.trim()) query.text = state.words.trim();
   if (liked.length) query.liked = liked;
   if (ids("disliked").length) query.disliked = ids("disliked");
-  const where = toWhere();
-  if (where) query.where = where;
+  const where = conditions();
+  const names = where.flatMap(Object.keys);
+  if (where.length) query.where = new Set(names).size === names.length ? Object.assign({}, ...where) : { and: where };
   if (state.weights.size) query.weights = Object.fromEntries(state.weights);
   if (state.diversity) query.diversity = state.diversity;
   if (state.taste.size) query.unknown = "ignore";
@@ -167,18 +169,25 @@ function toQuery() {
   return query;
 }
 
-/** @returns {Record<string, any> | null} The filter as an object (docs/filters.md), null without one. */
-function toWhere() {
-  /** @type {Record<string, any>[]} */
-  const conditions = [];
-  for (const column of filterable()) {
+/** @returns {Record<string, any>[]} What must hold of a product, as objects of docs/filters.md. */
+function conditions() {
+  return filterable().flatMap((column) => {
     const choice = state.choices.get(column.name);
-    if (choice) conditions.push(...columnConditions(column, choice));
-  }
-  if (!conditions.length) return null;
-  const names = conditions.flatMap(Object.keys);
-  const distinct = new Set(names).size === names.length;
-  return distinct ? Object.assign({}, ...conditions) : { and: conditions };
+    return choice ? columnConditions(column, choice) : [];
+  });
+}
+
+/** @param {Record<string, any>} condition @returns {string} The same in words. */
+function inWords(condition) {
+  const [[name, value]] = Object.entries(condition);
+  const quoted = (/** @type {any} */ text) => (typeof text === "string" ? `"${text.replaceAll('"', '""')}"` : String(text));
+  if (name === "or") return `(${value.map(inWords).join(" or ")})`;
+  if (typeof value !== "object") return `${quoted(name)}=${quoted(value)}`;
+  const terms = Object.entries(value).map(([operator, operand]) => {
+    const list = Array.isArray(operand) ? `(${operand.map(quoted).join(", ")})` : quoted(operand);
+    return `${quoted(name)} ${operator} ${list}`;
+  });
+  return terms.join(" and ");
 }
 
 /** @param {Column} column @param {Choice} choice @returns {Record<string, any>[]} */
@@ -352,10 +361,10 @@ async function look() {
 
 /** @param {AbortSignal} signal @returns {Promise<Answer>} Products to begin with, from all over the catalogue. */
 async function beginning(signal) {
-  const where = toWhere();
-  const filter = where ? `&where=${encodeURIComponent(JSON.stringify(where))}` : "";
-  const { products } = await call(`/v1/products?limit=${state.k}${filter}`, { signal });
-  return { recommendations: products, took_ms: {} };
+  const where = conditions().map(inWords).join(" and ");
+  const filter = where ? `&where=${encodeURIComponent(where)}` : "";
+  const { products, total } = await call(`/v1/products?limit=${state.k}${filter}`, { signal });
+  return { recommendations: products, took_ms: {}, ...(total ? {} : { note: "No product passes the filter" }) };
 }
 
 /** @param {boolean} busy */
@@ -397,14 +406,17 @@ function weakness() {
 
 /** @param {number} shown @param {Record<string, number>} took @param {number} elapsed */
 function showTimes(shown, took, elapsed) {
-  const stages = [...STAGES].filter(([stage]) => took[stage] >= 0.05).map(([stage, label]) => `${label} ${milliseconds(took[stage])}`);
-  const whole = took.total === undefined ? [] : [`server ${milliseconds(took.total)}`, `round trip ${milliseconds(elapsed)}`];
-  byId("times", HTMLElement).textContent = [`${shown} of ${count(catalogue.products)}`, ...stages, ...whole].join(" · ");
+  const facts = [`${shown} of ${count(catalogue.products)}`];
+  if (took.total !== undefined) {
+    const stages = [...STAGES].filter(([stage]) => took[stage] >= LEAST_STAGE).map(([stage, label]) => `${label} ${digits(took[stage])}`);
+    facts.push(`${digits(took.total)} ms${stages.length ? ` (${stages.join(", ")})` : ""}`, `round trip ${digits(elapsed)} ms`);
+  }
+  byId("times", HTMLElement).textContent = facts.join(" · ");
 }
 
 /** @param {number} time */
-function milliseconds(time) {
-  return `${time.toFixed(time < 10 ? 1 : 0)} ms`;
+function digits(time) {
+  return time.toFixed(time < 10 ? 1 : 0);
 }
 
 /** @param {number} number */
@@ -541,8 +553,8 @@ function part(card, selector) {
 /** @param {Product} product */
 function priceOf(product) {
   const { price } = product;
-  const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
-  return typeof price === "number" ? price.toLocaleString("en", digits) : String(price ?? "");
+  const cents = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  return typeof price === "number" ? price.toLocaleString("en", cents) : String(price ?? "");
 }
 
 /** Put a picture into a box; what is there stays where the picture cannot be loaded. @param {HTMLElement} box @param {string} url */
