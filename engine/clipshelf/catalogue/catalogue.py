@@ -149,7 +149,7 @@ class Catalogue(ProductTable):
         - `on_warning`: called with each message about what fails nothing.
         - `progress`: called with the number of products done and of all, as products are embedded.
 
-        Raises InputError naming the product, and, whatever `on_error` says, for an id that occurs twice.
+        Raises InputError naming the product; of several products with one id, the first is the one that counts.
         """
         batch = read_products(products, fields=fields, on_error=on_error, on_warning=on_warning)
         return cls.embed(

@@ -116,13 +116,7 @@ class Editor:
         for i in np.flatnonzero(~good).tolist():
             id_ = batch.products[i]["id"]
             handle(self.on_error, batch.positions[i], id_, InputError(f"product {id_!r}: {problem}"))
-        rows = np.flatnonzero(good).tolist()
-        return replace(
-            batch,
-            products=[batch.products[i] for i in rows],
-            positions=[batch.positions[i] for i in rows],
-            fields=[batch.fields[i] for i in rows],
-        )
+        return batch.take(np.flatnonzero(good).tolist())
 
     def _keep_a_side(self, batch: ProductBatch) -> Mask:
         """(n,) bool: whether each product has a text or a picture after its fields were changed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +41,15 @@ class ProductBatch:
     fields: Sequence[frozenset[str]] = ()
     declarations: Mapping[str, Declaration] = field(default_factory=dict)
 
+    def take(self, rows: Sequence[int]) -> ProductBatch:
+        """The batch of the products in these rows."""
+        return replace(
+            self,
+            products=[self.products[row] for row in rows],
+            positions=[self.positions[row] for row in rows],
+            fields=[self.fields[row] for row in rows],
+        )
+
 
 def read_products(
     source: PathLike | Iterable[Product],
@@ -64,7 +72,8 @@ def read_products(
     - `on_warning`: called with each message about what fails nothing: cells that count as missing, a name in another
       case, an encoding that was guessed.
 
-    Raises InputError for a source that cannot be read, and, whatever `on_error` says, for an id that occurs twice.
+    Raises InputError for a source that cannot be read and, as `on_error` says, for a product that cannot be used and
+    for an id that occurs again: of several products with one id the first is the one that counts.
     """
     check_on_error(on_error)
     warn: OnWarning = on_warning or (lambda _: None)
@@ -81,7 +90,7 @@ def read_products(
     _warn_of_records(table, checker, "" if fields.id in names else fields.id, warn)
     if table.is_text:
         _tidy_ids(batch.products, warn)
-    _check_ids(table, batch)
+    batch = _without_repeated_ids(table, batch, checker, on_error)
     kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
     return replace(batch, declarations=kinds)
 
@@ -161,17 +170,47 @@ def _tidy_ids(products: Sequence[Product], warn: OnWarning) -> None:
             product["id"] = product["id"].removesuffix(".0")
 
 
-def _check_ids(source: Source, batch: ProductBatch) -> None:
-    """Raise InputError where two products have one id."""
-    counts = Counter(product["id"] for product in batch.products)
-    repeated = [id_ for id_, count in counts.items() if count > 1]
-    if not repeated:
-        return
-    lines: dict[str, list[int]] = {id_: [] for id_ in repeated}
-    if source.lines:
-        for product, position in zip(batch.products, batch.positions, strict=True):
-            if product["id"] in lines:
-                lines[product["id"]].append(source.lines[position])
-    listed = [f"{id_} (lines {shorten_list(lines[id_])})" if lines[id_] else id_ for id_ in repeated]
+def _without_repeated_ids(source: Source, batch: ProductBatch, checker: RecordChecker, on_error: OnError) -> ProductBatch:
+    """The batch without the products whose id an earlier one has; these are handled as `on_error` says.
+
+    An id of the source goes before an equal one that a product without an id got from its position.
+    """
+    ids = [product["id"] for product in batch.products]
+    if len(set(ids)) == len(ids):
+        return batch
+    if on_error == "raise":
+        handle("raise", 0, "", _repeated_ids_error(source, batch))
+    rows = range(len(ids))
+    has_id = [checker.raw_id(source.records[position]) is not None for position in batch.positions]
+    first_row: dict[str, int] = {}
+    for row in sorted(rows, key=lambda row: not has_id[row]):
+        first_row.setdefault(ids[row], row)
+    for row in rows:
+        first = first_row[ids[row]]
+        if first != row:
+            position = batch.positions[row]
+            problem = f"id: expected unique ids, found {ids[row]!r} again, which {_place(source, batch, first)} has"
+            handle(on_error, position, ids[row], InputError(f"{source.where(position)}{problem}"))
+    return batch.take(sorted(first_row.values()))
+
+
+def _repeated_ids_error(source: Source, batch: ProductBatch) -> InputError:
+    """The error that lists the ids that several products of a batch have, and where."""
+    rows_of: dict[str, list[int]] = {}
+    for row, product in enumerate(batch.products):
+        rows_of.setdefault(product["id"], []).append(row)
+    numbers = source.lines or range(len(source.records))
+    what = "lines" if source.lines else "products"
+    listed = [
+        f"{id_} ({what} {shorten_list(numbers[batch.positions[row]] for row in rows)})"
+        for id_, rows in rows_of.items()
+        if len(rows) > 1
+    ]
     prefix = f"{source.name}: " if source.name else ""
-    raise InputError(f"{prefix}id: expected unique ids, found more than one of {shorten_list(listed)}")
+    return InputError(f"{prefix}id: expected unique ids, found more than one of {shorten_list(listed)}")
+
+
+def _place(source: Source, batch: ProductBatch, row: int) -> str:
+    """Where a product of a batch is in its source, in words."""
+    position = batch.positions[row]
+    return f"line {source.lines[position]}" if source.lines else f"product {position}"

@@ -114,6 +114,10 @@ def test_the_language_of_filters(text: str, expected: Any) -> None:
         ("price<10 \u20ac", 7, "a number, such as 9.99"),
         ("price<1,000", 8, "found ',000'"),
         ("price<'10'", 7, "stand without quotes"),
+        ("category<40", 10, 'declare category:number .* category<"40", with quotes, compares letters'),
+        ("category>=1.099,00 \u20ac", 11, "where 10 comes before 9"),
+        ("category>5mm", 10, "where 10 comes before 9"),
+        ("category<31.12.2025", 10, "or a date"),
         ("price<" + "9" * 5000, 7, "a number, such as 9.99"),
         ("(price<3", 9, r"a closing \)"),
         ("price<3)", 8, r"no opening one stands before the \)"),
@@ -127,6 +131,11 @@ def test_what_is_not_understood_is_told_with_its_position(text: str, position: i
     with pytest.raises(InputError, match=rf"^where: character {position}: .*{hint}") as error:
         parse_where(text, KINDS)
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("value", ["shoes", '"40"', "2026-05-01", "'5mm'"])
+def test_texts_are_ordered_by_their_letters(value: str) -> None:
+    assert parse_where(f"category<{value}", KINDS) == {"category": {"<": value.strip("\"'")}}
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,16 @@ def test_without_a_text_a_broken_picture_still_costs_the_product(engine: Engine,
     assert len(notes) == 1 and "left out 1; that of product 'b'" in notes[0]
 
 
+def test_a_path_that_no_text_can_hold_costs_the_picture_alone(engine: Engine) -> None:
+    products: list[Product] = [{"id": "a", "text": "red", "image": "half \ud83d.png"}]
+    failures: list[Failure] = []
+    kept = Catalogue.build(engine, products, keep_text=True, on_error=failures.append)
+    assert kept.products == [{"id": "a", "text": "red"}]
+    assert failures == [Failure(0, "a", r"image: expected a path in Unicode text, found 'half \ud83d.png'", "image")]
+    with pytest.raises(InputError, match=r"product 'a': image: expected a path in Unicode text"):
+        Catalogue.build(engine, products)
+
+
 def test_an_update_with_a_broken_picture_keeps_the_old_one(engine: Engine, catalogue: Catalogue) -> None:
     failures: list[Failure] = []
     broken: list[Product] = [{"id": "r", "image": "nowhere.png", "price": 1}]

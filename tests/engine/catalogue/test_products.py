@@ -72,7 +72,6 @@ def test_values_become_those_of_json() -> None:
         ({"x": "\ud800"}, "product 'p': x: expected Unicode text, found a lone surrogate"),
         ({3: "x"}, "product 0: expected field names in Unicode text, found 3"),
         ({"id": "\ud800"}, "id: expected Unicode text"),
-        ({"image": "\ud800.png"}, r"product 'p': image: expected a path in Unicode text, found '\\ud800\.png'"),
     ],
 )
 def test_values_that_cannot_be_stored_are_named(extra: dict[Any, Any], message: str) -> None:
@@ -87,10 +86,32 @@ def test_bad_products_are_isolated() -> None:
     assert batch.products == [{"id": "0", "text": "red"}, {"id": "4", "text": "blue"}] and batch.positions == [0, 4]
     assert [(failure.index, failure.source) for failure in failures] == [(1, "q"), (2, "2"), (3, "3")]
     assert failures[0] == Failure(1, "q", "product 'q': expected a text, an image or both, found id")
-    with pytest.raises(InputError, match="expected unique ids, found more than one of x"):
-        read_products([{"id": "x", "text": "a"}] * 2, on_error=failures.append)
     with pytest.raises(InputError, match="on_error: expected 'raise' or a callable that takes a Failure, found 'skip'"):
         read_products([], on_error="skip")  # type: ignore[arg-type]
+
+
+def test_of_products_with_one_id_the_first_counts() -> None:
+    source = [{"id": "x", "text": "a"}, {"id": 2, "text": "b"}, {"text": "c"}, {"id": "x", "text": "d"}]
+    source += [{"id": "2", "text": "e"}, {"id": "y", "text": "f"}]
+    with pytest.raises(InputError, match=r"unique ids, found more than one of x \(products 0, 3\), 2 \(products 1, 2, 4\)"):
+        read_products(source)
+    failures: list[Failure] = []
+    batch = read_products(source, on_error=failures.append)
+    assert [product["text"] for product in batch.products] == ["a", "b", "f"] and batch.positions == [0, 1, 5]
+    assert len(batch.fields) == 3
+    expected = "id: expected unique ids, found {} again, which product {} has"
+    assert failures == [
+        Failure(2, "2", expected.format("'2'", 1)),
+        Failure(3, "x", expected.format("'x'", 0)),
+        Failure(4, "2", expected.format("'2'", 1)),
+    ]
+
+
+def test_an_id_of_the_source_goes_before_a_position() -> None:
+    failures: list[Failure] = []
+    source = [{"text": "without an id"}, {"id": "0", "text": "with one"}]
+    batch = read_products(source, on_error=failures.append)
+    assert batch.products == [{"id": "0", "text": "with one"}] and [failure.index for failure in failures] == [0]
 
 
 def read(source: Any, **options: Any) -> tuple[ProductBatch, list[str]]:

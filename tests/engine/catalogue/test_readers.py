@@ -4,6 +4,7 @@ import csv
 import datetime
 import gzip
 import json
+import re
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -298,6 +299,11 @@ def test_repeated_ids_are_named_with_their_lines(tmp_path: Path) -> None:
         InputError, match=r"shop\.csv: id: expected unique ids, found more than one of x \(lines 2, 4\)"
     ):
         read(tmp_path, "id,text\nx,a\ny,b\nx,c\n")
+    failures: list[Failure] = []
+    products = read(tmp_path, "id,text\nx,a\ny,b\nx,c\n", on_error=failures.append)[0]
+    assert [product["text"] for product in products] == ["a", "b"]
+    assert [(failure.index, failure.source) for failure in failures] == [(2, "x")]
+    assert re.search(r"shop\.csv: line 4: id: .* found 'x' again, which line 2 has", failures[0].reason)
 
 
 def test_parquet_of_many_types(tmp_path: Path) -> None:

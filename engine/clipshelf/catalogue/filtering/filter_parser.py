@@ -25,11 +25,19 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from clipshelf.catalogue.filtering.filter_tokens import CONNECTIVES, NOTHING, Token, syntax_error, tokenise
+from clipshelf.catalogue.filtering.filter_tokens import (
+    CONNECTIVES,
+    NOTHING,
+    ORDER_SIGNS,
+    Token,
+    looks_numeric,
+    syntax_error,
+    tokenise,
+)
 from clipshelf.catalogue.filtering.filters import MAX_DEPTH
 from clipshelf.errors import InputError
 
-_SIGNS = ("=", "==", "!=", "<", "<=", ">", ">=")
+_SIGNS = ("=", "==", "!=", *ORDER_SIGNS)
 _CLOSING = {"(": ")", "[": "]"}
 _MAX_DIGITS = 400  # of a number; float64 has at most 309 before the point
 _BOOLS = {"true": True, "yes": True, "false": False, "no": False}
@@ -141,7 +149,10 @@ class _Parser:
         token = self._token
         if token.kind == "sign" and token.text in _SIGNS:
             self._advance()
-            return {column: {"==" if token.text == "=" else token.text: self._typed(column, self._value())}}
+            value = self._value()
+            if token.text in ORDER_SIGNS:
+                self._refuse_a_number_among_texts(column, value)
+            return {column: {"==" if token.text == "=" else token.text: self._typed(column, value)}}
         if token.keyword == "is":
             return self._missing(column)
         negated = token.keyword == "not"
@@ -252,6 +263,16 @@ class _Parser:
         if not hint:
             hint = f'a column of several words stands in quotes, such as "{column.text} {word.text}"'
         self._fail(f"{_OPERATORS}, behind the column {column.text}", hint)
+
+    def _refuse_a_number_among_texts(self, column: str, value: _Value) -> None:
+        """Raise an error for a number that a column of texts would be compared with letter by letter."""
+        if self._kinds.get(column) == "text" and not value.quoted and looks_numeric(value.text):
+            hint = (
+                f'declare {column}:number or a date to compare its values so; {column}<"{value.text}", with quotes, '
+                "compares letters"
+            )
+            expected = f"a string, for {column} is a column of texts, where 10 comes before 9"
+            raise syntax_error(self._text, value.start, expected, hint)
 
     def _fail(self, expected: str, hint: str = "") -> NoReturn:
         raise syntax_error(self._text, self._token.start, expected, hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
+from clipshelf.catalogue.typed_columns.cells import is_iso_date, read_number
 from clipshelf.display import describe
 from clipshelf.errors import InputError
 
@@ -13,6 +14,8 @@ MAX_CHARACTERS = 100_000
 
 # Words of the language, in any case; a value or a column of this name stands in quotes.
 KEYWORDS = frozenset(("and", "or", "not", "in", "is", "contains", "missing"))
+
+ORDER_SIGNS = ("<", "<=", ">", ">=")
 
 # Words that stand for no value in other languages.
 NOTHING = frozenset(("null", "none", "nil", "nan"))
@@ -97,6 +100,15 @@ def quote(text: str) -> str:
     return (
         text if _PLAIN_WORD.fullmatch(text) and text.lower() not in _RESERVED else '"' + text.replace('"', '""') + '"'
     )
+
+
+def looks_numeric(text: str) -> bool:
+    """Whether a value is an amount, a measure such as 5mm or a date that begins with the day.
+
+    The letters of such values are in another order than what they say; those of dates in ISO form are in the same.
+    """
+    begins_with_digit = text.lstrip(" +-.,")[:1].isdecimal()
+    return (begins_with_digit and not is_iso_date(text)) or read_number(text) is not None
 
 
 def _token(text: str, start: int) -> Token:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clipshelf.catalogue.filtering.filter_tokens import quote
+from clipshelf.catalogue.filtering.filter_tokens import ORDER_SIGNS, looks_numeric, quote
 from clipshelf.catalogue.filtering.filters import Where
 from clipshelf.display import describe
 
@@ -66,7 +66,10 @@ def _test(column: str, operator: str, value: Any) -> str:
         return f"{column} in ({', '.join(map(_value, value))})"
     if operator == "contains":
         return f"{column} contains {_value(value)}"
-    return f"{column}{'=' if operator == '==' else operator}{_value(value)}"
+    words = _value(value)
+    if operator in ORDER_SIGNS and words == value and looks_numeric(words):
+        words = f'"{words}"'
+    return f"{column}{'=' if operator == '==' else operator}{words}"
 
 
 def _value(value: Any) -> str:

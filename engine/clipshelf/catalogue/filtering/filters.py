@@ -150,7 +150,10 @@ class Filter:
             "text": isinstance(value, str),
         }
         if not fits[kind.removesuffix("s")]:
-            raise self._mismatch(name, kind, _VALUE_NAMES[kind], f"{type(original).__name__} {describe(original)}")
+            found = f"{type(original).__name__} {describe(original)}"
+            if kind == "text" and isinstance(value, Real):
+                found += f" ({name}:number declares a column of numbers)"
+            raise self._mismatch(name, kind, _VALUE_NAMES[kind], found)
         if isinstance(value, str):
             return unicodedata.normalize("NFC", value)
         return value.item() if isinstance(value, np.generic) else value

@@ -117,9 +117,6 @@ class RecordChecker:
                 del values["image"]
             else:
                 values["image"] = picture
-        image = values.get("image")
-        if isinstance(image, (str, os.PathLike)) and has_surrogate(os.fspath(image)):
-            raise InputError(f"{where}: image: expected a path in Unicode text, found {os.fspath(image)!a}")
         if "text" not in values and "image" not in values and not self._partial:
             raise InputError(f"{where}: expected a text, an image or both, found {shorten_list(values) or 'nothing'}")
 
