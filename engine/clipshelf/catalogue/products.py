@@ -153,8 +153,9 @@ def _warn_of_records(source: Source, checker: RecordChecker, absent_id: str, war
         warn(f"{count} of {len(source.records)} products have no id and get their positions as ids")
     if checker.float_id is not None:
         warn(f"ids are floats, as beside a missing one: {checker.float_id} is read as {product_id(checker.float_id)}")
-    for name, left_out in checker.left_out.items():
-        warn(f"column {name}: {left_out} values have bytes, which no record can hold, and are left out")
+    for name, reasons in checker.left_out.items():
+        what = "1 value is" if len(reasons) == 1 else f"{len(reasons)} values are"
+        warn(f"column {name}: {what} left out, since no record can hold such: {reasons[0]}")
 
 
 def _tidy_ids(products: Sequence[Product], warn: OnWarning) -> None:
@@ -170,7 +171,9 @@ def _tidy_ids(products: Sequence[Product], warn: OnWarning) -> None:
             product["id"] = product["id"].removesuffix(".0")
 
 
-def _without_repeated_ids(source: Source, batch: ProductBatch, checker: RecordChecker, on_error: OnError) -> ProductBatch:
+def _without_repeated_ids(
+    source: Source, batch: ProductBatch, checker: RecordChecker, on_error: OnError
+) -> ProductBatch:
     """The batch without the products whose id an earlier one has; these are handled as `on_error` says.
 
     An id of the source goes before an equal one that a product without an id got from its position.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import operator
 import random
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ def rows(where: Any, products: list[Product] = PRODUCTS) -> str:
         ({"price": 2**63}, ""),
         ({"price": {"<": float("inf")}}, "abcde"),
         ({"price": np.float32(99.5)}, "a"),
+        ({"price": Decimal("99.5")}, "a"),
         ({"price": {"in": (20, 100.0)}}, "bd"),
         ({"sold": True}, "a"),
         ({"sold": {"!=": True}}, "bcde"),

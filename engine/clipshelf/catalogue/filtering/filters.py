@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from difflib import get_close_matches
 from itertools import islice
 from numbers import Real
@@ -146,7 +147,7 @@ class Filter:
         fits = {
             "date": value is not None,
             "bool": isinstance(value, (bool, np.bool_)),
-            "number": isinstance(value, Real) and not isinstance(value, bool) and bool(value == value),  # noqa: PLR0124
+            "number": isinstance(value, (Real, Decimal)) and not isinstance(value, bool) and bool(value == value),  # noqa: PLR0124
             "text": isinstance(value, str),
         }
         if not fits[kind.removesuffix("s")]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from clipshelf.catalogue.reading.encodings import decode, find_bad_byte, read_bytes
+from clipshelf.catalogue.reading.encodings import DecodedText, decode, find_bad_byte, read_bytes
 from clipshelf.catalogue.reading.source import Source, check_names
 from clipshelf.errors import InputError
 
@@ -39,8 +39,8 @@ def read_csv(path: Path, *, encoding: str | None, delimiter: str | None, known_n
     """
     decoded = decode(path, read_bytes(path, "a CSV file"), encoding, may_guess=True)
     warnings = []
-    if decoded.guess:
-        warnings.append(f"{path}: read as {decoded.guess}, since it is not UTF-8; --encoding names another encoding")
+    if decoded.is_guess:
+        warnings.append(f"{path}: read as {decoded.encoding}, since it is not UTF-8; --encoding names another encoding")
     lines = list(io.StringIO(decoded.text, newline=""))
     start = next((i for i, line in enumerate(lines) if line.strip()), len(lines))
     if lines[start:] and lines[start].lower().startswith("sep="):
@@ -56,7 +56,7 @@ def read_csv(path: Path, *, encoding: str | None, delimiter: str | None, known_n
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise InputError(f"delimiter: expected one character that is no quote, found {delimiter!r}")
     with _long_cells():
-        return _read_table(path, _Feed(lines, start), delimiter, decoded.has_bad_bytes, warnings)
+        return _read_table(path, _Feed(lines, start), delimiter, decoded, warnings)
 
 
 class _Feed:
@@ -76,7 +76,7 @@ class _Feed:
         return self.lines[self.position - 1]
 
 
-def _read_table(path: Path, feed: _Feed, delimiter: str, has_bad_bytes: bool, warnings: list[str]) -> Source:
+def _read_table(path: Path, feed: _Feed, delimiter: str, decoded: DecodedText, warnings: list[str]) -> Source:
     skips_blanks = _has_blanks_after(delimiter, "".join(feed.lines[feed.position : feed.position + 1]))
     reader = csv.reader(feed, delimiter=delimiter, strict=True, skipinitialspace=skips_blanks)
     header_line = feed.position + 1
@@ -85,7 +85,7 @@ def _read_table(path: Path, feed: _Feed, delimiter: str, has_bad_bytes: bool, wa
     except csv.Error as error:
         raise InputError(f"{path}: line {header_line}: expected a header in CSV, found: {error}") from error
     if bad := find_bad_byte("".join(names)):
-        raise InputError(f"{path}: line {header_line}: expected a header in UTF-8, found the byte {bad}")
+        raise InputError(f"{path}: line {header_line}: expected a header in {decoded.encoding}, found the byte {bad}")
     named = [i for i, name in enumerate(names) if name]
     check_names(str(path), [names[i] for i in named])
     unnamed = _UnnamedColumns(names)
@@ -95,8 +95,8 @@ def _read_table(path: Path, feed: _Feed, delimiter: str, has_bad_bytes: bool, wa
         starts.append(start + 1)
         if isinstance(row, InputError):
             records.append(row)
-        elif has_bad_bytes and (bad := find_bad_byte("".join(row))):
-            records.append(InputError(f"{path}: line {start + 1}: expected UTF-8, found the byte {bad}"))
+        elif decoded.has_bad_bytes and (bad := find_bad_byte("".join(row))):
+            records.append(InputError(f"{path}: line {start + 1}: expected {decoded.encoding}, found the byte {bad}"))
         else:
             unnamed.see(row)
             record = dict(zip(names, row, strict=True))

@@ -6,7 +6,7 @@ import codecs
 import gzip
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipshelf.errors import InputError
@@ -30,6 +30,7 @@ _OTHER_FILES = {
 # What most tools on Windows wrote before UTF-8.
 _GUESS = "cp1252"
 _BAD_BYTE = re.compile("[\udc80-\udcff]")
+_NO_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,15 @@ class DecodedText:
     """The text of a file.
 
     - `text`: the text; a byte that is not of its encoding is a lone surrogate from U+DC80 to U+DCFF.
+    - `encoding`: its encoding, for messages.
     - `has_bad_bytes`: whether there are such bytes.
-    - `guess`: the encoding if it was guessed, else "".
+    - `is_guess`: whether the encoding was guessed.
     """
 
     text: str
+    encoding: str
     has_bad_bytes: bool = False
-    guess: str = ""
+    is_guess: bool = False
 
 
 def read_bytes(path: Path, expected: str) -> bytes:
@@ -69,27 +72,39 @@ def decode(path: Path, data: bytes, encoding: str | None, *, may_guess: bool) ->
     - `path`: the file, for messages.
     - `data`: its content.
     - `encoding`: its encoding, None to find it out: by its byte order mark or its zero bytes, else UTF-8.
-    - `may_guess`: whether a file that has not one letter of UTF-8 beside ASCII, but other bytes, is taken for cp1252.
+    - `may_guess`: whether a file that has more bytes that are none of UTF-8 than letters of it beside ASCII is taken
+      for cp1252.
 
-    In UTF-8, a byte that does not belong there is marked, so that it costs its line alone. Raises InputError for text
-    in another encoding than expected.
+    A byte that does not belong to the encoding is marked, so that it costs its line alone. Raises InputError for an
+    unknown encoding, and for text that cannot be read on behind such a byte.
     """
     name = encoding or _marked_encoding(data) or "utf-8"
+    decoded = _decode(path, data, name)
+    if decoded.has_bad_bytes and may_guess and not encoding:
+        bad_bytes = _bad_bytes(decoded.text)
+        letters = len(_NO_ASCII.findall(decoded.text)) - bad_bytes
+        guess = _decode(path, data, _GUESS)
+        if bad_bytes > letters and _bad_bytes(guess.text) < bad_bytes:
+            return replace(guess, is_guess=True)
+    return decoded
+
+
+def _decode(path: Path, data: bytes, name: str) -> DecodedText:
+    """The content of a file in the encoding `name`, with marks for bytes that are none of it."""
     try:
-        return DecodedText(data.decode(name).removeprefix("\ufeff"))
+        text = data.decode(name, errors="surrogateescape").removeprefix("\ufeff")
+        encoding = "UTF-8" if codecs.lookup(name).name in ("utf-8", "utf-8-sig") else name
     except UnicodeDecodeError as error:
-        if codecs.lookup(name).name not in ("utf-8", "utf-8-sig"):
-            line = data.count(b"\n", 0, error.start) + 1
-            raise InputError(f"{path}: line {line}: expected text in {name}, found: {error}") from error
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {line}: expected text in {name}, found: {error}") from error
     except (LookupError, ValueError) as error:
         raise InputError(f"{path}: expected an encoding such as cp1252, found {name!r}: {error}") from error
-    text = data.decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
-    if may_guess and not encoding and _BAD_BYTE.sub("", text).isascii():
-        try:
-            return DecodedText(data.decode(_GUESS), guess=_GUESS)
-        except UnicodeDecodeError:
-            pass
-    return DecodedText(text, has_bad_bytes=True)
+    return DecodedText(text, encoding, has_bad_bytes=_BAD_BYTE.search(text) is not None)
+
+
+def _bad_bytes(text: str) -> int:
+    """The number of marked bytes in a text."""
+    return len(_BAD_BYTE.findall(text))
 
 
 def find_bad_byte(text: str) -> str:

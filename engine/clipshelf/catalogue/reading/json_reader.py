@@ -39,10 +39,8 @@ def read_json(path: Path, *, encoding: str | None) -> Source:
         except (ValueError, RecursionError):
             return _read_lines(path, decoded)
         return _read_object(path, whole)
-    if bad := find_bad_byte(text):
-        raise InputError(f"{path}: expected an array of JSON objects in UTF-8, found the byte {bad}")
     records, lines = [], []
-    for line, record in _items(path, text):
+    for line, record in _items(path, decoded):
         records.append(record)
         lines.append(line)
     return Source(records, path.parent.resolve(), str(path), lines)
@@ -53,33 +51,43 @@ def _read_lines(path: Path, decoded: DecodedText) -> Source:
     for number, line in enumerate(decoded.text.split("\n"), 1):
         if line.strip():
             bad = find_bad_byte(line) if decoded.has_bad_bytes else ""
-            records.append(_parse(path, number, line, bad))
+            records.append(_bad(path, number, bad, decoded) if bad else _parse(path, number, line))
             numbers.append(number)
     return Source(records, path.parent.resolve(), str(path), numbers)
 
 
-def _parse(path: Path, number: int, line: str, bad_byte: str) -> Any:
+def _parse(path: Path, number: int, line: str) -> Any:
     """The value of one line, or the InputError of one that cannot be read."""
     try:
-        if bad_byte:
-            raise ValueError(f"the byte {bad_byte}")
         return _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         return InputError(f"{path}: line {number}: expected one JSON object in UTF-8, found: {error}")
 
 
-def _items(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    """The line and the value of each item of an array."""
+def _bad(path: Path, number: int, byte: str, decoded: DecodedText) -> InputError:
+    """The error of an object that has a byte that is none of the file's encoding."""
+    return InputError(f"{path}: line {number}: expected one JSON object in {decoded.encoding}, found: the byte {byte}")
+
+
+def _items(path: Path, decoded: DecodedText) -> Iterator[tuple[int, Any]]:
+    """The line of each item of an array, and its value, or the InputError of one that is no product."""
+    text = decoded.text
     position = _skip(_SPACE, text, _skip(_SPACE, text, 0) + 1)
     line, counted = 1, 0
     while text[position : position + 1] not in ("]", ""):
         line += text.count("\n", counted, position)
         counted = position
+        start = position
         try:
             value, position = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: line {line}: expected a JSON object in an array, found: {error}") from error
-        yield line, value
+            value = InputError(f"{path}: line {line}: expected a JSON object in an array, found: {error}")
+            try:
+                _, position = _ANY_FIELDS.raw_decode(text, position)
+            except (ValueError, RecursionError):
+                raise value from error
+        bad = find_bad_byte(text[start:position]) if decoded.has_bad_bytes else ""
+        yield line, _bad(path, line, bad, decoded) if bad else value
         separator = _COMMA_OR_END.match(text, position)
         if separator is None:
             raise InputError(f"{path}: line {line}: expected a comma after this object, found none")
@@ -118,3 +126,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+# Finds the end of an object that has two values of a field.
+_ANY_FIELDS = json.JSONDecoder()

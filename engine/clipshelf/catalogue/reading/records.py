@@ -9,7 +9,6 @@ import fractions
 import math
 import os
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,7 +23,7 @@ from clipshelf.types import Product
 
 _DEEPEST = 100
 _MISSING_TYPES = ("NAType", "NaTType")
-_BYTES = (bytes, bytearray, memoryview)
+_LONGEST_PATH = 80  # characters of the names that lead to a value, for a message
 
 
 class RecordChecker:
@@ -37,7 +36,7 @@ class RecordChecker:
 
     - `without_id`: the number of products that got their position as id.
     - `float_id`: the first id that was a float, None if none was.
-    - `left_out`: how many values of each column were bytes, which a record cannot hold.
+    - `left_out`: by column, why each value that a record cannot hold was left out.
     """
 
     def __init__(self, fields: ProductFields, *, is_text: bool, ids_required: bool, partial: bool) -> None:
@@ -50,7 +49,7 @@ class RecordChecker:
         self._field_sets: dict[tuple[str, ...], frozenset[str]] = {}
         self.without_id = 0
         self.float_id: float | None = None
-        self.left_out: Counter[str] = Counter()
+        self.left_out: dict[str, list[str]] = {}
 
     def fields(self, record: Mapping[str, Any]) -> frozenset[str]:
         """The names of a record's fields, those of id, text and image being these; raises InputError for bad ones."""
@@ -85,10 +84,7 @@ class RecordChecker:
         image = {"image": values.pop("image")} if "image" in values else {}
         if self._is_text:
             return {"id": id_, **image, **values}
-        try:
-            return {"id": id_, **image, **self._plain_values(values, where)}
-        except RecursionError:
-            raise InputError(f"{where}: expected lists and dicts nested less deeply than {_DEEPEST}") from None
+        return {"id": id_, **image, **self._plain_values(values, where)}
 
     def _values(self, record: Mapping[str, Any], where: str) -> dict[str, Any]:
         """The values of a record that are something, by their new names."""
@@ -140,14 +136,12 @@ class RecordChecker:
                 plain[name] = value
                 continue
             try:
-                plain[name] = _plain(value, f"{where}: {name}", 0)
-            except _BytesError:
-                self.left_out[name] += 1
+                plain[name] = _plain(value, name, 0)
+            except InputError as error:
+                if name == "text":
+                    raise InputError(f"{where}: {error}") from None
+                self.left_out.setdefault(name, []).append(f"{where}: {error}")
         return plain
-
-
-class _BytesError(Exception):
-    """A value has bytes, which JSON has no form for."""
 
 
 def _check_names(names: Iterable[Any]) -> None:
@@ -180,7 +174,7 @@ def _picture(value: Mapping[str, Any], where: str) -> Any:
 
 
 def _plain(value: Any, where: str, depth: int) -> Any:
-    """`value` in the types that JSON has. Raises InputError, and RecursionError for one that is nested too deeply."""
+    """`value` in the types that JSON has; raises InputError for one that none of them can hold."""
     value = _without_classes(value)
     if isinstance(value, str):
         if has_surrogate(value):
@@ -189,15 +183,13 @@ def _plain(value: Any, where: str, depth: int) -> Any:
     if isinstance(value, (bool, int)) or value is None or (isinstance(value, float) and math.isfinite(value)):
         return value
     if depth == _DEEPEST:
-        raise RecursionError
+        raise InputError(f"{where[:_LONGEST_PATH]}: expected lists and dicts nested less deeply than {_DEEPEST}")
     if isinstance(value, (list, tuple)):
         return [
             _plain(item if isinstance(item, str) or not _is_missing(item) else None, where, depth + 1) for item in value
         ]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
-    if isinstance(value, _BYTES):
-        raise _BytesError
     found = repr(value) if isinstance(value, float) else type(value).__name__
     raise InputError(
         f"{where}: expected text, a finite number, true, false, or lists and dicts of these, found {found}"
