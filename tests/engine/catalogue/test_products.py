@@ -16,6 +16,7 @@ from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import ProductFields
 from clipshelf.errors import InputError
 from clipshelf.failures import Failure
+from clipshelf.types import Product
 
 
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_bad_products_are_isolated() -> None:
 
 
 def test_of_products_with_one_id_the_first_counts() -> None:
-    source = [{"id": "x", "text": "a"}, {"id": 2, "text": "b"}, {"text": "c"}, {"id": "x", "text": "d"}]
+    source: list[Product] = [{"id": "x", "text": "a"}, {"id": 2, "text": "b"}, {"text": "c"}, {"id": "x", "text": "d"}]
     source += [{"id": "2", "text": "e"}, {"id": "y", "text": "f"}]
     with pytest.raises(
         InputError, match=r"unique ids, found more than one of x \(products 0, 3\), 2 \(products 1, 2, 4\)"
@@ -125,7 +126,7 @@ def test_of_products_with_one_id_the_first_counts() -> None:
 
 def test_an_id_of_the_source_goes_before_a_position() -> None:
     failures: list[Failure] = []
-    source = [{"text": "without an id"}, {"id": "0", "text": "with one"}]
+    source: list[Product] = [{"text": "without an id"}, {"id": "0", "text": "with one"}]
     batch = read_products(source, on_error=failures.append)
     assert batch.products == [{"id": "0", "text": "with one"}] and [failure.index for failure in failures] == [0]
 

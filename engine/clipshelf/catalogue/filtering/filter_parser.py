@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, NoReturn
 from clipshelf.catalogue.filtering.filter_tokens import (
     CONNECTIVES,
     NOTHING,
+    OPERATOR_HINTS,
     ORDER_SIGNS,
     Token,
     looks_numeric,
@@ -43,23 +44,6 @@ _MAX_DIGITS = 400  # of a number; float64 has at most 309 before the point
 _BOOLS = {"true": True, "yes": True, "false": False, "no": False}
 _OPERATORS = "an operator: = != < <= > >= in, contains or is missing"
 _SEVERAL_VALUES = "to compare with several values, write category in (shoes, hats)"
-# Operators of other languages, and what to write here.
-_OPERATOR_HINTS = {
-    "like": "a string within a string is found by contains",
-    "ilike": "a string within a string is found by contains",
-    "includes": "write contains",
-    "has": "write contains",
-    "between": "write two conditions, such as price>=10 and price<=20",
-    "equals": "equal is =",
-    "eq": "equal is =",
-    "ne": "not equal is !=",
-    "lt": "less than is <",
-    "gt": "greater than is >",
-    "le": "at most is <=",
-    "lte": "at most is <=",
-    "ge": "at least is >=",
-    "gte": "at least is >=",
-}
 
 
 class _Value(NamedTuple):
@@ -148,11 +132,7 @@ class _Parser:
     def _test(self, column: str) -> dict[str, Any]:
         token = self._token
         if token.kind == "sign" and token.text in _SIGNS:
-            self._advance()
-            value = self._value()
-            if token.text in ORDER_SIGNS:
-                self._refuse_a_number_among_texts(column, value)
-            return {column: {"==" if token.text == "=" else token.text: self._typed(column, value)}}
+            return self._comparison(column)
         if token.keyword == "is":
             return self._missing(column)
         negated = token.keyword == "not"
@@ -166,6 +146,13 @@ class _Parser:
         value = self._list(column) if operator == "in" else self._typed(column, self._value())
         where = {column: {operator: value}}
         return {"not": where} if negated else where
+
+    def _comparison(self, column: str) -> dict[str, Any]:
+        sign = self._advance().text
+        value = self._value()
+        if sign in ORDER_SIGNS:
+            self._refuse_a_number_among_texts(column, value)
+        return {column: {"==" if sign == "=" else sign: self._typed(column, value)}}
 
     def _missing(self, column: str) -> dict[str, Any]:
         self._advance()
@@ -259,7 +246,7 @@ class _Parser:
     def _fail_at_a_foreign_operator(self, column: Token) -> NoReturn:
         """Raise the error of a word behind a column that is no operator."""
         word = self._token
-        hint = _OPERATOR_HINTS.get(word.text.lower(), "")
+        hint = OPERATOR_HINTS.get(word.text.lower(), "")
         if not hint:
             hint = f'a column of several words stands in quotes, such as "{column.text} {word.text}"'
         self._fail(f"{_OPERATORS}, behind the column {column.text}", hint)

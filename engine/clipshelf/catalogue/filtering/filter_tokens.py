@@ -45,6 +45,23 @@ _SIGN_HINTS = {
     "≥": "at least is >=",
     "=~": "a string within a string is found by contains",
 }
+# Operators of other languages, and what to write here.
+OPERATOR_HINTS = {
+    "like": "a string within a string is found by contains",
+    "ilike": "a string within a string is found by contains",
+    "includes": "write contains",
+    "has": "write contains",
+    "between": "write two conditions, such as price>=10 and price<=20",
+    "equals": "equal is =",
+    "eq": "equal is =",
+    "ne": "not equal is !=",
+    "lt": "less than is <",
+    "gt": "greater than is >",
+    "le": "at most is <=",
+    "lte": "at most is <=",
+    "ge": "at least is >=",
+    "gte": "at least is >=",
+}
 
 
 class Token(NamedTuple):
