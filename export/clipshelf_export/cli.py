@@ -27,7 +27,7 @@ HELP = "turn a CLIP or SigLIP checkpoint into an artifact (needs clipshelf[expor
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `clipshelf export` to `parser`."""
-    parser.add_argument("source", metavar="SOURCE", help="folder or hub id of a checkpoint")
+    parser.add_argument("source", metavar="SOURCE", help="folder of a checkpoint, or its hub id: org/name[@revision]")
     parser.add_argument("out", metavar="OUT", help="folder of the artifact, new or empty")
     parser.add_argument(
         "--text-source",

@@ -45,7 +45,7 @@ def export(
 ) -> Artifact:
     """Turn a checkpoint into an artifact, which appears whole or not at all.
 
-    - `source`: a folder, or the id of a model on the Hugging Face hub.
+    - `source`: a folder, or the id of a model on the Hugging Face hub, with `@revision` or without.
     - `out`: the folder of the artifact, new or empty.
     - `text_source`: a folder or hub id of sentence-transformers, whose text tower replaces that of `source`.
     - `precisions`: the first one is the artifact's default.

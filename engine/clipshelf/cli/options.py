@@ -81,7 +81,9 @@ def positive(text: str) -> int:
 
 def add_engine_options(parser: argparse.ArgumentParser, *, default: str = "the embedded one") -> None:
     """Add --artifact and --threads; `default` says in the help which model is used without --artifact."""
-    parser.add_argument("--artifact", metavar="DIR", help=f"folder of the model (default: {default})")
+    parser.add_argument(
+        "--artifact", metavar="DIR", help=f"folder of the model, or org/name@revision on the hub (default: {default})"
+    )
     parser.add_argument(
         "--threads", metavar="N", type=thread_count, help="threads of one inference (default: all CPUs)"
     )

@@ -179,10 +179,12 @@ class Artifact:
 
     - `path`: its folder.
     - `manifest`: its checked manifest.
+    - `reference`: `org/name@commit` of an artifact that was fetched from the hub, else None.
     """
 
     path: Path
     manifest: Manifest
+    reference: str | None = None
 
     @classmethod
     def open(cls, path: PathLike) -> Artifact:

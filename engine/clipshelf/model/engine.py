@@ -12,6 +12,7 @@ from clipshelf import bundled
 from clipshelf.errors import ArtifactError, ImageError, InputError
 from clipshelf.failures import OnError, check_on_error, handle
 from clipshelf.model.artifact import Artifact
+from clipshelf.model.hub import open_artifact
 from clipshelf.model.image import Decode, ImageReader, PreparedImage
 from clipshelf.model.image_limits import ImageLimits
 from clipshelf.model.image_sources import source_name
@@ -40,7 +41,8 @@ class Engine:
     """Embeds texts and pictures with one artifact.
 
     Sessions and tokenizer are opened on first use. Any number of threads may share an engine. A forked child opens
-    sessions of its own; a pickled or copied engine reopens the artifact from its path, with the same options.
+    sessions of its own; a pickled or copied engine reopens the artifact from its path, or its commit on the hub, with
+    the same options.
 
     - `artifact`: the opened artifact.
     - `provider`, `precision`: the execution provider that runs the graphs, and the precision of the graphs it runs.
@@ -90,20 +92,21 @@ class Engine:
     ) -> Engine:
         """Open an artifact.
 
-        - `path`: its folder; None for the embedded default.
+        - `path`: its folder, or `org/name@revision` on the Hugging Face hub; None for the embedded default.
         - `provider`: "cpu", "cuda", "auto" (CUDA where it is available), or a name of onnxruntime's.
         - `threads`: of one inference, 1 to 256; None for all CPUs that this process may use.
         - `decode`: "fast" or "exact", as docs/pictures.md explains.
         - `clean_texts`: whether markup, entities and broken encodings are removed from texts before they are embedded.
         - `limits`: what a picture may cost; None for safe defaults.
 
-        Raises ArtifactError, ProviderUnavailable or InputError.
+        Raises ArtifactError, ProviderUnavailable or InputError, and MissingExtra for a model of the hub where the extra
+        `hub` is not installed.
         """
-        artifact = Artifact.open(bundled.model_path() if path is None else path)
+        artifact = open_artifact(bundled.model_path() if path is None else path)
         return cls(artifact, provider=provider, threads=threads, decode=decode, clean_texts=clean_texts, limits=limits)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path = None if self.is_default else str(self.artifact.path.resolve())
+        path = None if self.is_default else self.artifact.reference or str(self.artifact.path.resolve())
         return _reopen, (type(self), self.fingerprint, path, self._options)
 
     @property

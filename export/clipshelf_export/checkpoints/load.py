@@ -64,7 +64,7 @@ _LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 def load_checkpoint(source: str, text_source: str | None = None) -> Checkpoint:
     """Load a checkpoint of a known family.
 
-    - `source`: a folder, or the id of a model on the Hugging Face hub.
+    - `source`: a folder, or the id of a model on the Hugging Face hub, with `@revision` or without.
     - `text_source`: likewise, a model of sentence-transformers whose text tower replaces that of `source`.
 
     Returns the checkpoint. Raises ExportError where `source` holds no checkpoint, or one of a family without a loader.
@@ -111,7 +111,7 @@ def _find(source: str) -> tuple[Path, dict[str, Any]]:
         raise ExportError(f"{source}: expected a hub id or a folder, found a file")
     if not folder.is_dir():
         folder = _fetch(source)
-        origin = {"name": source, "revision": folder.name}
+        origin = {"name": source.partition("@")[0], "revision": folder.name}
     if licence := _read_licence(folder):
         origin["licence"] = licence
     return folder, origin
@@ -199,20 +199,21 @@ def _layout(folder: Path) -> str:
     return "none"
 
 
-def _fetch(hub_id: str) -> Path:
-    """Fetch a hub checkpoint: its small files, then safetensors, or pytorch_model.bin where it has none."""
+def _fetch(source: str) -> Path:
+    """Fetch a hub checkpoint, all of one commit: its small files, then safetensors, or PyTorch's where it has none."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    hub_id, _, revision = source.partition("@")
     try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES]))
+        folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=[*HUB_FILES]))
         for patterns in HUB_WEIGHTS if not _is_open_clip(folder) else reversed(HUB_WEIGHTS):
-            folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES, *patterns]))
+            snapshot_download(hub_id, revision=folder.name, allow_patterns=[*patterns])
             if any(file for pattern in patterns for file in folder.glob(pattern)):
                 break
     except HFValidationError as error:
-        raise ExportError(f"{hub_id}: expected a hub id or a folder, found no such folder") from error
+        raise ExportError(f"{source}: expected a hub id or a folder, found no such folder") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = first_line(error)
-        raise ExportError(f"{hub_id}: no such folder, and as a hub id it could not be fetched: {reason}") from error
+        raise ExportError(f"{source}: no such folder, and as a hub id it could not be fetched: {reason}") from error
     return folder
