@@ -10,7 +10,7 @@ ENGINE_TESTS := $(wildcard tests/engine tests/test_*.py) $(if $(filter Linux,$(s
 # Per folder, the percentage of lines and branches that the tests must reach.
 COVERAGE := engine=96.5 export=94.5 bench=65
 
-.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export hooks wheel smoke host-example bench model clean
+.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export hooks wheel pure-wheel smoke host-example bench model clean
 
 demo: .venv/.runtime  ## the main job on the embedded model and shelf
 	$(BIN)/clipshelf demo --html demo.html
@@ -59,15 +59,21 @@ test-oldest-export:  ## the tests of the exporter with the oldest transformers t
 hooks: .venv/.dev  ## the hooks of .pre-commit-config.yaml on every file, but those that make lint runs
 	SKIP=ruff-check,ruff-format,mypy $(BIN)/pre-commit run --all-files
 
-wheel: .venv/.package  ## dist/: the source distribution, and the wheel built from it
+wheel: .venv/.package  ## dist/: the source distribution, and the wheel for this machine built from it
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 	$(BIN)/twine check --strict dist/*
 
+pure-wheel: .venv/.package  ## dist/: the wheel without native kernels, for machines that no other wheel fits
+	$(BIN)/python -m build --wheel --config-setting wheel.cmake=false --outdir dist
+	$(BIN)/twine check --strict dist/*-none-any.whl
+
 smoke: $(if $(wildcard dist/*.whl),,wheel)  ## what dist/ has, installed with nothing but its dependencies, and used
 	$(PYTHON) -m venv --clear build/smoke
-	build/smoke/$(SCRIPTS)/python -m pip install --quiet dist/clipshelf-*.whl
+	build/smoke/$(SCRIPTS)/python -m pip install --quiet --no-index --no-deps --only-binary :all: --find-links dist clipshelf
+	build/smoke/$(SCRIPTS)/python -m pip install --quiet clipshelf  # what it depends on
 	build/smoke/$(SCRIPTS)/python -m pip check
+	build/smoke/$(SCRIPTS)/clipshelf info
 	cd build/smoke && $(SCRIPTS)/python -c "import clipshelf, pathlib; print(pathlib.Path(clipshelf.__file__).parent)"
 	cd build/smoke && $(SCRIPTS)/clipshelf demo --html demo.html && grep -q '<img src="data:image/jpeg' demo.html
 	cd build/smoke && $(SCRIPTS)/clipshelf index ../../examples/shelf/four.csv shelf && $(SCRIPTS)/clipshelf verify shelf
@@ -95,10 +101,12 @@ model: .venv/.dev  ## make the embedded default model again, from packages
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.*
 
-.venv/.runtime: pyproject.toml
+# Compiles the native kernels where there is a compiler; clipshelf info says which of them run, or that there are none.
+.venv/.runtime: pyproject.toml $(wildcard engine/native/*.[ch] engine/native/CMakeLists.txt)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/clipshelf info
 	touch $@
 
 .venv/.serve: .venv/.runtime

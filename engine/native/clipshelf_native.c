@@ -2,6 +2,8 @@
 
 #include "dispatch.h"
 
+int clipshelf_interface(void) { return CLIPSHELF_INTERFACE; }
+
 const char *clipshelf_instruction_set(void) {
     char problem[256];
     const Kernels *kernels = clipshelf_choose_kernels(problem, sizeof problem);

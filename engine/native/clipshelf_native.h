@@ -12,6 +12,10 @@
 #define CLIPSHELF_EXPORT
 #endif
 
+/* What runtime/native.py expects: it counts up when an exported function or an operator changes its arguments. */
+#define CLIPSHELF_INTERFACE 1
+CLIPSHELF_EXPORT int clipshelf_interface(void);
+
 /* Add the operators to the options of a session; onnxruntime looks for this name. */
 CLIPSHELF_EXPORT OrtStatus *ORT_CALL RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base);
 

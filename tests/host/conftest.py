@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from build_cache import CHECKOUT, cached, toolchain
 from building import COMPILER, PRODUCTS
 from clipshelf import Catalogue, Engine
 from clipshelf.bundled import host_path
 from clipshelf.host.build import build
+from support.build_cache import CHECKOUT, cached, toolchain
 
 
 @pytest.fixture(scope="session")

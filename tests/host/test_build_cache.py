@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from build_cache import cached
+from support.build_cache import cached
 
 
 def test_only_what_changed_is_made_again(tmp_path: Path) -> None:

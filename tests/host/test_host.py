@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from build_cache import cached, toolchain
 from building import COMPILER, PRODUCTS, compiled, needs_compiler, run, succeed
 from clipshelf import Catalogue, Engine
 from clipshelf.bundled import host_path, queries_path, shelf_path
 from clipshelf.errors import ClipshelfError
 from clipshelf.host.build import build
+from support.build_cache import cached, toolchain
 from support.tiny import picture
 
 pytestmark = needs_compiler

@@ -1,13 +1,15 @@
-"""`clipshelf info`: what the folder of an artifact or a catalogue holds."""
+"""`clipshelf info`: what the folder of an artifact or a catalogue holds, or what this installation runs on."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import platform
 import re
 from pathlib import Path
 from typing import Any
 
+from clipshelf import __version__
 from clipshelf.cli.options import Commands
 from clipshelf.cli.output import print_json
 from clipshelf.display import printable
@@ -20,19 +22,42 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 def add_commands(commands: Commands) -> None:
     """Add the command to the parser."""
-    info = commands.add_parser("info", help="what an artifact or a catalogue holds")
-    info.add_argument("dir", metavar="DIR", help="folder of an artifact or a catalogue")
-    info.add_argument("--json", action="store_true", help="print the manifest")
+    info = commands.add_parser("info", help="what an artifact or a catalogue holds, or this installation runs on")
+    info.add_argument(
+        "dir", metavar="DIR", nargs="?", help="folder of an artifact or a catalogue; without it, this installation"
+    )
+    info.add_argument("--json", action="store_true", help="print the manifest, or the installation, as JSON")
     info.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    facts = checked_manifest(Path(args.dir))
+    if args.dir is None:
+        facts = installation()
+        text = "\n".join(_lines(facts, ""))
+    else:
+        facts = checked_manifest(Path(args.dir))
+        text = description(args.dir, facts)
     if args.json:
         print_json(facts, indent=2)
     else:
-        print("\n".join(map(printable, description(args.dir, facts).splitlines())))
+        print("\n".join(map(printable, text.splitlines())))
     return 0
+
+
+def installation() -> dict[str, Any]:
+    """What this installation runs on. Raises InputError where CLIPSHELF_KERNELS names kernels that cannot run."""
+    from clipshelf.runtime.cpus import available_cpus
+    from clipshelf.runtime.native import describe_kernels
+    from clipshelf.runtime.providers import ONNXRUNTIME_VERSION
+
+    return {
+        "clipshelf": __version__,
+        "kernels": describe_kernels(),
+        "onnxruntime": ONNXRUNTIME_VERSION,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()} {platform.system()}",
+        "cpus": available_cpus(),
+    }
 
 
 def checked_manifest(folder: Path) -> dict[str, Any]:

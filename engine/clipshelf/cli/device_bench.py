@@ -29,6 +29,7 @@ from clipshelf.catalogue.contents import contents_of_rows
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.recommender import Recommender
 from clipshelf.runtime.cpus import available_cpus
+from clipshelf.runtime.native import kernel_path
 from clipshelf.runtime.providers import ONNXRUNTIME_VERSION
 from clipshelf.timeline import Span
 from clipshelf.types import FloatArray
@@ -67,7 +68,7 @@ class DeviceReport:
         device = self.device
         head = [
             f"{device['machine']}, {device['threads']} of {device['cpus']} CPUs, {device['provider']}, "
-            f"onnxruntime {device['onnxruntime']}",
+            f"onnxruntime {device['onnxruntime']}, kernels {device['kernels'] or 'none'}",
             f"model {device['model']}, {device['precision']}, {device['dim']} dims, {device['products']} products",
             "in a query ready + vision + fuse + rank + answer = total; indented stages overlap within ready",
             f"{'ms':12}{'p50':>9}{'p95':>9}{'p99':>9}",
@@ -90,6 +91,7 @@ def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> Devic
         "cpus": available_cpus(),
         "threads": engine.threads,
         "provider": engine.provider,
+        "kernels": kernel_path(),
         "onnxruntime": ONNXRUNTIME_VERSION,
         "python": platform.python_version(),
         "model": engine.fingerprint,

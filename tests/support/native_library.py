@@ -1,0 +1,42 @@
+"""The library of native kernels, compiled from this checkout's sources."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).resolve().parents[2] / "engine" / "native"
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+CMAKE = [cmake] if (cmake := shutil.which("cmake")) else [sys.executable, "-m", "cmake"]
+
+
+def native_library(*options: str) -> Path:
+    """The library, compiled now or by an earlier run; skips the test where there is no compiler.
+
+    - `options`: further ones for CMake, as in "-DCLIPSHELF_SANITIZE=thread".
+    """
+    if not (COMPILER and (len(CMAKE) == 1 or importlib.util.find_spec("cmake"))):
+        pytest.skip("needs a C compiler and CMake")
+    from support.build_cache import CHECKOUT, cached
+
+    version = subprocess.run([COMPILER, "--version"], capture_output=True, text=True, check=True).stdout
+    sources = [SOURCES / "CMakeLists.txt", *sorted(SOURCES.glob("*.[ch]"))]
+
+    def make(folder: Path) -> None:
+        flags = [f"-DCMAKE_C_COMPILER={COMPILER}", "-DCLIPSHELF_WARNINGS_AS_ERRORS=ON", *options]
+        _run("-S", str(SOURCES), "-B", str(folder / "build"), *flags)
+        _run("--build", str(folder / "build"))
+
+    name = "-".join(["native", *(option.strip("-").replace("=", "-").replace(",", "-") for option in options)])
+    folder = cached(name, [*sources, COMPILER, version, str(CHECKOUT), *options], make)
+    return next((folder / "build").glob("clipshelf_native.*"))
+
+
+def _run(*arguments: str) -> None:
+    done = subprocess.run([*CMAKE, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
