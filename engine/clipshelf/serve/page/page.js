@@ -24,6 +24,7 @@
 const PAGE_OF_PRODUCTS = 12;
 const PICTURE_EDGE = 768; // pixels of the longer edge of the picture that is sent; towers take 224 to 512
 const SHOWN_SIGNALS = 5; // bars of a card; smaller ones are summed
+const NAME_WIDTH = 60; // characters of a product's name in the reasons
 const MOST_OPTIONS = 40; // values of a column that can be shown as buttons
 const SHOWN_OPTIONS = 8;
 const TYPING_PAUSE = 220; // ms
@@ -161,7 +162,7 @@ function toQuery() {
   if (ids("disliked").length) query.disliked = ids("disliked");
   const where = conditions();
   const names = where.flatMap(Object.keys);
-  if (where.length) query.where = new Set(names).size === names.length ? Object.assign({}, ...where) : { and: where };
+  if (where.length) query.where = new Set(names).size === names.length ? Object.fromEntries(where.flatMap(Object.entries)) : { and: where };
   if (state.weights.size) query.weights = Object.fromEntries(state.weights);
   if (state.diversity) query.diversity = state.diversity;
   if (state.taste.size) query.unknown = "ignore";
@@ -350,7 +351,8 @@ async function look() {
   const start = performance.now();
   setBusy(true);
   try {
-    const answer = asks() ? await recommend(request.signal) : await beginning(request.signal);
+    const named = [...state.taste.keys()].map(product); // the reasons call them by their names
+    const [answer] = await Promise.all([asks() ? recommend(request.signal) : beginning(request.signal), ...named]);
     if (!request.signal.aborted) show(answer, performance.now() - start);
   } catch (error) {
     if (!request.signal.aborted) showFault(error);
@@ -387,14 +389,20 @@ function show(answer, elapsed) {
   if (answer.unknown_ids) notify("", `Not in the catalogue any more, and left out: ${answer.unknown_ids.join(", ")}`);
   if (asks() && items.length && !fitting) notify("weak", weakness());
   showItems(items, asks() ? fitting : items.length, answer.note);
-  const title = !asks() ? "Some products to begin with" : items.length ? "What fits" : "No product is left";
-  byId("title", HTMLElement).textContent = fitting || !items.length ? title : "The nearest";
+  byId("title", HTMLElement).textContent = headline(items.length, fitting);
   showTimes(items.length, answer.took_ms, elapsed);
   const most = Math.min(catalogue.products, catalogue.limits.k);
   byId("more", HTMLButtonElement).hidden = items.length < state.k || state.k >= most;
   const best = items.length && asks() ? ` First: ${name(items[0])}` : "";
   const doubt = asks() && items.length && !fitting ? " Nothing fits well." : "";
   byId("status", HTMLElement).textContent = `${items.length} of ${count(catalogue.products)} products.${doubt}${best}`;
+}
+
+/** @param {number} shown @param {number} fitting @returns {string} */
+function headline(shown, fitting) {
+  if (!shown) return "No product is left";
+  if (!asks()) return "Some products to begin with";
+  return fitting ? "What fits" : "The nearest";
 }
 
 /** @returns {string} That nothing fits, in words. */
@@ -639,7 +647,9 @@ function reasonsOf(item) {
 /** @param {string} signal @param {string | null} id @returns {string} Such as "words", or "liked" and the name of a product. */
 function signalName(signal, id) {
   const kind = signal.replace(/^text\b/, "words").replace(/^image\b/, "picture").replaceAll("_", " ");
-  return id === null ? kind : `${kind} ${name(known.get(id) ?? null, id)}`;
+  if (id === null) return kind;
+  const called = name(known.get(id) ?? null, id).replaceAll(/\s+/g, " ");
+  return `${kind} ${called.length <= NAME_WIDTH ? called : `${called.slice(0, NAME_WIDTH - 1).trimEnd()}…`}`;
 }
 
 /** The range of the running sums of all products, so that bars compare. @param {Item[]} items @returns {Scale} */
