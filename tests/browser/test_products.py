@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from clipshelf import Query, Recommender
 from clipshelf.cli.html_page import Section, write_page
-from conftest import Open, colour_file, ids, settle, wait_for_text
 from support.service import RunningService
+from support.web_page import Open, colour_file, ids, settle, wait_for_text
 
 if TYPE_CHECKING:
     from pathlib import Path

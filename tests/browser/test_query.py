@@ -6,8 +6,8 @@ import base64
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Open, chips, colour_file, ids, settle, wait_for_text
 from support.service import RunningService, photo
+from support.web_page import Open, chips, colour_file, ids, settle, wait_for_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -11,7 +11,11 @@
 /** @typedef {{min?: string, max?: string, is?: string[], has?: string}} Choice  what is chosen in one column */
 /** @typedef {{words: string, taste: Map<string, Role>, choices: Map<string, Choice>, weights: Map<string, number>, diversity: number, k: number}} State */
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Crop  edges in percent of the picture */
-/** @typedef {{original: Blob, crop: Crop | null, sent: Blob, url: string}} Photo  `sent` is what the server gets */
+/**
+ * A picture of the query. `sent` is what the server gets, `url` its address in this tab, `ratio` the original's width by its
+ * height, null where this browser cannot read it.
+ * @typedef {{original: Blob, crop: Crop | null, sent: Blob, url: string, ratio: number | null}} Photo
+ */
 /** @typedef {Record<string, any> & {id: string}} Product */
 /** @typedef {{signal: string, id: string | null, side: string | null, value: number}} Part */
 /** @typedef {{label: string, value: number, rounded: number, sides: string[]}} Reason */
@@ -988,7 +992,8 @@ function shrunk(image, crop) {
 async function takePhoto(blob) {
   const image = await decoded(blob).catch(() => null);
   const sent = (image && (await shrunk(image, null))) ?? blob;
-  setPhoto({ original: blob, crop: null, sent, url: URL.createObjectURL(sent) });
+  const ratio = image && image.naturalWidth / image.naturalHeight;
+  setPhoto({ original: blob, crop: null, sent, url: URL.createObjectURL(sent), ratio });
 }
 
 /** @param {Photo | null} next */
@@ -1000,7 +1005,8 @@ function setPhoto(next) {
 
 function showPhoto() {
   const picture = byId("photo-shown", HTMLImageElement);
-  picture.hidden = byId("photo-remove", HTMLButtonElement).hidden = byId("crop", HTMLButtonElement).hidden = !photo;
+  picture.hidden = byId("photo-remove", HTMLButtonElement).hidden = !photo;
+  byId("crop", HTMLButtonElement).hidden = !photo?.ratio;
   byId("choose", HTMLButtonElement).hidden = Boolean(photo);
   byId("hint", HTMLElement).hidden = Boolean(photo);
   byId("camera", HTMLButtonElement).hidden = Boolean(photo) || !matchMedia("(pointer: coarse)").matches;
@@ -1043,7 +1049,8 @@ function drawFrame() {
 }
 
 function openCrop() {
-  if (!photo) return;
+  if (!photo?.ratio) return;
+  byId("stage", HTMLElement).style.setProperty("--ratio", String(photo.ratio));
   const picture = byId("crop-picture", HTMLImageElement);
   URL.revokeObjectURL(picture.src);
   picture.src = URL.createObjectURL(photo.original);
@@ -1056,12 +1063,9 @@ function openCrop() {
 /** @param {Crop | null} crop */
 async function useCrop(crop) {
   byId("crop-dialog", HTMLDialogElement).close();
-  if (!photo) return;
-  const { original } = photo;
-  const image = await decoded(original).catch(() => null);
-  const sent = image && (await shrunk(image, crop));
-  if (sent) setPhoto({ original, crop, sent, url: URL.createObjectURL(sent) });
-  else toast("This browser cannot read the picture, so that it goes to the server whole.");
+  const before = photo;
+  const sent = before && (await shrunk(await decoded(before.original), crop));
+  if (sent && before === photo) setPhoto({ ...before, crop, sent, url: URL.createObjectURL(sent) });
 }
 
 /** Drag the frame or its edges. @param {PointerEvent} event */
