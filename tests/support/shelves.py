@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from clipshelf import Catalogue, Engine
-from clipshelf.catalogue.contents import contents_of_rows
+from clipshelf.catalogue.contents import MemoryContents, contents_of_rows
 from clipshelf.recommend.answers import Contribution, Recommendation
 from clipshelf.types import FloatArray, Product
 
@@ -27,6 +28,13 @@ def clustered(count: int, dim: int, *, seed: int = 0) -> FloatArray:
 def shelf(engine: Engine, matrix: FloatArray) -> Catalogue:
     """A catalogue of these embeddings; ids are positions."""
     return Catalogue(contents_of_rows(matrix), engine.fingerprint, Path())
+
+
+def shelf_with(engine: Engine, matrix: FloatArray, records: Sequence[Product]) -> Catalogue:
+    """A catalogue of these embeddings with fields beside the ids, which are positions."""
+    products = [{"id": str(row), **record} for row, record in enumerate(records)]
+    keys = contents_of_rows(matrix).keys
+    return Catalogue(MemoryContents(products, matrix, keys), engine.fingerprint, Path())
 
 
 def made_up(product: Product, score: float, relevance: float, *parts: Contribution) -> Recommendation:

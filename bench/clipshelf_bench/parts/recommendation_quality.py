@@ -8,11 +8,15 @@ between answers to the same queries.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from clipshelf import Engine, Query, Recommendations, Recommender
+from clipshelf.errors import InputError
+from clipshelf.recommend.relevance_fit import calibration_error, fit_outcomes
+from clipshelf.types import Mask
 
 from clipshelf_bench.arrays import DoubleArray
 from clipshelf_bench.contenders.base import TOP_K
@@ -24,11 +28,13 @@ _SHARE_COLUMNS = ("catalogue", "query", "scores", "share", "low", "high", "gain"
 _RELEVANCE_COLUMNS = (
     *("catalogue", "query", "AUC", "low", "high"),
     *("there > 0.5", "gone > 0.5", "there > 0.9", "gone > 0.9"),
+    *("error", "error, calibrated"),
 )
 _RELEVANCE_NOTE = (
     "Each query asks the catalogue twice, with and without the products of its taste. AUC: how probably the best "
     "answer's relevance is higher for a query whose taste is there. The others: share of queries whose best answer "
-    "has a relevance above 0.5 and 0.9."
+    "has a relevance above 0.5 and 0.9. Error: expected calibration error of the best answer's relevance over ten "
+    "bins, as it is and by curves that were fitted to the other four fifths of the queries."
 )
 # What a query takes from its product, by the name of the query in tables.
 _SIDES = {"text": "text", "picture": "image", "text and picture": "both"}
@@ -160,6 +166,14 @@ def _relevance_row(labelled: LabelledCatalogue, recommender: Recommender, name: 
     for threshold in (0.5, 0.9):
         row[f"there > {threshold}"] = round(float((there > threshold).mean()), 3)
         row[f"gone > {threshold}"] = round(float((gone > threshold).mean()), 3)
+    return row | _calibration(np.concatenate((there, gone)), np.arange(2 * len(there)) < len(there))
+
+
+def _calibration(relevance: DoubleArray, is_there: Mask) -> dict[str, Any]:
+    """The calibration error before and after a fit, which a model whose relevance says nothing does not allow."""
+    row = {"error": round(calibration_error(relevance, is_there), 3), "error, calibrated": None}
+    with suppress(InputError):
+        row["error, calibrated"] = round(fit_outcomes(relevance, is_there).error_after, 3)
     return row
 
 

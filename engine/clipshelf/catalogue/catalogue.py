@@ -25,6 +25,7 @@ from clipshelf.catalogue.picture_paths import PictureFinder, is_file, is_path, r
 from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
+from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.errors import CatalogueError, FingerprintMismatch
 from clipshelf.failures import OnError
 from clipshelf.files import locked
@@ -45,6 +46,7 @@ class Catalogue(ProductTable):
     - `changes`: what changed from the catalogue that this one was made of, None for one that was built or loaded.
     - `former_root`: where `root` was when the catalogue was saved, if both were moved.
     - `allow_outside`: whether pictures may lie outside `root`.
+    - `relevance_curve`: what `clipshelf calibrate` fitted to the shop's own queries, None for none.
 
     All that is public of a catalogue stands here with its parameters in full, so the module is longer than others.
 
@@ -66,6 +68,7 @@ class Catalogue(ProductTable):
         changes: Changes | None = None,
         former_root: Path | None = None,
         allow_outside: bool = True,
+        relevance_curve: RelevanceCurve | None = None,
     ) -> None:
         super().__init__(contents)
         self.fingerprint = fingerprint
@@ -73,6 +76,7 @@ class Catalogue(ProductTable):
         self.model = model
         self.changes = changes
         self.allow_outside = allow_outside
+        self.relevance_curve = relevance_curve
         self._origin = origin
         self._losses = losses
         self._former_root = former_root
@@ -244,6 +248,10 @@ class Catalogue(ProductTable):
         """Return this catalogue with `changes` from `old`, None for none."""
         return self._edited(Edit(self.contents, Changes.between(None if old is None else old.contents, self.contents)))
 
+    def with_relevance_curve(self, curve: RelevanceCurve | None) -> Catalogue:
+        """Return this catalogue with another relevance curve, None for none."""
+        return self._with(self._contents, self._losses, self.changes, curve)
+
     def check_shrink(self, ids: Iterable[str], allow_shrink: float, folder: Path) -> None:
         """Raise CatalogueError if more than the share `allow_shrink` of the products is not among n ids."""
         remain = np.unique(self.find(ids))
@@ -277,6 +285,7 @@ class Catalogue(ProductTable):
             model=self.model,
             root=self.root,
             origin=self._origin,
+            relevance_curve=self.relevance_curve,
         )
         self._origin, self._losses = Origin.of(generation), NO_LOSSES
 
@@ -313,20 +322,27 @@ class Catalogue(ProductTable):
             origin=Origin.of(generation),
             former_root=Path(manifest.root),
             allow_outside=allow_outside,
+            relevance_curve=manifest.relevance_curve,
         )
 
     def _edited(self, edit: Edit) -> Catalogue:
         """This catalogue with other contents."""
+        return self._with(edit.contents, self._losses + edit.losses, edit.changes, self.relevance_curve)
+
+    def _with(
+        self, contents: Contents, losses: Losses, changes: Changes | None, curve: RelevanceCurve | None
+    ) -> Catalogue:
         return Catalogue(
-            edit.contents,
+            contents,
             self.fingerprint,
             self.root,
             self.model,
             origin=self._origin,
-            losses=self._losses + edit.losses,
-            changes=edit.changes,
+            losses=losses,
+            changes=changes,
             former_root=self._former_root,
             allow_outside=self.allow_outside,
+            relevance_curve=curve,
         )
 
     def _check_losses(self, folder: Path, allow_shrink: float) -> None:

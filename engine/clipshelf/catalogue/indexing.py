@@ -71,6 +71,8 @@ def index(
             progress=progress,
         )
         catalogue = catalogue.compared_with(old)
+        if old is not None and old.fingerprint == engine.fingerprint:
+            catalogue = catalogue.with_relevance_curve(old.relevance_curve)
         catalogue.save_locked(folder, allow_shrink=allow_shrink)
     return catalogue
 

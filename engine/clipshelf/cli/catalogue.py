@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipshelf.cli.catalogue_folder import load_engine
-from clipshelf.cli.options import Commands, add_embedding_options, product_fields
+from clipshelf.cli.options import Commands, add_embedding_options, add_waiting_option, product_fields, share
 from clipshelf.cli.output import print_error, print_note
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def add_commands(commands: Commands) -> None:
         default="raise",
         help="at an id that the catalogue does not have stop, or go on and exit with 1 (default: %(default)s)",
     )
-    _add_waiting_option(remove)
+    add_waiting_option(remove)
     remove.set_defaults(run=_remove)
 
     verify = commands.add_parser("verify", help="check every byte of a catalogue")
@@ -62,17 +61,11 @@ def _add_writing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-shrink",
         metavar="SHARE",
-        type=_share,
+        type=share,
         default=0.1,
         help="0 to 1: how much of its products, pictures or texts a catalogue may lose (default: %(default)s)",
     )
-    _add_waiting_option(parser)
-
-
-def _add_waiting_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--wait", metavar="SECONDS", type=_seconds, default=0.0, help="how long to wait for another writer (default: 0)"
-    )
+    add_waiting_option(parser)
 
 
 def _index(args: argparse.Namespace) -> int:
@@ -148,26 +141,6 @@ def _verify(args: argparse.Namespace) -> int:
 def _policy(args: argparse.Namespace, failures: list[Failure]) -> OnError:
     """The error policy that --on-error names."""
     return "raise" if args.on_error == "raise" else failures.append
-
-
-def _share(text: str) -> float:
-    """A share from 0 to 1, for argparse."""
-    return _number(text, 1.0, "a share from 0 to 1")
-
-
-def _seconds(text: str) -> float:
-    """Seconds from 0 on, for argparse."""
-    return _number(text, math.inf, "seconds from 0 on")
-
-
-def _number(text: str, most: float, expected: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= most:
-        raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
-    return value
 
 
 def _report(folder: str, catalogue: Catalogue, failures: Sequence[Failure]) -> int:

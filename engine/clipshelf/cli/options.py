@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -121,6 +122,13 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "th
     add_engine_options(parser, default=default)
 
 
+def add_waiting_option(parser: argparse.ArgumentParser) -> None:
+    """Add --wait."""
+    parser.add_argument(
+        "--wait", metavar="SECONDS", type=_seconds, default=0.0, help="how long to wait for another writer (default: 0)"
+    )
+
+
 def product_fields(args: argparse.Namespace) -> ProductFields:
     """What the options say about the columns and the file."""
     from clipshelf.catalogue.reading.readers import ProductFields
@@ -133,6 +141,26 @@ def product_fields(args: argparse.Namespace) -> ProductFields:
         encoding=args.encoding,
         delimiter=args.delimiter,
     )
+
+
+def share(text: str) -> float:
+    """A share from 0 to 1, for argparse."""
+    return _number(text, 1.0, "a share from 0 to 1")
+
+
+def _seconds(text: str) -> float:
+    """Seconds from 0 on, for argparse."""
+    return _number(text, math.inf, "seconds from 0 on")
+
+
+def _number(text: str, most: float, expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= most:
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
+    return value
 
 
 def _declaration(text: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from clipshelf.cli.catalogue_folder import add_reading_options, load_catalogue, load_engine
-from clipshelf.cli.options import Commands, add_engine_options
+from clipshelf.cli.options import Commands, add_engine_options, share
 from clipshelf.cli.output import print_json, print_note
 from clipshelf.display import describe
 from clipshelf.errors import InputError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = ("text", "image", "like", "dislike", "history", "profile")
 _WEIGHTS = "text, image, liked, disliked, history, or query side then product side: text_text, text_image and so on"
+_MIN_RELEVANCE = "0 to 1: leave out products of a lower relevance, such as 0.9 (default: %(default)s)"
 _HALF_LIFE = "after which history counts half (default: %(default)s)"
 _DIVERSITY = "0 to 1: how much fit may be given up for products unlike each other (default: %(default)s)"
 
@@ -34,6 +35,7 @@ def add_commands(commands: Commands) -> None:
         default=[],
         help="such as 'price<100 and category in (shoes, hats)'; docs/filters.md has the language; all must hold",
     )
+    limits.add_argument("--min-relevance", metavar="R", type=share, default=0.0, help=_MIN_RELEVANCE)
     limits.add_argument("--exclude", metavar="ID", action="append", default=[], help="a product not to be answered")
     limits.add_argument(
         "--unknown",
@@ -129,6 +131,7 @@ def _query(args: argparse.Namespace) -> Query:
         exclude_bought=args.exclude_bought,
         weights=dict(map(_weight, args.weights.split(","))) if args.weights else None,
         diversity=args.diversity,
+        min_relevance=args.min_relevance,
         unknown=args.unknown,
         probability=args.probability,
     )

@@ -6,8 +6,8 @@ the same query. Where the catalogue has no gap correction, or fewer than 16 comp
 is the plain mean of its cosines.
 
 **Relevance.** The best of N products always stands above the others, whether it fits or not. Relevance says how rarely
-the best of N products that do not fit would score as high. With z the distance of the score from the query's median, in
-units of its spread, and Phi the normal distribution,
+the best of the N products that may be answered would score as high, if none of them fitted. With z the distance of the
+score from the query's median over the catalogue, in units of its spread, and Phi the normal distribution,
 
     relevance = Phi(z) ** N
 
@@ -47,12 +47,12 @@ class ScoreLevels:
     spreads: DoubleArray
     side_factors: DoubleArray
 
-    def relevance(self, lines: Rows, scores: DoubleArray, products: int) -> DoubleArray:
+    def relevance(self, lines: Rows, scores: DoubleArray, products: Rows) -> DoubleArray:
         """Relevance (n,), 0 to 1, of n scores.
 
         - `lines`: (n,) the query of each score.
         - `scores`: (n,).
-        - `products`: N, how many products the scores are the best of.
+        - `products`: (n,) N, how many products each score is the best of.
         """
         spreads = self.spreads[lines]
         z = np.divide(scores - self.medians[lines], spreads, out=np.zeros(len(lines)), where=spreads > 0)

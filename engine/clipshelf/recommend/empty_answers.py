@@ -18,6 +18,8 @@ def explain_empty(query: ResolvedQuery, catalogue: Catalogue) -> str:
     count = len(catalogue)
     if not count:
         return "no product is left: the catalogue is empty"
+    if query.min_relevance and query.answerable:
+        return f"no product has the relevance that was asked for, {query.min_relevance:g} or more"
     if query.where is None or query.mask is None:
         return f"no product is left: all {count:,} of the catalogue are excluded"
     if passing := int(query.mask.sum()):

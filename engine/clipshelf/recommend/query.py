@@ -44,6 +44,7 @@ class Query:
     - `exclude`: product ids that are not answered; those that the catalogue does not have change nothing.
     - `weights`: the weights that change, by name (`Weights`). What has no weight is never embedded.
     - `diversity`: 0 to 1, how much fit may be given up for products that are unlike each other (docs/scores.md).
+    - `min_relevance`: 0 to 1, products of a lower relevance are not answered.
     - `profile`: a person's signals, which are added to those above.
     - `exclude_bought`: whether products that the history says were bought are left out.
     - `probability`: whether the answer says how probably each product belongs to the texts and pictures
@@ -70,6 +71,7 @@ class Query:
     profile: Profile | None = None
     exclude_bought: bool = False
     probability: bool = False
+    min_relevance: float = 0.0
     now: Time | None = None
     unknown: Literal["raise", "ignore"] = "raise"
     texts: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -95,6 +97,7 @@ class Query:
             "k": int(self.k),
             "exclude": tuple(check_product_id("exclude", id_) for id_ in check_iterable("exclude", self.exclude)),
             "diversity": check_number("diversity", self.diversity, 0, 1),
+            "min_relevance": check_number("min_relevance", self.min_relevance, 0, 1),
             "now": None if self.now is None else seconds(self.now),
             "texts": tuple(map(check_text, _as_list(self.text))),
             "images": tuple(_as_list(self.image)),

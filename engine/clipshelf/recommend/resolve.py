@@ -39,7 +39,8 @@ class ResolvedQuery:
     - `k`: number of products to answer with, at most N.
     - `mask`: (N,), true for the products that may be answered; None for all.
     - `excluded`: rows that are not answered, whatever the mask says.
-    - `diversity`: 0 to 1.
+    - `answerable`: number of products that the mask allows and that are not excluded.
+    - `diversity`, `min_relevance`: 0 to 1.
     - `where`: the filter that the mask is of.
     - `unknown_ids`: ids that the catalogue does not have and that were ignored, sorted.
     - `probability`: whether probabilities are asked for.
@@ -53,7 +54,9 @@ class ResolvedQuery:
     k: int
     mask: Mask | None
     excluded: set[int]
+    answerable: int
     diversity: float
+    min_relevance: float
     where: Where | str | None
     unknown_ids: tuple[str, ...]
     probability: bool
@@ -103,6 +106,8 @@ class _Resolver:
         products = product_weights(taste, weights, now, self.half_life)
         k = min(query.k, len(self.catalogue) or 1)
         _check_work(k, query, len(query.texts) + len(query.images) + len(products))
+        mask = self._mask(query.where)
+        excluded = {self.row_of[id_] for id_ in query.excluded_ids - unknown}
         return ResolvedQuery(
             weights=weights,
             texts=query.texts if weights.reads_texts else (),
@@ -110,9 +115,11 @@ class _Resolver:
             products=products,
             rows=np.array([self.row_of[id_] for _, id_ in products], np.int64),
             k=k,
-            mask=self._mask(query.where),
-            excluded={self.row_of[id_] for id_ in query.excluded_ids - unknown},
+            mask=mask,
+            excluded=excluded,
+            answerable=self._answerable(mask, excluded),
             diversity=query.diversity,
+            min_relevance=query.min_relevance,
             where=query.where,
             unknown_ids=tuple(sorted(unknown)),
             probability=query.probability,
@@ -141,6 +148,12 @@ class _Resolver:
         if key not in self.masks:
             self.masks[key] = self.catalogue.mask(where)
         return self.masks[key]
+
+    def _answerable(self, mask: Mask | None, excluded: set[int]) -> int:
+        """The number of products that a mask allows and that are not excluded."""
+        if mask is None:
+            return len(self.catalogue) - len(excluded)
+        return int(np.count_nonzero(mask)) - int(np.count_nonzero(mask[[*excluded]]))
 
 
 def _check_work(k: int, query: Query, signals: int) -> None:

@@ -51,6 +51,11 @@ class Hits:
             self.relevance[positions],
         )
 
+    def of_relevance(self, least: float) -> Hits:
+        """The hits that have at least a relevance."""
+        positions = np.flatnonzero(self.relevance >= least)
+        return self.take(positions, self.penalties[positions])
+
 
 class Searcher:
     """Searches one catalogue for fused queries; `threads` is for one search."""
@@ -79,14 +84,20 @@ class Searcher:
         lines, rows = np.arange(len(queries)).repeat(counts), np.concatenate(candidates)
         side_factors = levels.side_factors[lines, self._patterns[rows]]
         fits = side_factors * np.concatenate(list(map(self._plain_fits, vectors, candidates)))
-        relevance = levels.relevance(lines, fits, len(self._catalogue))
+        answerable = np.array([query.answerable for query in queries])
+        relevance = levels.relevance(lines, fits, answerable[lines])
+        if self._catalogue.relevance_curve is not None:
+            relevance = self._catalogue.relevance_curve(relevance)
         order, none = np.lexsort((rows, -fits, lines)), np.zeros(len(rows))
         ordered = Hits(rows, fits, none, side_factors, relevance).take(order, none)
         hits = []
         for query, count, stop in zip(queries, counts, accumulate(counts), strict=True):
             start = stop - count
             pool = slice(start, start + min(count, _pool_size(query)))
-            hits.append(self._diversify(query, ordered.take(pool, none[pool])))
+            found = ordered.take(pool, none[pool])
+            if query.min_relevance:
+                found = found.of_relevance(query.min_relevance)
+            hits.append(self._diversify(query, found))
         return hits
 
     def _candidates(self, queries: Sequence[ResolvedQuery], vectors: Sequence[QueryVector]) -> list[Rows]:

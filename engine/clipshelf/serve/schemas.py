@@ -95,6 +95,7 @@ class QueryBody(Struct, forbid_unknown_fields=True, frozen=True):
     exclude: Annotated[Ids | None, Meta(description="Ids that are not answered.")] = None
     weights: WeightsChange | None = None
     diversity: Annotated[float, Meta(ge=0, le=1, description="How much fit is given up for variety.")] = 0.0
+    min_relevance: Annotated[float, Meta(ge=0, le=1, description="Products of a lower relevance are left out.")] = 0.0
     profile: PersonProfile | None = None
     exclude_bought: bool = False
     now: Annotated[Time | None, Meta(description="The time from which the history is seen.")] = None
@@ -115,6 +116,7 @@ class QueryParameters(Struct, forbid_unknown_fields=True, frozen=True):
     where: Annotated[str | None, Meta(description="A filter in words; see docs/filters.md.")] = None
     weights: Annotated[str | None, Meta(description="Such as text=1,image=0.5.")] = None
     diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    min_relevance: Annotated[float, Meta(ge=0, le=1)] = 0.0
     exclude_bought: bool = False
     unknown: Literal["raise", "ignore"] = "raise"
     explain: bool = False

@@ -199,11 +199,12 @@ def test_recommend_has_the_arguments_of_a_query() -> None:
         ("profile", None),
         ("exclude_bought", False),
         ("probability", False),
+        ("min_relevance", 0.0),
         ("now", None),
         ("unknown", "raise"),
     ]
     keyword_only = [argument.name for argument in arguments if argument.kind is Parameter.KEYWORD_ONLY]
-    assert keyword_only == ["profile", "exclude_bought", "probability", "now", "unknown"]
+    assert keyword_only == ["profile", "exclude_bought", "probability", "min_relevance", "now", "unknown"]
     assert Recommender.recommend.__name__ == "recommend" and "those of `Query`" in str(Recommender.recommend.__doc__)
 
 

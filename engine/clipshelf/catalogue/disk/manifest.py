@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.typed_columns.kinds import KINDS, Declaration, Kind
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord, open_regular
@@ -37,10 +38,16 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "relative_root": (str, type(None)),
     "columns": (dict,),
     "declarations": (dict,),
+    "relevance_curve": (dict, type(None)),
     "files": (dict,),
 }
 # Fields that catalogues had not from the beginning, and what they mean where they are missing.
-_LATER_FIELDS: Mapping[str, Any] = {"relative_model": None, "relative_root": None, "declarations": {}}
+_LATER_FIELDS: Mapping[str, Any] = {
+    "relative_model": None,
+    "relative_root": None,
+    "declarations": {},
+    "relevance_curve": None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,7 @@ class CatalogueManifest:
       moved together; None where there is no such path, and in older catalogues.
     - `columns`: the kind of each column by name.
     - `declarations`: what `columns_of` takes to convert later values of each column alike; empty in older catalogues.
+    - `relevance_curve`: what `clipshelf calibrate` fitted; None where it was not run.
     - `files`: size and SHA-256 of every other file by name; the name up to the first dot is the file's role.
     """
 
@@ -70,6 +78,7 @@ class CatalogueManifest:
     relative_root: str | None = None
     columns: Mapping[str, Kind]
     declarations: Mapping[str, Declaration] = field(default_factory=dict)
+    relevance_curve: RelevanceCurve | None = None
     files: Mapping[str, FileRecord]
 
     def name(self, role: str) -> str:
@@ -145,7 +154,14 @@ def _checked(path: Path, data: dict[str, Any]) -> CatalogueManifest:
         raise CatalogueError(f"{path}: files: expected one file of each role, found two of one role")
     files = {name: _record(path, value) for name, value in data["files"].items()}
     known = {f.name: data[f.name] for f in fields(CatalogueManifest)}
-    return CatalogueManifest(**known | {"files": files})
+    return CatalogueManifest(**known | {"files": files, "relevance_curve": _curve(path, data["relevance_curve"])})
+
+
+def _curve(path: Path, data: Any) -> RelevanceCurve | None:
+    try:
+        return None if data is None else RelevanceCurve.from_dict(data)
+    except CatalogueError as error:
+        raise CatalogueError(f"{path}: {error}") from None
 
 
 def _is_plain_name(name: str) -> bool:

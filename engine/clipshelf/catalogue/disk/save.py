@@ -25,6 +25,7 @@ from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.journal import is_journal
 from clipshelf.catalogue.disk.locations import relative_to
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
+from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.errors import CatalogueError
 from clipshelf.files import LOCK, FileRecord, durable, sync_folder, writing
 
@@ -89,13 +90,20 @@ def current_manifest(folder: Path) -> CatalogueManifest | None:
 
 
 def save_generation(
-    folder: Path, contents: Contents, *, fingerprint: str, model: str | None, root: Path, origin: Origin | None = None
+    folder: Path,
+    contents: Contents,
+    *,
+    fingerprint: str,
+    model: str | None,
+    root: Path,
+    origin: Origin | None = None,
+    relevance_curve: RelevanceCurve | None = None,
 ) -> Generation:
     """Save contents as the next generation of a folder.
 
     - `folder`: the folder, which the caller has locked.
     - `contents`: N products.
-    - `fingerprint`, `model`, `root`: as in `CatalogueManifest`.
+    - `fingerprint`, `model`, `root`, `relevance_curve`: as in `CatalogueManifest`.
     - `origin`: the saved generation that the contents come from. If `folder` is its folder, its generation must still
       be the current one, and its matrix is not written again if it is unchanged.
 
@@ -123,6 +131,7 @@ def save_generation(
                 relative_root=relative_to(str(root.absolute()), folder),
                 columns=dict(contents.kinds),
                 declarations=dict(contents.declarations),
+                relevance_curve=relevance_curve,
                 files=files,
             )
             # The names of the new files must be on the disk before the manifest that has them.

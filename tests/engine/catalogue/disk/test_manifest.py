@@ -26,6 +26,7 @@ def test_what_does_not_match_its_manifest_is_refused(engine: Engine, shop: Path,
         ({"files": {"../x.npy": {"bytes": 1, "sha256": ""}}}, "expected plain file names"),
         ({"files": {"embeddings.1.npy": 3}}, "files: expected bytes and sha256 of each"),
         ({"columns": {"price": "money"}}, "known kinds"),
+        ({"relevance_curve": {"slope": 0}}, r"manifest\.json: relevance_curve: expected slope, intercept and queries"),
     ):
         plain = json.dumps({**manifest, **change}, indent=2, ensure_ascii=False)
         sealed = json.loads(plain) | {"sha256": hashlib.sha256(plain.encode()).hexdigest()}
