@@ -19,7 +19,7 @@ from clipshelf.model.artifact import ImageSpec
 from clipshelf.model.containers.container import Size
 from clipshelf.model.image_colours import WHITE, to_srgb
 from clipshelf.model.image_decoding import decode_image
-from clipshelf.model.image_limits import ImageLimits
+from clipshelf.model.image_limits import ImageLimits, default_limits
 from clipshelf.model.image_shrinking import Box, DecodedImage, Shrinking
 from clipshelf.types import ImageSource, Pixels
 
@@ -56,7 +56,7 @@ class ImageReader:
 
     - `spec`: how a picture is scaled, cropped or padded.
     - `decode`: "fast" or "exact", see the module.
-    - `limits`: what a picture may cost; None for the defaults.
+    - `limits`: what a picture may cost; None for those of `default_limits`.
 
     Raises InputError on another `decode`.
     """
@@ -66,7 +66,7 @@ class ImageReader:
             raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, found {decode!r}")
         self.spec = spec
         self.decode = decode
-        self.limits = limits or ImageLimits()
+        self.limits = limits or default_limits()
 
     def read(self, source: ImageSource) -> Pixels:
         """Read one picture to (S, S, 3) uint8 RGB.

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 
 from clipshelf.errors import InputError
+from clipshelf.runtime.memory import available_memory
 
 # Formats that are decoded by a C library, and that shops and phones write. HEIF and JXL need a plugin.
 DEFAULT_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF", "JXL")
@@ -78,6 +79,12 @@ class ImageLimits:
         limit = getattr(self, name)
         if value > limit:
             raise LimitError(f"{value:,} {unit}, more than the limit of {limit:,} (ImageLimits.{name}){advice}")
+
+
+def default_limits() -> ImageLimits:
+    """The limits of an engine that is given none: on a small machine, pictures take a quarter of its memory at most."""
+    memory = available_memory()
+    return ImageLimits() if memory is None else ImageLimits(memory=max(1, min(ImageLimits.memory, memory // 4)))
 
 
 class Deadline:
