@@ -16,6 +16,7 @@ def add_commands(commands: Commands) -> None:
     bench.add_argument(
         "--runs", metavar="N", type=positive, default=100, help="how many queries (default: %(default)s)"
     )
+    bench.add_argument("--energy", action="store_true", help="measure the energy of an answer too, by the sensors")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     add_engine_options(bench)
     bench.set_defaults(run=_bench)
@@ -38,9 +39,12 @@ def add_commands(commands: Commands) -> None:
 
 def _bench(args: argparse.Namespace) -> int:
     from clipshelf.cli.device_bench import measure
+    from clipshelf.cli.energy import EnergyBench
     from clipshelf.model.engine import Engine
 
-    report = measure(Engine.load(args.artifact, threads=args.threads), products=args.products, runs=args.runs)
+    engine = Engine.load(args.artifact, threads=args.threads)
+    energy = EnergyBench() if args.energy else None
+    report = measure(engine, products=args.products, runs=args.runs, energy=energy)
     print(json.dumps(report.to_dict(), ensure_ascii=False) if args.json else report)
     return 0
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import io
 import platform
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from PIL import Image
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.contents import contents_of_rows
+from clipshelf.cli.energy import Energy, EnergyBench
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.recommender import Recommender
 from clipshelf.runtime.cpus import available_cpus
@@ -57,11 +59,16 @@ class DeviceReport:
 
     device: dict[str, Any]
     stages: tuple[Stage, ...]
+    energy: Energy | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of `clipshelf bench --json`: stages by name, in milliseconds, and which of them overlap."""
+        """The JSON object of `clipshelf bench --json`: stages by name, in milliseconds, and which of them overlap.
+
+        With energy, also that of an answer, in joules.
+        """
         times = {stage.name: {k: v for k, v in asdict(stage).items() if k != "name"} for stage in self.stages}
-        return {"device": self.device, "unit": "ms", "stages": times, "overlapping": list(OVERLAPPING)}
+        energy = {} if self.energy is None else {"energy": asdict(self.energy)}
+        return {"device": self.device, "unit": "ms", "stages": times, "overlapping": list(OVERLAPPING), **energy}
 
     def __str__(self) -> str:
         """A table for a terminal."""
@@ -75,15 +82,24 @@ class DeviceReport:
         ]
         names = [f"  {stage.name}" if stage.name in OVERLAPPING else stage.name for stage in self.stages]
         stages = zip(names, self.stages, strict=True)
-        return "\n".join(head + [f"{name:12}{s.p50:9.2f}{s.p95:9.2f}{s.p99:9.2f}" for name, s in stages])
+        rows = [f"{name:12}{s.p50:9.2f}{s.p95:9.2f}{s.p99:9.2f}" for name, s in stages]
+        return "\n".join(head + rows + ([] if self.energy is None else [str(self.energy)]))
 
 
-def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> DeviceReport:
-    """Answer `runs` queries among `products` random products, and report how long each stage took."""
+def measure(
+    engine: Engine, *, products: int = 10_000, runs: int = 100, energy: EnergyBench | None = None
+) -> DeviceReport:
+    """Answer `runs` queries among `products` random products, and report how long each stage took.
+
+    - `energy`: measures the energy of these queries, too.
+    """
     sides = _unit_rows(2 * products, engine.dim).reshape(products, 2 * engine.dim)
     recommender = Recommender(engine, Catalogue(contents_of_rows(sides), engine.fingerprint, Path()))
     photo = _photo()
-    answers = [recommender.recommend(SENTENCE, photo, k=_K) for _ in range(_WARM_UP + runs)][_WARM_UP:]
+    for _ in range(_WARM_UP):
+        recommender.recommend(SENTENCE, photo, k=_K)
+    with nullcontext() if energy is None else energy.answers:
+        answers = [recommender.recommend(SENTENCE, photo, k=_K) for _ in range(runs)]
     durations = [_durations(answer.stages, answer.took_ms["total"]) for answer in answers]
     stages = tuple(_stage(name, [query[name] for query in durations]) for name in durations[0])
     device = {
@@ -100,7 +116,7 @@ def measure(engine: Engine, *, products: int = 10_000, runs: int = 100) -> Devic
         "products": products,
         "runs": runs,
     }
-    return DeviceReport(device, stages)
+    return DeviceReport(device, stages, None if energy is None else energy.result(runs))
 
 
 def _durations(spans: Mapping[str, Span], total: float) -> dict[str, float]:
