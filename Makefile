@@ -10,7 +10,7 @@ ENGINE_TESTS := $(wildcard tests/engine tests/test_*.py) $(if $(filter Linux,$(s
 # Per folder, the percentage of lines and branches that the tests must reach.
 COVERAGE := engine=96.5 export=94.5 bench=65
 
-.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export hooks wheel pure-wheel smoke host-example bench model clean
+.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export test-arm64 hooks wheel pure-wheel smoke host-example bench model clean
 
 demo: .venv/.runtime  ## the main job on the embedded model and shelf
 	$(BIN)/clipshelf demo --html demo.html
@@ -55,6 +55,9 @@ test-oldest-export:  ## the tests of the exporter with the oldest transformers t
 	build/oldest-export/$(SCRIPTS)/python -m pip install --quiet --editable '.[export]' --group test 'torch==2.13.0' \
 	  "transformers==$$(sed -n 's/^ *"transformers>=\([0-9.]*\),.*/\1/p' pyproject.toml).*"
 	build/oldest-export/$(SCRIPTS)/python $(PYTEST) tests/export tests/parity
+
+test-arm64: .venv/.test  ## the engine on emulated 64-bit ARM CPUs; needs apt, dpkg and debian-archive-keyring
+	cd tests && ../$(BIN)/python -m arm64 ../build/arm64
 
 hooks: .venv/.dev  ## the hooks of .pre-commit-config.yaml on every file, but those that make lint runs
 	SKIP=ruff-check,ruff-format,mypy $(BIN)/pre-commit run --all-files

@@ -7,6 +7,7 @@
     ├── ArtifactError (ValueError)          a model folder that does not hold what its manifest says
     ├── CatalogueError (ValueError)         a catalogue folder that does not hold what its manifest says
     │   └── FingerprintMismatch             a catalogue and an engine of two different models
+    ├── BundleError (ValueError)            a bundle that does not hold what its manifest says
     ├── ProviderUnavailable (RuntimeError)  an execution provider that this machine cannot run
     ├── MissingExtra (ImportError)          an optional part of clipshelf that is not installed
     └── ExportError (RuntimeError)          a checkpoint that cannot be turned into an artifact
@@ -46,6 +47,10 @@ class CatalogueError(ClipshelfError, ValueError):
 
 class FingerprintMismatch(CatalogueError):
     """A catalogue and an engine of two different models: their embeddings do not compare."""
+
+
+class BundleError(ClipshelfError, ValueError):
+    """A bundle for a device that does not hold what its manifest says, or a file that is none."""
 
 
 class ProviderUnavailable(ClipshelfError, RuntimeError):

@@ -41,11 +41,17 @@ class FileRecord:
     @classmethod
     def of(cls, path: Path) -> FileRecord:
         """The record of the file at `path`; raises OSError where it cannot be read or is no regular file."""
-        digest = hashlib.sha256()
         with open_regular(path) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-            return cls(os.fstat(file.fileno()).st_size, digest.hexdigest())
+            return cls.of_stream(file)
+
+    @classmethod
+    def of_stream(cls, file: BinaryIO) -> FileRecord:
+        """The record of what is left of a binary stream."""
+        digest, size = hashlib.sha256(), 0
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+        return cls(size, digest.hexdigest())
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from clipshelf.cli.catalogue_folder import load_engine
 from clipshelf.cli.options import Commands, add_embedding_options, add_waiting_option, product_fields, share
 from clipshelf.cli.output import print_error, print_note
+from clipshelf.errors import InputError
 
 if TYPE_CHECKING:
     from clipshelf.catalogue.catalogue import Catalogue
@@ -51,8 +53,11 @@ def add_commands(commands: Commands) -> None:
     add_waiting_option(remove)
     remove.set_defaults(run=_remove)
 
-    verify = commands.add_parser("verify", help="check every byte of a catalogue")
-    verify.add_argument("dir", metavar="DIR", help=_FOLDER)
+    verify = commands.add_parser("verify", help="check every byte of a catalogue or a bundle")
+    verify.add_argument("path", metavar="PATH", help=f"{_FOLDER}, or file that `clipshelf bundle` wrote")
+    verify.add_argument(
+        "--public-key", metavar="KEY.pem", help="require a bundle's signature by the owner of this Ed25519 key"
+    )
     verify.set_defaults(run=_verify)
 
 
@@ -127,14 +132,30 @@ def _remove(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from clipshelf.catalogue.catalogue import Catalogue
+    from clipshelf.catalogue.disk.manifest import read_manifest
     from clipshelf.catalogue.disk.verify import find_problems
 
-    problems = find_problems(Path(args.dir))
+    path = Path(args.path)
+    if path.is_file() and tarfile.is_tarfile(path):
+        return _verify_bundle(path, args.public_key)
+    if args.public_key is not None:
+        raise InputError("--public-key: expected a bundle, which may be signed, found a folder")
+    problems = find_problems(path)
+    return _report_problems(args.path, problems, 0 if problems else read_manifest(path).products)
+
+
+def _verify_bundle(path: Path, public_key: str | None) -> int:
+    from clipshelf.bundle import archive
+
+    problems = archive.find_problems(path, None if public_key is None else Path(public_key))
+    return _report_problems(str(path), problems, 0 if problems else archive.read_manifest(path).products)
+
+
+def _report_problems(path: str, problems: Sequence[str], products: int) -> int:
     for problem in problems:
         print_error(problem)
     if not problems:
-        print(f"{args.dir}: all is well with {len(Catalogue.load(args.dir))} products")
+        print(f"{path}: all is well with {products} products")
     return 1 if problems else 0
 
 
