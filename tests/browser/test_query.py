@@ -72,6 +72,26 @@ def _hand_over(page: Page, way: str, data: bytes) -> None:
     assert page.is_hidden("#dropping")
 
 
+def test_a_photo_is_taken_by_the_camera(open_page: Open) -> None:
+    page = open_page("/#q=red", permissions=["camera"])
+    page.click("#camera")
+    page.wait_for_selector("#camera-dialog[open]")
+    page.wait_for_timeout(300)
+    page.click("#camera-shoot")
+    page.wait_for_selector("#photo-shown:visible")
+    settle(page)
+    width = page.eval_on_selector("#photo-shown", "image => image.decode().then(() => image.naturalWidth)")
+    tracks = page.eval_on_selector("#video", "video => video.srcObject.getTracks().map((track) => track.readyState)")
+    assert width >= 320 and tracks == ["ended"] and page.is_hidden("#camera")
+
+
+def test_a_camera_that_is_refused_is_named(open_page: Open) -> None:
+    page = open_page()
+    page.evaluate("() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new Error('closed')); }")
+    page.click("#camera")
+    assert "keeps it closed" in (page.text_content("#toast.shown") or "")
+
+
 def test_what_is_no_picture_is_refused_with_a_word(open_page: Open) -> None:
     page = open_page()
     page.evaluate(

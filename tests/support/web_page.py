@@ -30,7 +30,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("needs Chromium: the package chromium of Debian, or its path in CLIPSHELF_CHROMIUM")
     with playwright.sync_playwright() as driver:
         # Root has no sandbox in a container, and /dev/shm is small there.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream"]
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()

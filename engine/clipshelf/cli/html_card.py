@@ -94,7 +94,7 @@ def card(item: Recommendation, picture: Picture, names: Mapping[str, str], scale
     element.remove(_part(element, "actions"))
     product = item.product
     _part(element, "text").text = one_line(str(product.get("text") or item.id)).strip()
-    _part(element, "kind").text = one_line(str(product.get("category") or ""))
+    _part(element, "kind").text = _plain(product.get("category"))
     _part(element, "price").text = _price(product.get("price"))
     box = _part(element, "picture")
     blank = _part(box, "blank")
@@ -160,7 +160,17 @@ def _label(signal: str, id_: str | None, names: Mapping[str, str]) -> str:
 
 
 def _price(price: object) -> str:
-    return f"{price:,.2f}" if isinstance(price, (int, float)) else one_line(str(price or ""))
+    is_number = isinstance(price, (int, float)) and not isinstance(price, bool)
+    return f"{price:,.2f}" if is_number else _plain(price)
+
+
+def _plain(value: object) -> str:
+    """A value of a product in words; a record has none."""
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_plain, value)))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None or isinstance(value, dict) else one_line(str(value))
 
 
 def _percent(share: float) -> str:

@@ -21,7 +21,7 @@ def shelf(engine: Engine, tmp_path: Path) -> Catalogue:
         engine,
         [
             {"id": "<i>", "text": 'red "shoe" & more', "image": str(tmp_path / "red.png"), "price": 1234.5},
-            {"id": "bare", "text": "green", "price": "ask", "category": "<b>"},
+            {"id": "bare", "text": "green", "price": ["ask", {"a": 1}, True], "category": "<b>"},
             {"id": "shown", "image": str(tmp_path / "red.png")},
             {"id": "liked", "text": "blue"},
         ],
@@ -54,7 +54,7 @@ def test_a_product_may_lack_a_picture_a_text_and_any_fact(engine: Engine, shelf:
     by_text = {re.findall(r'<h3 class="text">(.*?)</h3>', card)[0]: card for card in cards}
     assert set(by_text) == {'red "shoe" &amp; more', "green", "shown"}
     assert "<img" in by_text["shown"] and '<span class="price"></span>' in by_text["shown"]
-    assert '<span class="blank">no picture</span>' in by_text["green"] and ">ask</span>" in by_text["green"]
+    assert '<span class="blank">no picture</span>' in by_text["green"] and ">ask, true</span>" in by_text["green"]
     assert ">&lt;b&gt;</span>" in by_text["green"]
     assert ">1,234.50</span>" in by_text['red "shoe" &amp; more']
     assert '<span class="none"></span><span><b>disliked</b> liked &times; 2.5</span>' in page

@@ -23,7 +23,7 @@
 /** @typedef {{id: string, product: Product, image_url: string | null, score?: number, relevance?: number, probability?: number, contributions?: Part[]}} Item */
 /** @typedef {{recommendations: Item[], note?: string, unknown_ids?: string[], took_ms: Record<string, number>}} Answer */
 /** @typedef {{name: string, kind: string, products: number, min?: any, max?: any, distinct?: number, values?: {value: any, products: number}[]}} Column */
-/** @typedef {{products: number, fingerprint: string, model: {id: string}, columns: Column[], weights: {name: string, default: number}[], relevance_cut: number, limits: {k: number}}} Catalogue */
+/** @typedef {{products: number, fingerprint: string, model: {id: string}, columns: Column[], weights: {name: string, default: number}[], relevance_cut: number, limits: {k: number, text_characters: number}}} Catalogue */
 
 const PAGE_OF_PRODUCTS = 12;
 const PICTURE_EDGE = 768; // pixels of the longer edge of the picture that is sent; towers take 224 to 512
@@ -36,7 +36,7 @@ const LEAST_STAGE = 0.2; // ms, below which a stage is not shown
 const RETRIES = 3;
 const WEIGHTS = new Map([["text", "Words"], ["image", "Picture"], ["liked", "Likes"], ["disliked", "Dislikes"]]);
 const STAGES = new Map([
-  ["queue", "waiting"], ["decode", "reading the picture"], ["embed_text", "words"], ["embed_image", "picture"], ["rank", "ranking"],
+  ["queue", "waiting"], ["decode", "decoding"], ["embed_text", "words"], ["embed_image", "picture"], ["rank", "ranking"],
 ]);
 
 /**
@@ -259,31 +259,29 @@ async function call(path, { body, signal } = {}) {
     if (signal?.aborted) throw error;
     return null;
   });
-  if (response.status === 401) {
-    await askKey(answer?.detail ?? "");
-    return call(path, { body, signal });
-  }
+  if (response.status === 401 && (await askKey(answer?.detail ?? ""))) return call(path, { body, signal });
   if (response.ok && answer) return answer;
   const reason = answer?.detail ?? answer?.title ?? `The server answered ${response.status}.`;
   throw new ServerError(String(reason), response.ok ? 0 : response.status, Number(response.headers.get("Retry-After")) || 0);
 }
 
-/** @type {Promise<void> | null} */
+/** @type {Promise<boolean> | null} */
 let asking = null;
 
-/** Ask for the key of the server, once for all requests that wait for it. @param {string} reason */
+/** Ask for the key of the server, once for all requests that wait for it. @param {string} reason @returns {Promise<boolean>} Whether there is one. */
 function askKey(reason) {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key-dialog", HTMLDialogElement);
     const field = byId("key", HTMLInputElement);
     if (key) byId("key-note", HTMLElement).textContent = `${reason} The key stays in this tab.`;
     field.value = "";
+    dialog.returnValue = "";
     dialog.showModal();
     dialog.addEventListener("close", () => {
-      key = field.value.trim();
+      key = dialog.returnValue === "given" ? field.value.trim() : "";
       sessionStorage.setItem("clipshelf-key", key);
       asking = null;
-      resolve();
+      resolve(key !== "");
     }, { once: true });
   });
   return asking;
@@ -394,6 +392,7 @@ function show(answer, elapsed) {
   if (asks() && items.length && !fitting) notify("weak", weakness());
   showItems(items, asks() ? fitting : items.length, answer.note);
   byId("title", HTMLElement).textContent = headline(items.length, fitting);
+  document.title = state.words.trim() ? `${state.words.trim()} · clipshelf` : "clipshelf";
   showTimes(items.length, answer.took_ms, elapsed);
   const most = Math.min(catalogue.products, catalogue.limits.k);
   byId("more", HTMLButtonElement).hidden = items.length < state.k || state.k >= most;
@@ -551,7 +550,7 @@ function newCard(item) {
   }
   part(card, ".text").textContent = label;
   part(card, ".text").title = label;
-  part(card, ".kind").textContent = String(item.product.category ?? "");
+  part(card, ".kind").textContent = plain(item.product.category);
   part(card, ".price").textContent = priceOf(item.product);
   if (item.image_url) loadPicture(part(card, ".picture"), item.image_url);
   return card;
@@ -566,7 +565,13 @@ function part(card, selector) {
 function priceOf(product) {
   const { price } = product;
   const cents = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
-  return typeof price === "number" ? price.toLocaleString("en", cents) : String(price ?? "");
+  return typeof price === "number" ? price.toLocaleString("en", cents) : plain(price);
+}
+
+/** A value of a product in words; a record has none. @param {any} value @returns {string} */
+function plain(value) {
+  if (Array.isArray(value)) return value.map(plain).filter(Boolean).join(", ");
+  return value === null || value === undefined || typeof value === "object" ? "" : String(value);
 }
 
 /** Put a picture into a box; what is there stays where the picture cannot be loaded. @param {HTMLElement} box @param {string} url */
@@ -1009,9 +1014,46 @@ function showPhoto() {
   byId("crop", HTMLButtonElement).hidden = !photo?.ratio;
   byId("choose", HTMLButtonElement).hidden = Boolean(photo);
   byId("hint", HTMLElement).hidden = Boolean(photo);
-  byId("camera", HTMLButtonElement).hidden = Boolean(photo) || !matchMedia("(pointer: coarse)").matches;
+  byId("camera", HTMLButtonElement).hidden = Boolean(photo) || !hasCamera;
   if (photo) picture.src = photo.url;
   else picture.removeAttribute("src");
+}
+
+const touch = matchMedia("(pointer: coarse)"); // of a device whose file dialog opens the camera
+let hasCamera = touch.matches;
+
+/** Find out whether there is a camera; browsers tell on https and on this machine. */
+async function findCamera() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? [];
+  hasCamera ||= devices.some((device) => device.kind === "videoinput");
+  showPhoto();
+}
+
+async function openCamera() {
+  if (touch.matches) {
+    byId("shot", HTMLInputElement).click();
+    return;
+  }
+  const stream = await navigator.mediaDevices.getUserMedia({ video: true }).catch(() => null);
+  if (!stream) {
+    toast("There is no camera, or the browser keeps it closed.");
+    return;
+  }
+  byId("video", HTMLVideoElement).srcObject = stream;
+  const dialog = byId("camera-dialog", HTMLDialogElement);
+  dialog.addEventListener("close", () => stream.getTracks().forEach((track) => track.stop()), { once: true });
+  dialog.showModal();
+}
+
+/** Take what the camera shows. */
+async function shoot() {
+  const video = byId("video", HTMLVideoElement);
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  canvas.getContext("2d")?.drawImage(video, 0, 0);
+  byId("camera-dialog", HTMLDialogElement).close();
+  const blob = await new Promise((/** @type {BlobCallback} */ resolve) => canvas.toBlob(resolve, "image/png"));
+  if (blob) await takePhoto(blob);
 }
 
 /** @type {Crop} The edges in the dialog. */
@@ -1231,7 +1273,7 @@ async function copy(text) {
 }
 
 async function copyLink() {
-  const copied = await copy(location.href);
+  const copied = await copy(location.origin + address());
   const left = photo ? " The picture is not in it: a link cannot hold one." : "";
   toast((copied ? "The link is copied." : "The browser keeps its clipboard closed. The link is in the address bar.") + left);
 }
@@ -1248,10 +1290,15 @@ async function copyCode() {
 // ---------------------------------------------------------------------------------------------------------------------
 // Events
 
+/** @returns {string} The address of the state on this server. */
+function address() {
+  const fragment = toFragment(state);
+  return location.pathname + (fragment && `#${fragment}`);
+}
+
 /** Take a change as a step of its own: the browser's way back leads to what was before. */
 function commit() {
-  const address = `${location.pathname}#${toFragment(state)}`;
-  history.pushState({ photo: photo ? photos.indexOf(photo) : -1 }, "", address);
+  history.pushState({ photo: photo ? photos.indexOf(photo) : -1 }, "", address());
   showState();
   void look();
 }
@@ -1264,7 +1311,7 @@ function adjust() {
   showChanged();
   clearTimeout(typing);
   typing = setTimeout(() => {
-    history.replaceState({ photo: photo ? photos.indexOf(photo) : -1 }, "", `${location.pathname}#${toFragment(state)}`);
+    history.replaceState({ photo: photo ? photos.indexOf(photo) : -1 }, "", address());
     void look();
   }, TYPING_PAUSE);
 }
@@ -1309,9 +1356,9 @@ function listenToQuery() {
     event.preventDefault();
     byId("composer", HTMLFormElement).requestSubmit();
   });
-  for (const [button, input] of [["choose", "file"], ["camera", "shot"]]) {
-    const field = byId(input, HTMLInputElement);
-    byId(button, HTMLButtonElement).addEventListener("click", () => field.click());
+  byId("choose", HTMLButtonElement).addEventListener("click", () => byId("file", HTMLInputElement).click());
+  byId("camera", HTMLButtonElement).addEventListener("click", () => void openCamera());
+  for (const field of [byId("file", HTMLInputElement), byId("shot", HTMLInputElement)]) {
     field.addEventListener("change", () => {
       takeFrom(field.files);
       field.value = "";
@@ -1397,6 +1444,8 @@ function listenToDialogs() {
       byId(`tab-${next}`, HTMLButtonElement).focus();
     });
   });
+  byId("camera-shoot", HTMLButtonElement).addEventListener("click", () => void shoot());
+  byId("camera-cancel", HTMLButtonElement).addEventListener("click", () => byId("camera-dialog", HTMLDialogElement).close());
   byId("crop", HTMLButtonElement).addEventListener("click", openCrop);
   byId("crop-use", HTMLButtonElement).addEventListener("click", () => void useCrop({ ...frame }));
   byId("crop-whole", HTMLButtonElement).addEventListener("click", () => void useCrop(null));
@@ -1418,6 +1467,7 @@ async function start() {
     setBusy(false);
   }
   byId("shelf", HTMLElement).textContent = `${count(catalogue.products)} products`;
+  words.maxLength = catalogue.limits.text_characters;
   addEventListener("popstate", restore);
   restore();
 }
@@ -1427,4 +1477,5 @@ listenToDrops();
 listenToProducts();
 listenToControls();
 listenToDialogs();
+void findCamera();
 void start();
