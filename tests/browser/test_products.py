@@ -111,6 +111,19 @@ def test_nothing_fits_well_is_said(open_page: Open) -> None:
     assert page.locator(".product:not(.weak)").count() == 0
 
 
+def test_what_does_not_fit_can_be_left_out(open_page: Open, service: RunningService) -> None:
+    page = open_page("/#q=unknown")
+    page.check("#fitting")
+    page.wait_for_url("**fitting=only**")
+    settle(page)
+    assert not ids(page) and page.inner_text("#title") == "No product is left"
+    page.click(".nothing button")
+    settle(page)
+    assert len(ids(page)) == 12 and not page.is_checked("#fitting")
+    fitting = [item["id"] for item in answer(service, text="red shoe") if item["relevance"] >= 0.9]
+    assert ids(open_page("/#q=red+shoe&fitting=only")) == fitting
+
+
 def test_times_of_the_stages_are_shown(open_page: Open) -> None:
     page = open_page()
     page.set_input_files("#file", colour_file("red"))
@@ -169,15 +182,9 @@ def test_a_slider_of_prices_sets_the_number(open_page: Open) -> None:
         slider.press("ArrowRight")
     number = float(page.input_value("[aria-label='Price from']"))
     assert 10 < number < 60 and slider.get_attribute("aria-valuetext") == f"{number:g}"
-    assert f"min.price={number:g}" in _hash_with(page, "min.price")
+    page.wait_for_url(f"**min.price={number:g}**")
     settle(page)
     assert all(price >= number for price in map(float, page.locator(".price").all_inner_texts()))
-
-
-def _hash_with(page: Page, text: str) -> str:
-    page.wait_for_url(f"**{text}**")
-    found: str = page.evaluate("location.hash")
-    return found
 
 
 def test_weights_and_variety_change_the_answer(open_page: Open, service: RunningService) -> None:
@@ -185,7 +192,7 @@ def test_weights_and_variety_change_the_answer(open_page: Open, service: Running
     before = ids(page)
     page.fill("#slider-words", "0")
     page.fill("#slider-variety", "0.5")
-    assert "weight.text=0&diversity=0.5" in _hash_with(page, "diversity")
+    page.wait_for_url("**weight.text=0&diversity=0.5**")
     settle(page)
     expected = answer(service, text="red shoe", liked=["wool/blue-watch"], weights={"text": 0}, diversity=0.5, k=27)
     assert ids(page) == [item["id"] for item in expected] != before

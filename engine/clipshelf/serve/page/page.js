@@ -9,7 +9,7 @@
 
 /** @typedef {"liked" | "disliked" | "similar"} Role  what a product is to the query; "similar" is a like that counts twice */
 /** @typedef {{min?: string, max?: string, is?: string[], has?: string}} Choice  what is chosen in one column */
-/** @typedef {{words: string, taste: Map<string, Role>, choices: Map<string, Choice>, weights: Map<string, number>, diversity: number, k: number}} State */
+/** @typedef {{words: string, taste: Map<string, Role>, choices: Map<string, Choice>, weights: Map<string, number>, diversity: number, fitting: boolean, k: number}} State */
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Crop  edges in percent of the picture */
 /**
  * A picture of the query. `sent` is what the server gets, `url` its address in this tab, `ratio` the original's width by its
@@ -99,7 +99,7 @@ const photos = [];
 
 /** @returns {State} */
 function emptyState() {
-  return { words: "", taste: new Map(), choices: new Map(), weights: new Map(), diversity: 0, k: PAGE_OF_PRODUCTS };
+  return { words: "", taste: new Map(), choices: new Map(), weights: new Map(), diversity: 0, fitting: false, k: PAGE_OF_PRODUCTS };
 }
 
 /** Whether there is anything to look for. */
@@ -120,6 +120,7 @@ function toFragment(query) {
   }
   for (const [name, weight] of query.weights) fields.append(`weight.${name}`, String(weight));
   if (query.diversity) fields.append("diversity", String(query.diversity));
+  if (query.fitting) fields.append("fitting", "only");
   if (query.k !== PAGE_OF_PRODUCTS) fields.append("k", String(query.k));
   return fields.toString();
 }
@@ -132,6 +133,7 @@ function fromFragment(fragment) {
     if (key === "q") query.words = value;
     else if (key === "liked" || key === "disliked" || key === "similar") query.taste.set(value, key);
     else if (key === "diversity") query.diversity = bounded(value, 0, 1, 0);
+    else if (key === "fitting") query.fitting = value === "only";
     else if (key === "k") query.k = Math.round(bounded(value, 1, catalogue.limits.k, PAGE_OF_PRODUCTS));
     else if (head === "weight" && WEIGHTS.has(name)) query.weights.set(name, bounded(value, 0, 2, defaultWeight(name)));
     else if (["min", "max", "is", "has"].includes(head) && filterable().some((column) => column.name === name)) {
@@ -169,6 +171,7 @@ function toQuery() {
   if (where.length) query.where = new Set(names).size === names.length ? Object.fromEntries(where.flatMap(Object.entries)) : { and: where };
   if (state.weights.size) query.weights = Object.fromEntries(state.weights);
   if (state.diversity) query.diversity = state.diversity;
+  if (state.fitting) query.min_relevance = catalogue.relevance_cut;
   if (state.taste.size) query.unknown = "ignore";
   query.k = state.k;
   return query;
@@ -505,10 +508,11 @@ function showItems(items, fitting, note) {
 /** @param {string} note why there are no products @returns {HTMLElement} */
 function nothing(note) {
   const element = make("li", { class: "nothing" }, make("p", {}, `${note.charAt(0).toUpperCase()}${note.slice(1)}.`.replace("..", ".")));
-  if (!state.choices.size) return element;
-  const clear = make("button", { type: "button" }, "Clear the filters");
-  clear.addEventListener("click", clearFilters);
-  element.append(clear);
+  const [label, act] = state.choices.size ? ["Clear the filters", clearFilters] : ["Show the nearest all the same", showNearest];
+  if (!state.choices.size && !state.fitting) return element;
+  const button = make("button", { type: "button" }, label);
+  button.addEventListener("click", act);
+  element.append(button);
   return element;
 }
 
@@ -776,8 +780,16 @@ function showControls() {
   byId("weights", HTMLElement).replaceChildren(
     ...[...WEIGHTS].map(([id, label]) => slider(label, 0, 2, defaultWeight(id), state.weights.get(id), (value) => setWeight(id, value))),
     slider("Variety", 0, 1, 0, state.diversity, (value) => (state.diversity = value)),
+    fittingBox(),
   );
   showChanged();
+}
+
+function showNearest() {
+  state.fitting = false;
+  showControls();
+  commit();
+  byId("results", HTMLElement).focus({ preventScroll: true });
 }
 
 function clearFilters() {
@@ -785,6 +797,17 @@ function clearFilters() {
   showControls();
   commit();
   byId("results", HTMLElement).focus({ preventScroll: true });
+}
+
+/** @returns {HTMLElement} Whether products are left out that do not fit. */
+function fittingBox() {
+  const input = /** @type {HTMLInputElement} */ (make("input", { type: "checkbox", id: "fitting" }));
+  input.checked = state.fitting;
+  input.addEventListener("change", () => {
+    state.fitting = input.checked;
+    commit();
+  });
+  return make("label", { class: "check" }, input, "Leave out what does not fit");
 }
 
 /** @param {string} id @param {number} value */
@@ -796,7 +819,7 @@ function setWeight(id, value) {
 /** Show what has been changed, and the ways back. */
 function showChanged() {
   const filters = state.choices.size;
-  const weights = state.weights.size + (state.diversity ? 1 : 0);
+  const weights = state.weights.size + Number(state.diversity > 0) + Number(state.fitting);
   byId("filters-clear", HTMLButtonElement).hidden = !filters;
   byId("weights-reset", HTMLButtonElement).hidden = !weights;
   byId("filter-count", HTMLElement).textContent = filters + weights ? String(filters + weights) : "";
@@ -1416,6 +1439,7 @@ function listenToControls() {
   byId("weights-reset", HTMLButtonElement).addEventListener("click", () => {
     state.weights.clear();
     state.diversity = 0;
+    state.fitting = false;
     showControls();
     commit();
   });
