@@ -10,6 +10,8 @@
     ├── BundleError (ValueError)            a bundle that does not hold what its manifest says
     ├── ProviderUnavailable (RuntimeError)  an execution provider that this machine cannot run
     ├── MissingExtra (ImportError)          an optional part of clipshelf that is not installed
+    ├── Interrupted (RuntimeError)          a call that its caller cancelled
+    │   └── TimedOut (TimeoutError)         a call that took longer than its caller allows
     └── ExportError (RuntimeError)          a checkpoint that cannot be turned into an artifact
 
 Each also derives from the builtin that a caller would expect. Messages say what was expected and what came.
@@ -59,6 +61,14 @@ class ProviderUnavailable(ClipshelfError, RuntimeError):
 
 class MissingExtra(ClipshelfError, ImportError):
     """An optional part of clipshelf that is not installed; the message names what to install."""
+
+
+class Interrupted(ClipshelfError, RuntimeError):
+    """A call that its caller cancelled before it was done."""
+
+
+class TimedOut(Interrupted, TimeoutError):
+    """A call that took longer than its caller allows."""
 
 
 class ExportError(ClipshelfError, RuntimeError):

@@ -62,7 +62,9 @@ typedef enum clipshelf_status CLIPSHELF_INT {
     CLIPSHELF_NO_RUNTIME = 9,       /* the runtime was not found, or could not be started */
     CLIPSHELF_OUT_OF_MEMORY = 10,
     CLIPSHELF_SYSTEM = 11,          /* the operating system refused a file */
-    CLIPSHELF_INTERNAL = 12         /* anything else: a fault of clipshelf's, please report it */
+    CLIPSHELF_INTERNAL = 12,        /* anything else: a fault of clipshelf's, please report it */
+    CLIPSHELF_CANCELLED = 13,       /* a call that its token cancelled */
+    CLIPSHELF_TIMED_OUT = 14        /* a call that took longer than its thread allows */
 } clipshelf_status;
 
 /* The layout of the bytes of a picture. */
@@ -79,6 +81,7 @@ typedef struct clipshelf_engine clipshelf_engine;
 typedef struct clipshelf_catalogue clipshelf_catalogue;
 typedef struct clipshelf_result clipshelf_result;
 typedef struct clipshelf_failures clipshelf_failures;
+typedef struct clipshelf_token clipshelf_token;
 
 typedef struct clipshelf_engine_options {
     size_t size;          /* sizeof(clipshelf_engine_options) */
@@ -147,6 +150,36 @@ typedef struct clipshelf_failure {
     const char *message;
 } clipshelf_failure;
 
+/* What the calls of a thread obey. */
+typedef struct clipshelf_call_options {
+    size_t size;                  /* sizeof(clipshelf_call_options) */
+    size_t milliseconds;          /* how long a call may take; 0: as long as it takes */
+    const clipshelf_token *token; /* cancels the calls that obey it, any number at once; NULL: none does */
+} clipshelf_call_options;
+
+#define CLIPSHELF_CALL_OPTIONS_INIT {sizeof(clipshelf_call_options), 0, NULL}
+
+/* How a catalogue is changed. */
+typedef struct clipshelf_change_options {
+    size_t size;         /* sizeof(clipshelf_change_options) */
+    double allow_shrink; /* the largest share of its products, pictures or texts that may be gone afterwards, above 0 to 1;
+                            products that are named to be removed do not count. 0: 0.1 */
+    double wait;         /* seconds to wait for another writer of the folder; 0: it is an error */
+    size_t keep_text;    /* not 0: a product with a text stays without its picture where that cannot be read, and is a
+                            failure of the call */
+} clipshelf_change_options;
+
+#define CLIPSHELF_CHANGE_OPTIONS_INIT {sizeof(clipshelf_change_options), 0.0, 0.0, 0}
+
+typedef enum clipshelf_level CLIPSHELF_INT {
+    CLIPSHELF_NOTE = 0,   /* what fails nothing: a column whose cell counts as missing, a guessed encoding */
+    CLIPSHELF_WARNING = 1 /* what went wrong beside a call, such as in a thread of the runtime */
+} clipshelf_level;
+
+/* Takes a message, valid during the call only, and what was given with the function. It may be called by any thread, by
+ * several at once, and must not call clipshelf. */
+typedef void (*clipshelf_log)(clipshelf_level level, const char *message, void *context);
+
 /* Version of the library, such as "0.1.0"; that of this header is CLIPSHELF_VERSION. Static; never fails. */
 CLIPSHELF_API const char *clipshelf_version(void);
 
@@ -156,6 +189,22 @@ CLIPSHELF_API const char *clipshelf_status_name(clipshelf_status status);
 /* What was wrong the last time a call of this thread failed, "" if none did. Never NULL. Owned by the thread, valid
  * until its next failure; copy it to keep it. Success does not change it. Cut off after 1023 bytes. */
 CLIPSHELF_API const char *clipshelf_last_error(void);
+
+/* What the later calls of this thread obey, until this function is called again; NULL: nothing. A call whose time is up,
+ * or whose token is cancelled, fails with CLIPSHELF_TIMED_OUT or CLIPSHELF_CANCELLED. It looks before each run of the model
+ * (a batch of pictures or texts), so that it ends within one run; a change of a catalogue then has changed nothing.
+ * Closing handles and reading results takes no time and obeys nothing. */
+CLIPSHELF_API clipshelf_status clipshelf_thread_options(const clipshelf_call_options *options);
+
+/* A token cancels calls: once cancelled, from any thread, the calls that obey it end, and later ones do not begin. Close
+ * it once; calls that obey it go on. */
+CLIPSHELF_API clipshelf_status clipshelf_token_open(clipshelf_token **token);
+CLIPSHELF_API clipshelf_status clipshelf_token_cancel(clipshelf_token *token);
+CLIPSHELF_API clipshelf_status clipshelf_token_close(clipshelf_token *token);
+
+/* Give messages of the library to a function from now on; NULL: to none, as at the start. On return the function of before
+ * is not in use any more. Failures of calls are not logged: their status says them. */
+CLIPSHELF_API clipshelf_status clipshelf_set_log(clipshelf_log log, void *context);
 
 /* Open an engine. `options` may be NULL for all defaults. The first call of a process starts the runtime, which takes about
  * a second. Threads may share an engine; each engine has the model in memory once more. On success *engine is a handle to
@@ -225,13 +274,16 @@ CLIPSHELF_API clipshelf_status clipshelf_catalogue_reload(clipshelf_catalogue *c
 
 /* Change the newest generation in the folder, write the next one, and reload. `products` is a JSON array of objects as
  * `clipshelf index` takes them, with paths of pictures relative to the catalogue's root. Adding needs new ids, updating
- * known ones. A product that cannot be used fails alone, as above; with `failures` NULL it fails the call. */
+ * known ones. A product that cannot be used fails alone, as above; with `failures` NULL it fails the call. `options` may be
+ * NULL for all defaults. */
 CLIPSHELF_API clipshelf_status clipshelf_catalogue_add(clipshelf_catalogue *catalogue, const char *products,
+                                                       const clipshelf_change_options *options,
                                                        clipshelf_failures **failures);
 CLIPSHELF_API clipshelf_status clipshelf_catalogue_update(clipshelf_catalogue *catalogue, const char *products,
+                                                          const clipshelf_change_options *options,
                                                           clipshelf_failures **failures);
 CLIPSHELF_API clipshelf_status clipshelf_catalogue_remove(clipshelf_catalogue *catalogue, const char *const *ids,
-                                                          size_t count);
+                                                          size_t count, const clipshelf_change_options *options);
 
 /* Close a result, and with it all that was got from it; NULL does nothing. */
 CLIPSHELF_API clipshelf_status clipshelf_result_close(clipshelf_result *result);

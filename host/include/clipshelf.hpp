@@ -5,6 +5,7 @@
 #ifndef CLIPSHELF_HPP
 #define CLIPSHELF_HPP
 
+#include <chrono>
 #include <cstddef>
 #include <initializer_list>
 #include <iterator>
@@ -320,6 +321,46 @@ private:
     using Handle::Handle;
 };
 
+// How a catalogue is changed; zeros are the defaults of clipshelf_change_options.
+struct ChangeOptions {
+    double allow_shrink = 0.0;
+    double wait = 0.0;
+    bool keep_text = false;
+
+    clipshelf_change_options c_options() const noexcept {
+        return {sizeof(clipshelf_change_options), allow_shrink, wait, keep_text};
+    }
+};
+
+// Cancels the calls that obey it, from any thread.
+class Token : public Handle<clipshelf_token, clipshelf_token_close> {
+public:
+    Token() : Handle(open()) {}
+    void cancel() { check(clipshelf_token_cancel(get())); }
+
+private:
+    static clipshelf_token *open() {
+        clipshelf_token *handle = nullptr;
+        check(clipshelf_token_open(&handle));
+        return handle;
+    }
+};
+
+// What the calls of this thread obey while the object lives: a time, a token or both. Afterwards they obey nothing.
+class Obey {
+public:
+    explicit Obey(std::chrono::milliseconds time, const Token *token = nullptr) {
+        clipshelf_call_options options = CLIPSHELF_CALL_OPTIONS_INIT;
+        options.milliseconds = static_cast<std::size_t>(time.count() < 0 ? 0 : time.count());
+        options.token = token ? token->get() : nullptr;
+        check(clipshelf_thread_options(&options));
+    }
+    explicit Obey(const Token &token) : Obey(std::chrono::milliseconds(0), &token) {}
+    Obey(const Obey &) = delete;
+    Obey &operator=(const Obey &) = delete;
+    ~Obey() { clipshelf_thread_options(nullptr); }
+};
+
 class Catalogue : public Handle<clipshelf_catalogue, clipshelf_catalogue_close> {
 public:
     Catalogue(const Engine &engine, const std::string &folder) : Handle(open(engine, folder)) {}
@@ -366,11 +407,16 @@ public:
     void reload() { check(clipshelf_catalogue_reload(get())); }
 
     // Change the catalogue in its folder, and answer from it from now on. `products` is a JSON array of objects.
-    std::vector<Failure> add(const std::string &products) { return changed(clipshelf_catalogue_add, products); }
-    std::vector<Failure> update(const std::string &products) { return changed(clipshelf_catalogue_update, products); }
-    void remove(const std::vector<std::string> &ids) {
+    std::vector<Failure> add(const std::string &products, const ChangeOptions &options = {}) {
+        return changed(clipshelf_catalogue_add, products, options);
+    }
+    std::vector<Failure> update(const std::string &products, const ChangeOptions &options = {}) {
+        return changed(clipshelf_catalogue_update, products, options);
+    }
+    void remove(const std::vector<std::string> &ids, const ChangeOptions &options = {}) {
         const auto pointers = Query::pointers(ids);
-        check(clipshelf_catalogue_remove(get(), pointers.data(), pointers.size()));
+        const auto c_options = options.c_options();
+        check(clipshelf_catalogue_remove(get(), pointers.data(), pointers.size(), &c_options));
     }
 
 private:
@@ -392,10 +438,13 @@ private:
         clipshelf_query query;
     };
 
-    std::vector<Failure> changed(clipshelf_status (*change)(clipshelf_catalogue *, const char *, clipshelf_failures **),
-                                 const std::string &products) {
+    using Change = clipshelf_status (*)(clipshelf_catalogue *, const char *, const clipshelf_change_options *,
+                                        clipshelf_failures **);
+
+    std::vector<Failure> changed(Change change, const std::string &products, const ChangeOptions &options) {
+        const auto c_options = options.c_options();
         clipshelf_failures *failed = nullptr;
-        check(change(get(), products.c_str(), &failed));
+        check(change(get(), products.c_str(), &c_options, &failed));
         return take(failed);
     }
 

@@ -10,6 +10,7 @@ namespace clipshelf::host {
 
 constexpr std::size_t MAX_COUNT = CLIPSHELF_MAX_COUNT;
 constexpr std::size_t MAX_BYTES = CLIPSHELF_MAX_BYTES;  // of a string, of any kind
+constexpr std::size_t MAX_MILLISECONDS = 1'000'000'000;  // eleven days
 constexpr std::size_t MAX_OPTIONS = 4096;  // bytes of an options struct of any version
 
 inline std::string numbered(const char *name, std::size_t i) { return std::string(name) + "[" + std::to_string(i) + "]"; }

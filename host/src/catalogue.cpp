@@ -45,10 +45,14 @@ std::shared_ptr<Result> to_result(const py::tuple &answer) {
     return result;
 }
 
+constexpr double ALLOW_SHRINK = 0.1;
+
 // Change the catalogue in its folder by a function of the bridge, and answer from then on from what it became.
 template <class Payload>
-void change(clipshelf_catalogue *handle, const char *operation, Payload &&payload, clipshelf_failures **out) {
+void change(clipshelf_catalogue *handle, const char *operation, Payload &&payload,
+            const clipshelf_change_options *given, clipshelf_failures **out) {
     if (out) *out = nullptr;
+    const auto options = given ? versioned(given, "options") : clipshelf_change_options{};
     const auto catalogue = catalogues().get(handle);
     const std::lock_guard lock(catalogue->changing);
     std::shared_ptr<Opened> opened;
@@ -56,7 +60,8 @@ void change(clipshelf_catalogue *handle, const char *operation, Payload &&payloa
     with_python([&] {
         const py::tuple changed = bridge("change_catalogue")(
             catalogue->opened()->recommender.get(), text(catalogue->folder.c_str(), "folder"), operation, payload(),
-            out != nullptr);
+            out != nullptr,
+            py::make_tuple(options.allow_shrink ? options.allow_shrink : ALLOW_SHRINK, options.wait, options.keep_text != 0));
         opened = to_opened(changed);
         found = to_failures(changed[2]);
     });
@@ -162,20 +167,23 @@ clipshelf_status clipshelf_catalogue_products(const clipshelf_catalogue *catalog
 }
 
 clipshelf_status clipshelf_catalogue_reload(clipshelf_catalogue *catalogue) {
-    return guarded([&] { change(catalogue, "reload", [] { return py::none(); }, nullptr); });
+    return guarded([&] { change(catalogue, "reload", [] { return py::none(); }, nullptr, nullptr); });
 }
 
-clipshelf_status clipshelf_catalogue_add(clipshelf_catalogue *catalogue, const char *products, clipshelf_failures **failed) {
-    return guarded([&] { change(catalogue, "add", [&] { return text(products, "products"); }, failed); });
+clipshelf_status clipshelf_catalogue_add(clipshelf_catalogue *catalogue, const char *products,
+                                         const clipshelf_change_options *options, clipshelf_failures **failed) {
+    return guarded([&] { change(catalogue, "add", [&] { return text(products, "products"); }, options, failed); });
 }
 
 clipshelf_status clipshelf_catalogue_update(clipshelf_catalogue *catalogue, const char *products,
-                                            clipshelf_failures **failed) {
-    return guarded([&] { change(catalogue, "update", [&] { return text(products, "products"); }, failed); });
+                                            const clipshelf_change_options *options, clipshelf_failures **failed) {
+    return guarded([&] { change(catalogue, "update", [&] { return text(products, "products"); }, options, failed); });
 }
 
-clipshelf_status clipshelf_catalogue_remove(clipshelf_catalogue *catalogue, const char *const *ids, size_t count) {
-    return guarded([&] { change(catalogue, "remove", [&] { return texts(ids, nullptr, count, "ids"); }, nullptr); });
+clipshelf_status clipshelf_catalogue_remove(clipshelf_catalogue *catalogue, const char *const *ids, size_t count,
+                                            const clipshelf_change_options *options) {
+    return guarded(
+        [&] { change(catalogue, "remove", [&] { return texts(ids, nullptr, count, "ids"); }, options, nullptr); });
 }
 
 clipshelf_status clipshelf_result_close(clipshelf_result *result) {

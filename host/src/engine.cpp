@@ -136,6 +136,7 @@ clipshelf_status clipshelf_shutdown(void) {
         failures().close_all();
         catalogues().close_all();
         engines().close_all();
+        tokens().close_all();
         if (running()) with_python([] { bridge("collect")(); });
     });
 }

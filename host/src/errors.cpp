@@ -46,6 +46,8 @@ const char *clipshelf_status_name(clipshelf_status status) {
         CLIPSHELF_NAME(CLIPSHELF_OUT_OF_MEMORY);
         CLIPSHELF_NAME(CLIPSHELF_SYSTEM);
         CLIPSHELF_NAME(CLIPSHELF_INTERNAL);
+        CLIPSHELF_NAME(CLIPSHELF_CANCELLED);
+        CLIPSHELF_NAME(CLIPSHELF_TIMED_OUT);
 #undef CLIPSHELF_NAME
     }
     return "unknown status";

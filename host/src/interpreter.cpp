@@ -1,5 +1,7 @@
 #include "interpreter.hpp"
 
+#include "calls.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -21,7 +23,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int INTERFACE = 2;
+constexpr int INTERFACE = 3;
 const std::string PYTHON = std::to_string(PY_MAJOR_VERSION) + "." + std::to_string(PY_MINOR_VERSION);
 
 std::mutex starting;
@@ -170,6 +172,11 @@ void load_bridge(const fs::path &venv) {
         if (interface != INTERFACE)
             throw no_runtime("expected a clipshelf with interface " + std::to_string(INTERFACE) + ", found " +
                              std::to_string(interface) + "; build the library again with `clipshelf host build`");
+        module.attr("set_log")(py::cpp_function([](int level, const std::string &message) {
+                                   const py::gil_scoped_release released;  // the host's function may wait for a thread
+                                   log(static_cast<clipshelf_level>(level), message);
+                               }),
+                               started_here);
         PyObject *none = nullptr;
         if (bridge_module.compare_exchange_strong(none, module.ptr())) module.release();
     } catch (py::error_already_set &error) {

@@ -3,6 +3,8 @@
 
 #include <pybind11/embed.h>
 
+#include <chrono>
+#include <memory>
 #include <string>
 
 #include "errors.hpp"
@@ -42,15 +44,31 @@ py::object bridge(const char *function);
 // The status and message of a Python exception. The caller holds the GIL.
 Failure translate(py::error_already_set &error);
 
+// Lets the options of the calling thread end what it runs while the object lives. The caller holds the GIL.
+class Obedience {
+public:
+    // `start` is when the call began: it may have waited for the GIL.
+    explicit Obedience(std::chrono::steady_clock::time_point start);
+    Obedience(const Obedience &) = delete;
+    Obedience &operator=(const Obedience &) = delete;
+    ~Obedience();
+
+private:
+    std::shared_ptr<const void> token_;  // its byte is read during the call
+    py::object block_;
+};
+
 // Runs `body` with the GIL. Exceptions of Python become a Failure.
 template <class Body>
 void with_python(Body &&body) {
+    const auto start = std::chrono::steady_clock::now();
     const Call call;
     require_running();
     require_stack();
     keep_thread();
     const py::gil_scoped_acquire gil;
     try {
+        const Obedience obedience(start);
         body();
     } catch (py::error_already_set &error) {
         throw translate(error);

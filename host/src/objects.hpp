@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "calls.hpp"
 #include "handles.hpp"
 #include "interpreter.hpp"
 
@@ -63,6 +64,7 @@ Table<clipshelf_engine, Engine> &engines();
 Table<clipshelf_catalogue, Catalogue> &catalogues();
 Table<clipshelf_result, Result> &results();
 Table<clipshelf_failures, Failures> &failures();
+Table<clipshelf_token, Token> &tokens();
 
 // What the bridge lists as failures: positions, statuses and messages. NULL where it lists none. The GIL is held.
 std::shared_ptr<Failures> to_failures(const py::list &listed);

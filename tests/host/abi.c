@@ -41,9 +41,20 @@ AT(clipshelf_failure, index, 8);
 AT(clipshelf_failure, status, 16);
 AT(clipshelf_failure, message, 24);
 
+AT(clipshelf_call_options, size, 0);
+AT(clipshelf_call_options, milliseconds, 8);
+AT(clipshelf_call_options, token, 16);
+AT(clipshelf_change_options, size, 0);
+AT(clipshelf_change_options, allow_shrink, 8);
+AT(clipshelf_change_options, wait, 16);
+AT(clipshelf_change_options, keep_text, 24);
+
 int main(void) {
+    clipshelf_call_options call = CLIPSHELF_CALL_OPTIONS_INIT;
+    clipshelf_change_options change = CLIPSHELF_CHANGE_OPTIONS_INIT;
     clipshelf_image image = CLIPSHELF_IMAGE_INIT;
     clipshelf_query query = CLIPSHELF_QUERY_INIT;
     clipshelf_engine_options options = CLIPSHELF_ENGINE_OPTIONS_INIT;
-    return image.size != sizeof image || query.size != sizeof query || options.size != sizeof options;
+    return image.size != sizeof image || query.size != sizeof query || options.size != sizeof options ||
+           call.size != sizeof call || change.size != sizeof change;
 }

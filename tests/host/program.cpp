@@ -127,6 +127,79 @@ void changes() {
     }
 }
 
+template <class Body>
+void report(const char *name, Body &&body) {
+    try {
+        body();
+        std::printf("%s CLIPSHELF_OK\n", name);
+    } catch (const clipshelf::Error &error) {
+        std::printf("%s %s\n", name, clipshelf_status_name(error.status()));
+    }
+}
+
+// Calls that are cancelled, or whose time is up.
+void interrupts() {
+    const clipshelf::Engine engine(options(1));
+    clipshelf::Catalogue catalogue(engine, folder);
+    const std::vector<std::string_view> texts(300000, "red shoe");
+    clipshelf::Token token;
+    std::thread canceller([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(30));
+        token.cancel();
+    });
+    {
+        const clipshelf::Obey obey(token);
+        report("in flight", [&] { engine.embed_texts(texts); });
+        canceller.join();
+        report("not begun", [&] { engine.embed_texts({"red"}); });
+        report("add", [&] { catalogue.add(R"([{"id": "new", "text": "green watch"}])"); });
+        report("recommend", [&] { catalogue.recommend(clipshelf::Query().text("red")); });
+    }
+    report("free again", [&] { engine.embed_texts({"red"}); });
+    {
+        const clipshelf::Obey obey(std::chrono::milliseconds(5));
+        report("time", [&] { engine.embed_texts(texts); });
+    }
+    {
+        const clipshelf::Obey obey(std::chrono::hours(1));
+        report("enough time", [&] { engine.embed_texts({"red"}); });
+        std::thread([&] { report("another thread", [&] { engine.embed_texts({"red"}); }); }).join();
+    }
+    token.close();
+    report("closed", [&] { clipshelf::check(clipshelf_token_cancel(token.get())); });
+    catalogue.reload();
+    std::printf("%zu\n", catalogue.size());
+}
+
+void print_message(clipshelf_level level, const char *message, void *context) {
+    std::printf("%d %s %s\n", level, static_cast<const char *>(context), message);
+}
+
+// Changes with options, and what they log.
+void options_of_changes() {
+    const clipshelf::Engine engine(options(1));
+    clipshelf::Catalogue catalogue(engine, folder);
+    char name[] = "log:";
+    clipshelf::check(clipshelf_set_log(print_message, name));
+    catalogue.add(R"([{"id": "new", "text": "green watch", "price": "cheap"}])");
+    clipshelf::check(clipshelf_set_log(nullptr, nullptr));
+    catalogue.add(R"([{"id": "newer", "text": "green watch", "price": "dear"}])");
+    const char *texts_away = R"([{"id": "p1", "text": null, "image": "data:image/gif;base64,R0lGODdhAQABAIAAAP8AAP///ywAAAAAAQABAAACAkQBADs="}])";
+    report("shrink", [&] { catalogue.update(texts_away); });
+    clipshelf::ChangeOptions change;
+    change.allow_shrink = 1;
+    report("allowed", [&] { catalogue.update(texts_away, change); });
+    change.allow_shrink = 2;
+    report("out of range", [&] { catalogue.update(texts_away, change); });
+    change = {};
+    change.keep_text = true;
+    const auto failures = catalogue.add(R"([{"id": "x", "text": "red", "image": "data:image/gif;base64,AAAA"}])", change);
+    std::printf("%zu %zu\n", failures.size(), catalogue.size());
+    change = {};
+    change.wait = -1;
+    report("wait", [&] { catalogue.remove({"x"}, change); });
+}
+
 // A picture and a query of a newer and of an older host.
 void sizes() {
     const clipshelf::Engine engine(options(1));
@@ -174,6 +247,8 @@ int main(int argc, char **argv) try {
     else if (mode == "batch") batch();
     else if (mode == "changes") changes();
     else if (mode == "sizes") sizes();
+    else if (mode == "interrupts") interrupts();
+    else if (mode == "options") options_of_changes();
     else if (mode == "maps") maps();
     else return 2;
     return 0;

@@ -75,6 +75,39 @@ def test_a_catalogue_is_changed_and_reloaded(program: Path, tiny_artifact: Path,
     ]
 
 
+def test_calls_are_cancelled_and_timed(program: Path, tiny_artifact: Path, tmp_path: Path) -> None:
+    Catalogue.build(Engine.load(tiny_artifact), PRODUCTS).save(tmp_path / "shelf")
+    done = run([program, "interrupts", tiny_artifact, tmp_path / "shelf"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "in flight CLIPSHELF_CANCELLED",
+        "not begun CLIPSHELF_CANCELLED",
+        "add CLIPSHELF_CANCELLED",
+        "recommend CLIPSHELF_CANCELLED",
+        "free again CLIPSHELF_OK",
+        "time CLIPSHELF_TIMED_OUT",
+        "enough time CLIPSHELF_OK",
+        "another thread CLIPSHELF_OK",
+        "closed CLIPSHELF_INVALID_ARGUMENT",
+        "3",
+    ]
+
+
+def test_changes_have_options_and_a_log(program: Path, tiny_artifact: Path, tmp_path: Path) -> None:
+    Catalogue.build(Engine.load(tiny_artifact), PRODUCTS).save(tmp_path / "shelf")
+    done = run([program, "options", tiny_artifact, tmp_path / "shelf"])
+    assert (done.returncode, done.stderr) == (0, "")
+    logged, *rest = done.stdout.splitlines()
+    assert logged.startswith("0 log: ") and "price" in logged
+    assert rest == [
+        "shrink CLIPSHELF_BAD_CATALOGUE",
+        "allowed CLIPSHELF_OK",
+        "out of range CLIPSHELF_INVALID_ARGUMENT",
+        "1 6",
+        "wait CLIPSHELF_INVALID_ARGUMENT",
+    ]
+
+
 def test_structs_of_other_versions(program: Path, tiny_artifact: Path, catalogue: Path) -> None:
     done = run([program, "sizes", tiny_artifact, catalogue])
     assert (done.returncode, done.stdout) == (0, "0 1 0 1\n"), done.stderr

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from clipshelf.calls import calls
 from clipshelf.errors import ArtifactError
 from clipshelf.forks import never_destroy_in_child
+from clipshelf.interrupts import check_interrupt
 from clipshelf.runtime.providers import CPU, CUDA, ONNXRUNTIME_VERSION, check_started, not_started
 from clipshelf.runtime.quiet_import import ort
 from clipshelf.types import FloatArray
@@ -71,7 +72,11 @@ class Session:
         self._device = _BOUND_DEVICES.get(self.provider)
 
     def run(self, feeds: Mapping[str, npt.NDArray[np.generic]]) -> FloatArray:
-        """Run the graph on an array for each input, by name, and return its output, float32."""
+        """Run the graph on an array for each input, by name, and return its output, float32.
+
+        Raises Interrupted before it begins, where the caller of this thread wants its call to end.
+        """
+        check_interrupt()
         with calls:
             if self._device is not None:
                 return self._run_bound(feeds, *self._device)

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from clipshelf import Catalogue, Engine
-from clipshelf.errors import ImageError, InputError, UnknownIdError
+from clipshelf.errors import ImageError, InputError, Interrupted, TimedOut, UnknownIdError
 from clipshelf.host import bridge
+from clipshelf.host.statuses import Status
 from support.tiny import picture
+
+OPTIONS = (0.1, 0.0, False)
 
 
 def test_rows_land_in_the_buffer(engine: Engine) -> None:
@@ -72,10 +75,10 @@ def test_recommend(engine: Engine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (UnknownIdError("x"), bridge.Status.UNKNOWN_ID),
-        (ImageError("x"), bridge.Status.BAD_IMAGE),
-        (FileNotFoundError("x"), bridge.Status.SYSTEM),
-        (ZeroDivisionError(), bridge.Status.INTERNAL),
+        (UnknownIdError("x"), Status.UNKNOWN_ID),
+        (ImageError("x"), Status.BAD_IMAGE),
+        (FileNotFoundError("x"), Status.SYSTEM),
+        (ZeroDivisionError(), Status.INTERNAL),
     ],
 )
 def test_every_exception_has_a_status_and_a_message(error: BaseException, status: int) -> None:
@@ -96,14 +99,14 @@ def test_queries_of_a_batch_fail_by_themselves(engine: Engine, shelf: Path) -> N
     requests: list[Any] = [
         ({"text": "red shoe", "k": 1}, None),
         ({"liked": ["nothing"]}, None),
-        (int(bridge.Status.INVALID_ARGUMENT), b"text: expected UTF-8"),
+        (int(Status.INVALID_ARGUMENT), b"text: expected UTF-8"),
         ({"text": "red"}, "{"),
         ({"image": (b"no picture", 0, 0, 0, 0)}, None),
         ({"text": "blue", "k": 1}, '{"explain": true}'),
     ]
     answers, failed = bridge.recommend_batch(recommender, requests)
     assert [answer and answer[0] for answer in answers] == [[b"p1"], None, None, None, None, [b"p2"]]
-    statuses = [(index, bridge.Status(status).name) for index, status, _ in failed]
+    statuses = [(index, Status(status).name) for index, status, _ in failed]
     assert statuses == [
         (1, "UNKNOWN_ID"),
         (2, "INVALID_ARGUMENT"),
@@ -125,15 +128,21 @@ def test_products_are_looked_up_in_order(engine: Engine, shelf: Path) -> None:
 def test_changes_are_written_and_answered_from(engine: Engine, shelf: Path) -> None:
     recommender, _ = bridge.open_catalogue(engine, str(shelf))
     added = '[{"id": "p3", "text": "green watch"}, {"id": "p4", "text": 7}]'
-    changed, size, failed = bridge.change_catalogue(recommender, str(shelf), "add", added, on_error=True)
+    changed, size, failed = bridge.change_catalogue(
+        recommender, str(shelf), "add", added, on_error=True, options=OPTIONS
+    )
     assert (size, [index for index, _, _ in failed]) == (3, [1])
     with pytest.raises(InputError):
-        bridge.change_catalogue(changed, str(shelf), "update", '[{"id": "p3", "text": 7}]', on_error=False)
-    changed, size, _ = bridge.change_catalogue(changed, str(shelf), "remove", ["p1", "p2"], on_error=False)
+        bridge.change_catalogue(
+            changed, str(shelf), "update", '[{"id": "p3", "text": 7}]', on_error=False, options=OPTIONS
+        )
+    changed, size, _ = bridge.change_catalogue(
+        changed, str(shelf), "remove", ["p1", "p2"], on_error=False, options=OPTIONS
+    )
     assert size == len(Catalogue.load(shelf)) == 1
     assert [item.id for item in changed.recommend(text="red")] == ["p3"]
     assert len(recommender.catalogue) == 2  # answers in flight go on from what was there
-    assert bridge.change_catalogue(recommender, str(shelf), "reload", None, on_error=False)[1] == 1
+    assert bridge.change_catalogue(recommender, str(shelf), "reload", None, on_error=False, options=OPTIONS)[1] == 1
 
 
 @pytest.mark.parametrize("text", ["[" * 200, '{"a":' * 200, "[" * 200 + "]" * 200])
@@ -157,3 +166,23 @@ def test_limits_of_pictures(tiny_artifact: Path) -> None:
     ):
         with pytest.raises(InputError, match=expected):
             bridge.open_engine(str(tiny_artifact), "cpu", "fast", 1, False, limits)
+
+
+def test_a_call_may_be_ended_early(engine: Engine) -> None:
+    out = np.empty((1, engine.dim), np.float32)
+    flag = bytearray(1)
+    block = bridge.begin_call(0, 0.0, memoryview(flag))
+    bridge.embed_texts(engine, ["red"], out.data.cast("B"))
+    flag[0] = 1
+    with pytest.raises(Interrupted) as raised:
+        bridge.embed_texts(engine, ["red"], out.data.cast("B"))
+    assert bridge.failure(raised.value)[0] == Status.CANCELLED
+    bridge.end_call(block)
+    bridge.embed_texts(engine, ["red"], out.data.cast("B"))
+
+
+def test_the_time_of_a_call_counts_from_its_start() -> None:
+    with pytest.raises(TimedOut, match="expected an answer within 10 ms") as raised:
+        bridge.begin_call(10, 20.0, None)
+    assert bridge.failure(raised.value)[0] == Status.TIMED_OUT
+    bridge.end_call(bridge.begin_call(60_000, 20.0, None))
