@@ -28,13 +28,18 @@ HELP = "turn a CLIP or SigLIP checkpoint into an artifact (needs clipshelf[expor
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `clipshelf export` to `parser`."""
     parser.add_argument("source", metavar="SOURCE", help="folder of a checkpoint, or its hub id: org/name[@revision]")
-    parser.add_argument("out", metavar="OUT", help="folder of the artifact, new or empty")
     parser.add_argument(
         "--text-source",
         metavar="SOURCE",
         help="folder or hub id of a sentence-transformers model whose text tower is used, such as "
         "sentence-transformers/clip-ViT-B-32-multilingual-v1",
     )
+    add_common_arguments(parser)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `clipshelf export` and `clipshelf import` share."""
+    parser.add_argument("out", metavar="OUT", help="folder of the artifact, new or empty")
     parser.add_argument(
         "--precision",
         metavar="P",
@@ -82,11 +87,11 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         threads=args.threads,
     )
-    _print_report(artifact)
+    print_report(artifact)
     return 0
 
 
-def _print_report(artifact: Artifact) -> None:
+def print_report(artifact: Artifact) -> None:
     """Print the fidelity of each graph, the rungs of int8, what was left out, the licence, and the size."""
     from clipshelf_export.pipeline import parity_table
 

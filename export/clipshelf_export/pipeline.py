@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, get_args
 
-from clipshelf.errors import ExportError
+from clipshelf.errors import ExportError, MissingExtra
 from clipshelf.files import FileRecord
 from clipshelf.model.artifact import MANIFEST, TOKENIZER, Artifact, Manifest, TowerName
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import PathLike, Precision
 
 from clipshelf_export.artifact_folder import Draft, check_writable, open_draft
-from clipshelf_export.checkpoints.load import load_checkpoint
 from clipshelf_export.checkpoints.towers import Checkpoint
 from clipshelf_export.graphs.builder import OPSET
 from clipshelf_export.measure.end_to_end import compare_with_library
@@ -59,27 +58,90 @@ def export(
     Returns the opened artifact. Raises ExportError where the checkpoint, the samples or `out` cannot be used, or where
     a graph is not faithful enough; MissingExtra where a package is missing.
     """
-    folder, targets = Path(out), _targets(min_overlap)
-    options = {name: TowerOptions(precisions, targets[name], threads or available_cpus()) for name in TOWERS}
-    check_writable(folder, overwrite=overwrite)
+    try:
+        from clipshelf_export.checkpoints.load import load_checkpoint
+    except ImportError as error:
+        raise MissingExtra(f"export needs {error.name}: pip install 'clipshelf[export]'") from error
+
+    options = _Options.of(precisions, min_overlap, threads, calibration_images, calibration_texts)
+    check_writable(Path(out), overwrite=overwrite)
     checkpoint = load_checkpoint(str(source), None if text_source is None else str(text_source))
-    with open_draft(folder, overwrite=overwrite) as draft:
+    return _write_artifact(checkpoint, Path(out), options, overwrite=overwrite)
+
+
+def import_onnx(
+    source: PathLike,
+    out: PathLike,
+    *,
+    precisions: Sequence[Precision] = ("int8",),
+    calibration_images: PathLike | None = None,
+    calibration_texts: PathLike | None = None,
+    min_overlap: Mapping[TowerName, float] | float | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> Artifact:
+    """Turn a folder with two ready ONNX towers into an artifact, without torch.
+
+    - `source`: a folder in the layout of immich-app or of onnx-community (`checkpoints.onnx_folder`).
+
+    The other parameters, the result and the errors are those of `export`.
+    """
+    from clipshelf_export.checkpoints import onnx_folder
+    from clipshelf_export.checkpoints.model_card import read_licence
+
+    options = _Options.of(precisions, min_overlap, threads, calibration_images, calibration_texts)
+    check_writable(Path(out), overwrite=overwrite)
+    folder = Path(source)
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "none"
+        raise ExportError(f"{folder}: expected a folder with two ONNX towers, found {found}")
+    origin = {"name": folder.resolve().name} | ({"licence": licence} if (licence := read_licence(folder)) else {})
+    return _write_artifact(onnx_folder.load(folder, origin), Path(out), options, overwrite=overwrite)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Options of an export: how each tower is written, and the samples of the user."""
+
+    towers: Mapping[TowerName, TowerOptions]
+    images: Path | None
+    texts: Path | None
+
+    @classmethod
+    def of(
+        cls,
+        precisions: Sequence[Precision],
+        min_overlap: Mapping[TowerName, float] | float | None,
+        threads: int | None,
+        images: PathLike | None,
+        texts: PathLike | None,
+    ) -> _Options:
+        targets = _targets(min_overlap)
+        towers = {name: TowerOptions(precisions, targets[name], threads or available_cpus()) for name in TOWERS}
+        return cls(towers, _optional_path(images), _optional_path(texts))
+
+
+def _write_artifact(checkpoint: Checkpoint, out: Path, options: _Options, *, overwrite: bool) -> Artifact:
+    """Write the artifact of a checkpoint whole or not at all; return it."""
+    towers = options.towers
+    with open_draft(out, overwrite=overwrite) as draft:
         samples: dict[TowerName, Samples] = {
-            "vision": image_samples(checkpoint.image_spec, _optional_path(calibration_images)),
-            "text": text_samples(checkpoint, _optional_path(calibration_texts)),
+            "vision": image_samples(checkpoint.image_spec, options.images),
+            "text": text_samples(checkpoint, options.texts),
         }
         _write_tokenizer(checkpoint, draft)
         parity = {
-            str(name): TowerExport(name, checkpoint, samples[name], options[name], draft).write() for name in TOWERS
+            str(name): TowerExport(name, checkpoint, samples[name], towers[name], draft).write() for name in TOWERS
         }
-        calibration = _calibration_record(samples, targets)
-        manifest = _make_manifest(checkpoint, precisions[0], draft, parity=parity, calibration=calibration)
+        calibration = _calibration_record(samples, {name: towers[name].target for name in TOWERS})
+        precision = towers["vision"].precisions[0]
+        manifest = _make_manifest(checkpoint, precision, draft, parity=parity, calibration=calibration)
         _write_manifest(manifest, draft)
         if checkpoint.pipeline is not None:
-            agreement = compare_with_library(checkpoint, checkpoint.pipeline, draft.artifact, options["vision"].threads)
+            agreement = compare_with_library(checkpoint, checkpoint.pipeline, draft.artifact, towers["vision"].threads)
             _write_manifest(replace(manifest, end_to_end=agreement), draft)
         Artifact.open(draft.artifact)  # refuses what this version of the engine cannot run, before `out` changes
-    return Artifact.open(folder)
+    return Artifact.open(out)
 
 
 def parity_table(manifest: Manifest) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from clipshelf.types import FloatArray
 from PIL import Image
 
-from clipshelf_export.checkpoints.image_rules import ImageRule
 from clipshelf_export.checkpoints.reference import TextReference, TorchReference
 from clipshelf_export.checkpoints.tokenizer_files import load_tokenizer
 from clipshelf_export.checkpoints.towers import LibraryPipeline
@@ -98,31 +96,3 @@ class PairedPipeline:
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return unit-norm embeddings (B, D) of texts."""
         return self._texts.embed_texts(texts)
-
-
-class PillowTransform:
-    """The transform of open_clip, computed with Pillow: a resize, and a crop of the centre as torchvision's.
-
-    https://github.com/pytorch/vision/blob/main/torchvision/transforms/functional.py (resize, center_crop)
-
-    - `rule`: the resize rule, the mean and the standard deviation.
-    """
-
-    def __init__(self, rule: ImageRule) -> None:
-        self._rule = rule
-
-    def __call__(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
-        """Return the normalised pixels (B, 3, S, S) of pictures."""
-        return torch.from_numpy(np.stack([self._values(picture.convert("RGB")) for picture in pictures]))
-
-    def _values(self, image: Image.Image) -> FloatArray:
-        spec, (width, height) = self._rule.spec, image.size
-        size = (spec.size, spec.size)
-        if spec.resize == "shortest":
-            shortest = min(width, height)
-            size = (int(spec.resize_to * width / shortest), int(spec.resize_to * height / shortest))
-        resized = image.resize(size, getattr(Image.Resampling, spec.resample.upper()))
-        left, top = (round((edge - spec.size) / 2.0) for edge in size)
-        pixels = np.asarray(resized.crop((left, top, left + spec.size, top + spec.size)), np.float32)
-        values: FloatArray = ((pixels / 255 - self._rule.mean) / self._rule.std).astype(np.float32)
-        return values.transpose(2, 0, 1)

@@ -17,7 +17,9 @@ from clipshelf_export.checkpoints import (
     bundled_default,
     chinese_clip,
     clip,
+    generic,
     metaclip2,
+    onnx_folder,
     open_clip,
     sentence_model,
     siglip,
@@ -25,7 +27,9 @@ from clipshelf_export.checkpoints import (
 from clipshelf_export.checkpoints.json_files import read_json
 from clipshelf_export.checkpoints.library_pipeline import PairedPipeline
 from clipshelf_export.checkpoints.messages import first_line
-from clipshelf_export.checkpoints.open_clip_files import CONFIG, WEIGHT_FILES
+from clipshelf_export.checkpoints.model_card import read_licence
+from clipshelf_export.checkpoints.open_clip_files import WEIGHT_FILES
+from clipshelf_export.checkpoints.open_clip_rule import CONFIG
 from clipshelf_export.checkpoints.reference import PairedReference
 from clipshelf_export.checkpoints.sentence_model import TextModel
 from clipshelf_export.checkpoints.towers import Checkpoint
@@ -58,7 +62,6 @@ HUB_WEIGHTS = (
     ("open_clip*.bin",),
     ("open_clip*.safetensors",),
 )
-_LICENCE = re.compile(r"^license(?:_name)?:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 
 
 def load_checkpoint(source: str, text_source: str | None = None) -> Checkpoint:
@@ -112,13 +115,15 @@ def _find(source: str) -> tuple[Path, dict[str, Any]]:
     if not folder.is_dir():
         folder = _fetch(source)
         origin = {"name": source.partition("@")[0], "revision": folder.name}
-    if licence := _read_licence(folder):
+    if licence := read_licence(folder):
         origin["licence"] = licence
     return folder, origin
 
 
 def load_folder(folder: Path, origin: dict[str, Any]) -> Checkpoint:
     """Load the checkpoint whose config.json is in `folder`; `origin` and errors as in `load_checkpoint`."""
+    if onnx_folder.has_towers(folder) and not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+        raise ExportError(f"{folder}: expected a checkpoint, found two ready ONNX towers, which clipshelf import reads")
     if _is_open_clip(folder):
         check_plain(folder, {})
         return open_clip.load(folder, origin)
@@ -131,9 +136,11 @@ def load_folder(folder: Path, origin: dict[str, Any]) -> Checkpoint:
     for architecture in config.get("architectures") or ():
         if loader is not None and SINGLE_TOWERS.search(str(architecture)):
             raise ExportError(f"{folder}: expected a model with two towers, found {architecture}")
-    if loader is None:
+    if loader is not None:
+        return loader(folder, config, origin)
+    if model_type in UNSUPPORTED or config.get("auto_map") or generic.find_class(str(model_type)) is None:
         raise _unsupported(folder, config)
-    return loader(folder, config, origin)
+    return generic.load(folder, config, origin)
 
 
 def _is_open_clip(folder: Path) -> bool:
@@ -169,17 +176,6 @@ def _model_folder(folder: Path) -> Path:
     return inner if (folder / "modules.json").is_file() and inner.is_dir() else folder
 
 
-def _read_licence(folder: Path) -> str | None:
-    """Return the licence that the head of README.md names, in the form of the hub's model cards; None for none."""
-    path = folder / "README.md"
-    if not path.is_file():
-        return None
-    text = path.read_text(encoding="utf-8", errors="replace")
-    head = text.split("---", 2)[1] if text.startswith("---") and text.count("---") > 1 else ""
-    names = _LICENCE.findall(head)
-    return names[-1] if names else None
-
-
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
@@ -195,7 +191,7 @@ def _layout(folder: Path) -> str:
     if (folder / "modules.json").is_file():
         return "a model of sentence-transformers without 0_CLIPModel; one of texts alone goes with --text-source"
     if any(folder.glob("*.onnx")) or any(folder.glob("onnx/*.onnx")):
-        return "ONNX graphs"
+        return "ONNX graphs; clipshelf import reads two ready towers"
     return "none"
 
 

@@ -7,7 +7,7 @@ https://github.com/mlfoundations/open_clip/blob/main/src/open_clip/model.py has 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,24 +15,25 @@ from typing import Any
 import torch
 import transformers
 from clipshelf.errors import ExportError
+from PIL import Image
 
 from clipshelf_export.checkpoints import clip, open_clip_hf, siglip
 from clipshelf_export.checkpoints.bert_text import bert_text_spec
 from clipshelf_export.checkpoints.image_rules import ImageRule
-from clipshelf_export.checkpoints.library_pipeline import PillowTransform, TransformersPipeline
+from clipshelf_export.checkpoints.library_pipeline import TransformersPipeline
 from clipshelf_export.checkpoints.open_clip_files import (
     MODEL_KEYS,
     TEXT_KEYS,
     VISION_KEYS,
     check_keys,
-    edge,
-    image_rule,
     load_state,
     read_config,
     read_open_clip_tokenizer,
     read_state,
 )
 from clipshelf_export.checkpoints.open_clip_names import rename_clip, rename_siglip
+from clipshelf_export.checkpoints.open_clip_rule import edge, image_rule
+from clipshelf_export.checkpoints.pillow_transform import transform_pictures
 from clipshelf_export.checkpoints.reference import TorchReference
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, load_tokenizer
 from clipshelf_export.checkpoints.torch_modules import check_tower_config, clip_vision_tower
@@ -250,4 +251,8 @@ def _pipeline(
     """Return open_clip's way with its transform in Pillow, since the package needs torchvision."""
     tokenizer = load_tokenizer(folder)
     tokenizer.backend_tokenizer.normalizer = file.normalizer()
-    return TransformersPipeline(reference, PillowTransform(rule), tokenizer, max_tokens=max_tokens, length=length)
+
+    def transform(pictures: Sequence[Image.Image]) -> torch.Tensor:
+        return torch.from_numpy(transform_pictures(pictures, rule))
+
+    return TransformersPipeline(reference, transform, tokenizer, max_tokens=max_tokens, length=length)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from clipshelf.errors import ExportError
 
-from clipshelf_export.checkpoints.image_rules import CLIP_MEAN, CLIP_STD, ImageRule, parse_image_rule
 from clipshelf_export.checkpoints.messages import first_line
+from clipshelf_export.checkpoints.open_clip_rule import CONFIG
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, cleaned, read_tokenizer
 from clipshelf_export.checkpoints.weights import checked_model, read_tensors
 
-CONFIG = "open_clip_config.json"
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 # The settings of each tower that are read; any other one must be absent, null, false or 0.
 VISION_KEYS = frozenset(
@@ -58,35 +56,6 @@ def check_keys(settings: Mapping[str, Any], known: frozenset[str], name: str) ->
     for key in settings.keys() - known:
         if settings[key] not in (None, False, 0, "", "learnable", "tok", "linear", "default"):
             raise ExportError(f"{CONFIG}: {name}.{key}: expected no such setting, found {settings[key]!r}")
-
-
-def edge(value: Any) -> int:
-    """Return a size as one edge. Raises ExportError where it is no square."""
-    edges = {value} if isinstance(value, int) else set(value)
-    if len(edges) != 1:
-        raise ExportError(f"{CONFIG}: expected square pictures and patches, found {value}")
-    return int(edges.pop())
-
-
-def image_rule(preprocess: Mapping[str, Any], size: int) -> ImageRule:
-    """Translate preprocess_cfg. Raises ExportError for a way that an artifact does not know."""
-    mode, filters = preprocess.get("resize_mode") or "shortest", {"bicubic": 3, "bilinear": 2}
-    interpolation = preprocess.get("interpolation") or "bicubic"
-    if mode not in ("shortest", "squash"):
-        raise ExportError(f"preprocess_cfg.resize_mode: expected shortest or squash, found {mode}")
-    if interpolation not in filters:
-        raise ExportError(f"preprocess_cfg.interpolation: expected bicubic or bilinear, found {interpolation}")
-    target = edge(preprocess.get("size") or size)
-    square = {"height": target, "width": target}
-    values = {
-        "size": {"shortest_edge": target} if mode == "shortest" else square,
-        "crop_size": square,
-        "resample": filters[interpolation],
-        "image_mean": preprocess.get("mean") or CLIP_MEAN,
-        "image_std": preprocess.get("std") or CLIP_STD,
-    }
-    rule = parse_image_rule(values, size, file=CONFIG)
-    return replace(rule, spec=replace(rule.spec, crop_rounding="even")) if mode == "shortest" else rule
 
 
 def read_open_clip_tokenizer(folder: Path, text: Mapping[str, Any]) -> TokenizerFile:

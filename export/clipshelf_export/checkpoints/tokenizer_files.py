@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import transformers
 from clipshelf.errors import ExportError
 from tokenizers import Regex, Tokenizer, normalizers
 
@@ -89,6 +88,8 @@ def read_tokenizer(folder: Path) -> TokenizerFile:
 
 def load_tokenizer(folder: Path) -> Any:
     """Return the tokenizer of transformers for a folder; a file saved by transformers 5 is read by 4 too."""
+    import transformers  # not needed for a plain tokenizer.json
+
     auto: Any = transformers.AutoTokenizer  # only half typed
     config = folder / "tokenizer_config.json"
     if (folder / "tokenizer.json").is_file() and config.is_file():

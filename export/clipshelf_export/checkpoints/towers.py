@@ -260,7 +260,62 @@ class ConvNet:
     dim: int
 
 
-Tower: TypeAlias = Transformer | ConvNet
+@dataclass(frozen=True)
+class PixelInput:
+    """The input of a ready vision graph.
+
+    - `name`: of its tensor.
+    - `size`: S, the edge of a picture in pixels.
+    - `mean`, `std`: (3,), applied to pixels scaled to [0, 1], which enter as float32 (B, 3, S, S). None where the graph
+      takes uint8 (B, S, S, 3) itself.
+    """
+
+    name: str
+    size: int
+    mean: FloatArray | None
+    std: FloatArray | None
+
+
+@dataclass(frozen=True)
+class TokenInput:
+    """The inputs of a ready text graph.
+
+    - `ids`, `mask`, `types`: names of its tensors (B, L): token ids, attention mask and token types, which are all 0.
+      None where it takes none.
+    - `int32`: whether they are int32; otherwise int64.
+    - `padding`: of a graph that takes one length only; None for texts of any length.
+    """
+
+    ids: str
+    mask: str | None
+    types: str | None
+    int32: bool
+    padding: Padding | None
+
+
+@dataclass(frozen=True)
+class OnnxTower:
+    """A tower whose network is a ready ONNX graph, as another exporter wrote it.
+
+    - `nodes`: of ONNX, in order.
+    - `constants`: arrays by the names that the nodes give them.
+    - `opset`: of the nodes.
+    - `input`: what the network takes.
+    - `output`: the tensor (B, D) of the features, of any norm.
+    - `dim`: D.
+    - `single`: whether the network takes one input at a time only.
+    """
+
+    nodes: Sequence[Any]
+    constants: Mapping[str, np.ndarray[Any, Any]]
+    opset: int
+    input: PixelInput | TokenInput
+    output: str
+    dim: int
+    single: bool
+
+
+Tower: TypeAlias = Transformer | ConvNet | OnnxTower
 
 
 class ReferenceModel(Protocol):

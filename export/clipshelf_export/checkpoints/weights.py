@@ -57,18 +57,23 @@ def _tensor_types(path: Path) -> Iterable[str]:
     return [str(entry.get("dtype")) for name, entry in header.items() if name != "__metadata__"]
 
 
-def read_model(folder: Path, model_class: Any, *, unused: tuple[str, ...] = ()) -> Any:
+def read_model(folder: Path, model_class: Any, *, unused: tuple[str, ...] = (), attention: str | None = None) -> Any:
     """Load a model of transformers as float32, without the network.
 
     - `model_class`: the class, such as `CLIPModel`.
     - `unused`: beginnings of names of weights that may be missing, since nothing reads them.
+    - `attention`: the implementation of attention, such as "eager"; None for the default.
 
     Returns the model in evaluation mode. Raises ExportError where weights are missing, of another shape or not finite.
     """
     expected = f"{folder}: expected the weights of a {model_class.__name__}"
     try:
         model, report = model_class.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
+            folder,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            attn_implementation=attention,
         )
     except Exception as error:  # safetensors and pickle raise errors of their own for a damaged file
         raise ExportError(f"{expected}, found: {first_line(error)}") from error

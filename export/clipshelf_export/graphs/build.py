@@ -13,8 +13,8 @@ import onnxruntime as ort
 from clipshelf.errors import ExportError
 from clipshelf.types import Precision
 
-from clipshelf_export.checkpoints.towers import ConvNet, Tower
-from clipshelf_export.graphs import convnet, transformer
+from clipshelf_export.checkpoints.towers import ConvNet, OnnxTower, Tower
+from clipshelf_export.graphs import convnet, onnx_tower, transformer
 from clipshelf_export.graphs.builder import Graph
 from clipshelf_export.graphs.plan import Plan
 
@@ -34,11 +34,19 @@ def write_graph(tower: Tower, plan: Plan, path: Path, *, with_site_inputs: bool 
     Returns the graph.
     """
     with np.errstate(over="ignore"):  # weights beyond the range of fp16 show up when the graph is measured
-        graph, output = convnet.build(tower, plan) if isinstance(tower, ConvNet) else transformer.build(tower, plan)
+        graph, output = _build(tower, plan, with_site_inputs)
     graph_inputs = {value.name for value in graph.inputs}
     site_inputs = [name for name in dict.fromkeys(graph.site_inputs.values()) if name not in graph_inputs]
     graph.write(path, output, tower.dim, extra_outputs=site_inputs if with_site_inputs else ())
     return graph
+
+
+def _build(tower: Tower, plan: Plan, with_site_inputs: bool) -> tuple[Graph, str]:
+    if isinstance(tower, ConvNet):
+        return convnet.build(tower, plan)
+    if isinstance(tower, OnnxTower):
+        return onnx_tower.build(tower, plan, for_calibration=with_site_inputs)
+    return transformer.build(tower, plan)
 
 
 def check_fused(path: Path, scratch: Path, graph: Graph, expected: Counter[str], *, precision: Precision) -> None:

@@ -37,9 +37,11 @@ class Graph:
     - `constants`: arrays by name.
     - `inputs`: ONNX descriptions of the graph's inputs.
     - `site_inputs`: the tensor that enters each site, by the site's name; `graphs.plan` defines sites.
+    - `opset`: of the standard operators.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int = OPSET) -> None:
+        self.opset = opset
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.inputs: list[Any] = []
@@ -120,7 +122,7 @@ class Graph:
         outputs = [helper.make_tensor_value_info(public_name, TensorProto.FLOAT, ["batch", dim])]
         outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in extra_outputs]
         proto = helper.make_graph(self.nodes, public_name.removesuffix("_embeds"), self.inputs, outputs)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT_DOMAIN, 1)]
+        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(MICROSOFT_DOMAIN, 1)]
         model = helper.make_model(proto, opset_imports=opsets, ir_version=9, producer_name="clipshelf")
         _add_constants(model, self.constants, path)
         with path.open("wb") as file:

@@ -95,7 +95,7 @@ def add_token_embedding(graph: Graph, embedding: TokenEmbedding, plan: Plan) -> 
     """
     ids = graph.input("input_ids", TensorProto.INT64, ["batch", "tokens"])
     if embedding.padding is not None:
-        ids = _add_padding(graph, ids, embedding.padding)
+        ids = add_padding(graph, ids, embedding.padding)
     if TOKENS_SITE in plan.sites:
         rows, row_scale, channel_scale = quantise_table(embedding.tokens)
         x = graph.cast(graph.op("Gather", graph.const("tokens", rows), ids), TensorProto.FLOAT)
@@ -112,7 +112,7 @@ def add_token_embedding(graph: Graph, embedding: TokenEmbedding, plan: Plan) -> 
     return graph.op("Add", x, positions)
 
 
-def _add_padding(graph: Graph, ids: str, padding: Padding) -> str:
+def add_padding(graph: Graph, ids: str, padding: Padding) -> str:
     """Pad ids (B, L), L at most the length of `padding`; return the name of the padded ids (B, length).
 
     Padding on the left is padding on the right, turned to the right by its length.

@@ -52,6 +52,8 @@ def collect_statistics(
     outputs = {output.name for output in session.get_outputs()}
     site_inputs = {site: tensor for site, tensor in graph.site_inputs.items() if tensor in outputs}
     tensors = list(dict.fromkeys(site_inputs.values()))
+    if not tensors:
+        return {}
     collected: dict[str, list[Any]] = {tensor: [] for tensor in tensors}
     select = _row_selector(max(2, -(-SAMPLE_ROWS // len(samples))))
     for sample in tqdm(samples, desc=label, leave=False, disable=None):

@@ -1,4 +1,4 @@
-"""The ladder of a transformer tower: the rungs from the cheapest int8 to fp32, until the judge accepts one.
+"""The ladder of a tower: the rungs from the cheapest int8 to fp32, until the judge accepts one.
 
     static       smoothing and shift only where they fold into what comes before the site
     shift        smoothing and shift also where they take nodes: after activations, and after BERT's norms
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from clipshelf_export.checkpoints.towers import Transformer
+from clipshelf_export.checkpoints.towers import OnnxTower, Transformer
 from clipshelf_export.graphs.plan import Plan
 from clipshelf_export.int8.calibration import SiteStatistics
 from clipshelf_export.int8.float_sites import return_to_float
@@ -58,7 +58,7 @@ RUNGS = (
 )
 
 
-def climb(tower: Transformer, statistics: Mapping[str, SiteStatistics], judge: Judge) -> Accepted:
+def climb(tower: Transformer | OnnxTower, statistics: Mapping[str, SiteStatistics], judge: Judge) -> Accepted:
     """Find the cheapest int8 plan of a tower that the judge accepts.
 
     - `statistics`: of the inputs of each site, by the site's name.
@@ -77,11 +77,13 @@ def climb(tower: Transformer, statistics: Mapping[str, SiteStatistics], judge: J
         plan = Plan("int8", {**plan.sites, **{name: choice.params for name, choice in choices.items()}})
         if judge.passes(plan, f"{rung.label} ({changed} sites)") and (accepted := judge.accept(plan)):
             return simplify(judge, accepted, cheapest, choices)
+    if not choices and judge.passes(plan, "weights stored as fp16") and (accepted := judge.accept(plan)):
+        return accepted
     return simplify(judge, return_to_float(judge, plan), cheapest, choices)
 
 
 def _improve(
-    tower: Transformer,
+    tower: Transformer | OnnxTower,
     statistics: Mapping[str, SiteStatistics],
     choices: dict[str, Choice],
     rung: Rung,

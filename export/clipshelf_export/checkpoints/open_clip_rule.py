@@ -1,0 +1,42 @@
+"""The rule by which open_clip prepares pictures: the sizes in its settings, and preprocess_cfg."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from clipshelf.errors import ExportError
+
+from clipshelf_export.checkpoints.image_rules import CLIP_MEAN, CLIP_STD, ImageRule, parse_image_rule
+
+CONFIG = "open_clip_config.json"
+
+
+def edge(value: Any) -> int:
+    """Return a size as one edge. Raises ExportError where it is no square."""
+    edges = {value} if isinstance(value, int) else set(value)
+    if len(edges) != 1:
+        raise ExportError(f"{CONFIG}: expected square pictures and patches, found {value}")
+    return int(edges.pop())
+
+
+def image_rule(preprocess: Mapping[str, Any], size: int) -> ImageRule:
+    """Translate preprocess_cfg. Raises ExportError for a way that an artifact does not know."""
+    mode, filters = preprocess.get("resize_mode") or "shortest", {"bicubic": 3, "bilinear": 2}
+    interpolation = preprocess.get("interpolation") or "bicubic"
+    if mode not in ("shortest", "squash"):
+        raise ExportError(f"preprocess_cfg.resize_mode: expected shortest or squash, found {mode}")
+    if interpolation not in filters:
+        raise ExportError(f"preprocess_cfg.interpolation: expected bicubic or bilinear, found {interpolation}")
+    target = edge(preprocess.get("size") or size)
+    square = {"height": target, "width": target}
+    values = {
+        "size": {"shortest_edge": target} if mode == "shortest" else square,
+        "crop_size": square,
+        "resample": filters[interpolation],
+        "image_mean": preprocess.get("mean") or CLIP_MEAN,
+        "image_std": preprocess.get("std") or CLIP_STD,
+    }
+    rule = parse_image_rule(values, size, file=CONFIG)
+    return replace(rule, spec=replace(rule.spec, crop_rounding="even")) if mode == "shortest" else rule
