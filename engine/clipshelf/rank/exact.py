@@ -1,7 +1,8 @@
 """From estimates with proven bounds to the exact best rows.
 
-The score of row x for query y is defined here, once, for every precision: their dot product in float64, rounded to
-float32. Each row is a dot product of its own, so that no batch, matrix product or number of threads changes a bit.
+The score of row x for query y is defined here, once, for every precision: their dot product in float64, plus the offset
+of the row where a search has offsets, rounded to float32. Each row is a dot product of its own, so that no batch, matrix
+product or number of threads changes a bit.
 """
 
 from __future__ import annotations
@@ -32,18 +33,22 @@ SEARCH_PEAKS_ABOVE = 2**16
 LEVEL_MARGIN = 0.06
 
 
-def scores_of(fetch: Callable[[Rows], FloatArray], query: DoubleArray, slots: Rows) -> FloatArray:
+def scores_of(
+    fetch: Callable[[Rows], FloatArray], query: DoubleArray, slots: Rows, offsets: FloatArray | None = None
+) -> FloatArray:
     """Scores (n,) float32 of the rows in slots (n,) for a query (D,); they may overflow to infinity.
 
     - `fetch`: returns the rows (m, D) in slots (m,).
+    - `offsets`: what is added to the dot product of each slot.
     """
     column = query[:, None]
-    if len(slots) <= ROWS_AT_A_TIME:
-        return _dot_products(fetch(slots), column).astype(np.float32)
     scores = np.empty(len(slots), np.float32)
     for start in range(0, len(slots), ROWS_AT_A_TIME):
         strip = slice(start, start + ROWS_AT_A_TIME)
-        scores[strip] = _dot_products(fetch(slots[strip]), column)
+        products = _dot_products(fetch(slots[strip]), column)
+        if offsets is not None:
+            products += offsets.take(slots[strip])
+        scores[strip] = products
     return scores
 
 
@@ -63,7 +68,7 @@ class PartEstimates:
 
         | x · y  -  (offsets[q] + values[q, i]) |  <=  slacks[q] · widths[:, i]  <=  largest_errors[q]
 
-    A hidden row has the value -inf. Peak j is the largest of the values at the positions j, j + b, j + 2 b and so on:
+    With offsets of rows, x · y includes that of the row. A hidden row has the value -inf. Peak j is the largest of the values at the positions j, j + b, j + 2 b and so on:
     NumPy finds maxima over a long stride faster than those of short contiguous runs.
     """
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,16 @@ PRECISIONS = ("auto", "fp32", "int8")
 INT8_FROM_SIZE = 2**20  # numbers in the matrix from which "auto" quantises
 QUERIES_PER_GROUP = 64  # queries that are scanned together
 SCAN_ABOVE_ONE_IN = 128  # a mask that allows at most one row in 128 is answered by scoring all of these
+
+LARGEST_OFFSET_RATIO = 2.0**60  # of an offset to the largest number of a query: their quotients stay far below overflow
+
+
+class SlotTerms(NamedTuple):
+    """What a search says of each slot: whether it may be returned, and what is added to its inner products."""
+
+    allowed: Mask | None
+    offsets: FloatArray | None
+
 
 Results: TypeAlias = tuple[FloatArray, Rows]  # scores (Q, k) and slots (Q, k), filled in place
 
@@ -80,26 +90,29 @@ class Ranker:
         """
         return self._certified_count / self._query_count if self._query_count else 1.0
 
-    def top_k(self, queries: FloatArray, k: int, mask: Mask | None = None) -> tuple[FloatArray, Rows]:
+    def top_k(
+        self, queries: FloatArray, k: int, mask: Mask | None = None, offsets: FloatArray | None = None
+    ) -> tuple[FloatArray, Rows]:
         """Find the k best rows for each query.
 
         - `queries`: (Q, D) float32, all finite.
         - `k`: results for each query, 1 or more; no more than there are allowed rows are returned.
         - `mask`: (N,) bool, True for the rows that may be returned; None allows all.
+        - `offsets`: (N,) float32, all finite, added to the inner products of each row; None for none.
 
         Returns scores (Q, k) float32 and row numbers (Q, k) int64, best first, ties by lower row. Raises InputError on
         another shape, dtype or k and on NaN or infinite queries.
         """
-        self._check(queries, k, mask)
-        allowed = self._store.slot_mask(mask)
+        self._check(queries, k, mask, offsets)
+        terms = SlotTerms(self._store.slot_mask(mask), self._store.slot_offsets(offsets))
         count = len(self) if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
         scores, slots = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
         if k > 0 and len(queries) > 0:
-            if count <= max(k, len(self) // SCAN_ABOVE_ONE_IN):
-                self._score_all(queries, allowed, (scores, slots))
+            if count <= max(k, len(self) // SCAN_ABOVE_ONE_IN) or _dwarfs(offsets, queries):
+                self._score_all(queries, terms, (scores, slots))
             else:
-                self._search_groups(queries, allowed, (scores, slots))
+                self._search_groups(queries, terms, (scores, slots))
         return scores, self._store.rows_of(slots)
 
     def add(self, rows: FloatArray) -> None:
@@ -160,15 +173,15 @@ class Ranker:
                 self._float_scanner = Scanner([*float_parts(base), *float_parts(added)])
             return self._float_scanner
 
-    def _score_all(self, queries: FloatArray, allowed: Mask | None, results: Results) -> None:
+    def _score_all(self, queries: FloatArray, terms: SlotTerms, results: Results) -> None:
         """Fill the results by scoring all allowed rows, without a scan."""
-        slots = np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
+        slots = np.arange(len(self)) if terms.allowed is None else np.flatnonzero(terms.allowed)
         scores, best_slots = results
         for position, query in enumerate(queries):
             with np.errstate(over="ignore"):
-                scores[position], best_slots[position] = top(self._scores(query, slots), slots, scores.shape[1])
+                scores[position], best_slots[position] = top(self._scores(query, slots, terms), slots, scores.shape[1])
 
-    def _search_groups(self, queries: FloatArray, allowed: Mask | None, results: Results) -> None:
+    def _search_groups(self, queries: FloatArray, terms: SlotTerms, results: Results) -> None:
         """Fill the results group by group.
 
         All threads scan a single group. Of more groups, each thread takes its own: while one finds the best rows of its
@@ -178,7 +191,7 @@ class Ranker:
         groups = [slice(start, start + QUERIES_PER_GROUP) for start in range(0, len(queries), QUERIES_PER_GROUP)]
 
         def search(group: slice, workers: Workers | None = None) -> None:
-            self._search(queries[group], allowed, (scores[group], slots[group]), workers)
+            self._search(queries[group], terms, (scores[group], slots[group]), workers)
 
         if self._workers and len(groups) > 1:
             self._workers.map(search, groups)
@@ -186,7 +199,7 @@ class Ranker:
             for group in groups:
                 search(group, self._workers)
 
-    def _search(self, queries: FloatArray, allowed: Mask | None, results: Results, workers: Workers | None) -> None:
+    def _search(self, queries: FloatArray, terms: SlotTerms, results: Results, workers: Workers | None) -> None:
         """Fill the results by int8 scans where these leave few candidates, the others by a float32 scan."""
         k = results[0].shape[1]
         unanswered: Sequence[int] = range(len(queries))
@@ -194,8 +207,8 @@ class Ranker:
         if int8_scanner is not None:
             for scan in INT8_SCANS:
                 scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
-                estimates = int8_scanner.scan(scanned, allowed, workers, scan.digits)
-                unanswered = self._answer(scanned, unanswered, estimates, scan.limit(k, len(self)), results)
+                estimates = int8_scanner.scan(scanned, terms.allowed, workers, scan.digits, terms.offsets)
+                unanswered = self._answer(scanned, unanswered, estimates, scan.limit(k, len(self)), terms, results)
                 if not unanswered:
                     break
         with self._lock:
@@ -203,11 +216,17 @@ class Ranker:
             self._certified_count += len(queries) - (len(unanswered) if int8_scanner is not None else 0)
         if unanswered:
             scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
-            estimates = self._open_float_scanner().scan(scanned, allowed)
-            self._answer(scanned, unanswered, estimates, len(self), results)
+            estimates = self._open_float_scanner().scan(scanned, terms.allowed, offsets=terms.offsets)
+            self._answer(scanned, unanswered, estimates, len(self), terms, results)
 
     def _answer(
-        self, queries: FloatArray, positions: Sequence[int], estimates: Estimates, limit: int, results: Results
+        self,
+        queries: FloatArray,
+        positions: Sequence[int],
+        estimates: Estimates,
+        limit: int,
+        terms: SlotTerms,
+        results: Results,
     ) -> list[int]:
         """Fill the results of those queries for which scoring at most `limit` rows is enough.
 
@@ -220,7 +239,7 @@ class Ranker:
         unanswered = []
 
         def score(number: int, candidates: Rows) -> FloatArray:
-            return self._scores(queries[number], candidates)
+            return self._scores(queries[number], candidates, terms)
 
         with np.errstate(over="ignore"):
             best_by_query = best_rows(estimates, scores.shape[1], limit=limit, score=score)
@@ -231,11 +250,11 @@ class Ranker:
                     scores[position], slots[position] = best
         return unanswered
 
-    def _scores(self, query: FloatArray, slots: Rows) -> FloatArray:
+    def _scores(self, query: FloatArray, slots: Rows, terms: SlotTerms) -> FloatArray:
         """Scores (n,) of the rows in slots (n,) for one query (D,)."""
-        return scores_of(self._store.take, query.astype(np.float64), slots)
+        return scores_of(self._store.take, query.astype(np.float64), slots, terms.offsets)
 
-    def _check(self, queries: FloatArray, k: int, mask: Mask | None) -> None:
+    def _check(self, queries: FloatArray, k: int, mask: Mask | None, offsets: FloatArray | None) -> None:
         dim = self._store.dim
         if queries.ndim != 2 or queries.shape[1] != dim or queries.dtype != np.float32:
             raise InputError(f"queries: expected float32 (Q, {dim}), found {queries.dtype} {queries.shape}")
@@ -245,6 +264,20 @@ class Ranker:
             raise InputError("queries: expected finite numbers, found NaN or infinity")
         if mask is not None and (mask.shape != (len(self),) or mask.dtype != np.bool_):
             raise InputError(f"mask: expected bool ({len(self)},), found {mask.dtype} {mask.shape}")
+        if offsets is not None:
+            if offsets.shape != (len(self),) or offsets.dtype != np.float32:
+                raise InputError(f"offsets: expected float32 ({len(self)},), found {offsets.dtype} {offsets.shape}")
+            if not np.isfinite(offsets).all():
+                raise InputError("offsets: expected finite numbers, found NaN or infinity")
+
+
+def _dwarfs(offsets: FloatArray | None, queries: FloatArray) -> bool:
+    """Whether offsets cannot be added to estimates: one is too large in the unit of a query, or a query is too small."""
+    if offsets is None:
+        return False
+    largest = max(float(offsets.max()), -float(offsets.min()))
+    smallest_query = float(np.abs(queries).max(axis=1, initial=0).min())
+    return smallest_query * LARGEST_OFFSET_RATIO < max(largest, 1.0)
 
 
 def _check_matrix(name: str, matrix: FloatArray) -> None:

@@ -74,6 +74,14 @@ class RowStore:
         allowed[self._slots] = True if mask is None else mask
         return allowed
 
+    def slot_offsets(self, offsets: FloatArray | None) -> FloatArray | None:
+        """Offsets of rows (N,) as offsets of slots, None where there are none."""
+        if offsets is None or self._slots is None:
+            return offsets
+        by_slot = np.zeros(self.slot_count, np.float32)
+        by_slot[self._slots] = offsets
+        return by_slot
+
     def rows_of(self, slots: Rows) -> Rows:
         """The row numbers of slots whose rows are not removed, in an array of the same shape."""
         return slots if self._slots is None else np.searchsorted(self._slots, slots)

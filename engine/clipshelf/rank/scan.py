@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import NamedTuple
 
 import numpy as np
 
-from clipshelf.rank.bounds import LANES, FloatRows, Int8Rows, Part, encode, row_norms
+from clipshelf.rank.bounds import LANES, SMALLEST_WIDTH, UNIT_ROUNDOFF, FloatRows, Int8Rows, Part, encode, row_norms
 from clipshelf.rank.exact import Estimates, PartEstimates
 from clipshelf.types import FloatArray, Mask
 from clipshelf.workers import Workers
@@ -50,7 +50,12 @@ class Scanner:
         self._largest_widths = [part.widths[:, : part.rows].max(axis=1).astype(np.float64) for part in self.parts]
 
     def scan(
-        self, queries: FloatArray, allowed: Mask | None, workers: Workers | None = None, digits: int = 2
+        self,
+        queries: FloatArray,
+        allowed: Mask | None,
+        workers: Workers | None = None,
+        digits: int = 2,
+        offsets: FloatArray | None = None,
     ) -> Estimates:
         """Estimate the inner products of queries with all rows.
 
@@ -58,6 +63,8 @@ class Scanner:
         - `allowed`: a mask over slots (N,); the other rows are hidden. None allows all.
         - `workers`: they scan one part each; None scans one part after the other.
         - `digits`: digits of each query, 1 or 2; see `clipshelf.rank.bounds.encode`.
+        - `offsets`: (N,) float32 added to the inner products of each slot, below 2**60 times the largest number of any
+          query.
         """
         encoded = encode(queries, digits)
 
@@ -68,15 +75,32 @@ class Scanner:
                 values = part.estimate(encoded)
             else:
                 values = np.empty((len(queries), part.widths.shape[1]), np.float32)
+            roundings = np.zeros(len(queries))
+            if offsets is not None and (mask is None or mask.any()):
+                own = offsets[start : start + part.rows]
+                roundings = np.array(list(map(_add_offsets, values[:, : part.rows], repeat(own), encoded.units)))
             _hide(values, part.rows, mask)
             peaks = np.maximum.reduce(values.reshape(len(queries), LANES, -1), axis=1)
-            offsets, slacks = part.bound(encoded)
+            query_offsets, slacks = part.bound(encoded)
+            # Only upper bounds matter to the proof, and raised offsets keep them.
+            query_offsets += roundings
             largest_errors = (slacks @ self._largest_widths[number]).tolist()
-            return PartEstimates(values, peaks, offsets.tolist(), slacks, largest_errors, part.widths, start)
+            return PartEstimates(values, peaks, query_offsets.tolist(), slacks, largest_errors, part.widths, start)
 
         numbers = range(len(self.parts))
         parts = workers.map(scan_part, numbers) if workers and len(numbers) > 1 else list(map(scan_part, numbers))
         return Estimates(encoded.units, parts)
+
+
+def _add_offsets(values: FloatArray, offsets: FloatArray, unit: float) -> float:
+    """Add the offsets (n,) of rows, in the unit of a query, to its estimates (n,).
+
+    Returns at least the error of every sum: the unit's reciprocal and each product are rounded, and then the sum.
+    """
+    scaled = offsets * np.float32(1 / unit)
+    values += scaled
+    largest = [max(float(numbers.max()), -float(numbers.min())) for numbers in (scaled, values)]
+    return 4 * UNIT_ROUNDOFF * sum(largest) + SMALLEST_WIDTH
 
 
 def _hide(values: FloatArray, rows: int, allowed: Mask | None) -> None:
