@@ -25,7 +25,7 @@ RUNNING_PAGES = {
     "docs/cookbook.md": "  1  ",
     "docs/scores.md": "text None image ",
     "docs/service.md": "{'embed_text': ",
-    "docs/shop.md": "",
+    "docs/shop.md": "text ",
 }
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)

@@ -22,7 +22,7 @@ from clipshelf.errors import InputError, UnknownIdError
 from clipshelf.types import FloatArray, Mask, Product, Rows
 
 # What is computed on first use, and not pickled.
-_COMPUTED = ("present", "_filter_columns", "_id_index")
+_COMPUTED = ("present", "columns", "_id_index")
 
 
 class ProductTable:
@@ -100,6 +100,11 @@ class ProductTable:
         """Means of both sides and spreads of their cosines, as the module `statistics` explains."""
         return self._contents.statistics
 
+    @cached_property
+    def columns(self) -> FilterColumns:
+        """The kind of each column by name, and the columns themselves, as filters see them."""
+        return FilterColumns(self._contents)
+
     def row(self, id_: str) -> int:
         """Return the row of the product `id_`; raises UnknownIdError."""
         return int(self.rows([id_])[0])
@@ -148,15 +153,11 @@ class ProductTable:
         return {to_words(term): int(self._filter.mask(term).sum()) for term in split_terms(where)}
 
     def _parsed(self, where: Where | str) -> Where:
-        return parse_where(where, self._filter_columns) if isinstance(where, str) else where
+        return parse_where(where, self.columns) if isinstance(where, str) else where
 
     @property
     def _filter(self) -> Filter:
-        return Filter(self._filter_columns, self._filter_columns.column, len(self))
-
-    @cached_property
-    def _filter_columns(self) -> FilterColumns:
-        return FilterColumns(self._contents)
+        return Filter(self.columns, self.columns.column, len(self))
 
     @cached_property
     def _id_index(self) -> KeyIndex:

@@ -49,6 +49,7 @@ def add_commands(commands: Commands) -> None:
     how.add_argument("--weights", metavar="NAME=W,...", help=f"such as text=1,image=0.5; of {_WEIGHTS}")
     how.add_argument("--half-life", metavar="DAYS", type=float, default=30, help=_HALF_LIFE)
     how.add_argument("--diversity", metavar="D", type=float, default=0.0, help=_DIVERSITY)
+    _add_arrangement(parser.add_argument_group("arrangement"))
     out = parser.add_argument_group("output")
     out.add_argument("--explain", action="store_true", help="say what each signal added to each score")
     out.add_argument(
@@ -61,6 +62,27 @@ def add_commands(commands: Commands) -> None:
     add_engine_options(parser, default="that of the catalogue")
     add_reading_options(parser)
     parser.set_defaults(run=_run, misuse=parser.error)
+
+
+def _add_arrangement(how: argparse._ArgumentGroup) -> None:
+    how.add_argument(
+        "--boost",
+        metavar="COLUMN=W",
+        action="append",
+        default=[],
+        help="add to scores by a column of numbers, up to W for the highest; may be negative, and be repeated",
+    )
+    how.add_argument(
+        "--fresh",
+        metavar="COLUMN=AGE",
+        action="append",
+        default=[],
+        help="add to scores by a column of dates, half as much after AGE, such as 30d or 12h; may be repeated",
+    )
+    how.add_argument("--group-by", metavar="COLUMN", help="the best product of each value of a column")
+    how.add_argument(
+        "--group-members", metavar="N", type=int, default=0, help="in JSON list N others of each group (default: 0)"
+    )
 
 
 def _add_signals(signals: argparse._ArgumentGroup) -> None:
@@ -132,6 +154,10 @@ def _query(args: argparse.Namespace) -> Query:
         weights=dict(map(_weight, args.weights.split(","))) if args.weights else None,
         diversity=args.diversity,
         min_relevance=args.min_relevance,
+        boost={name: _number("--boost", text) for name, text in _pairs("--boost", args.boost)},
+        fresh=dict(_pairs("--fresh", args.fresh)),
+        group_by=args.group_by,
+        group_members=args.group_members,
         unknown=args.unknown,
         probability=args.probability,
     )
@@ -160,6 +186,15 @@ def _event(words: list[str]) -> tuple[Any, ...]:
         raise InputError(f"--history: expected ID KIND TIME and perhaps STARS, found {' '.join(words)}")
     id_, kind, time, *stars = words
     return id_, kind, time, *(_number("--history", text) for text in stars)
+
+
+def _pairs(option: str, texts: list[str]) -> list[tuple[str, str]]:
+    """Names and values of an option of the form NAME=VALUE; the name may hold a =."""
+    pairs = [text.rpartition("=")[::2] for text in texts]
+    for text, (name, _) in zip(texts, pairs, strict=True):
+        if not name:
+            raise InputError(f"{option}: expected COLUMN=VALUE, found {describe(text)}")
+    return pairs
 
 
 def _weight(part: str) -> tuple[str, float]:

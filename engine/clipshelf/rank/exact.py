@@ -1,8 +1,8 @@
 """From estimates with proven bounds to the exact best rows.
 
-The score of row x for query y is defined here, once, for every precision: their dot product in float64, plus the offset
-of the row where a search has offsets, rounded to float32. Each row is a dot product of its own, so that no batch, matrix
-product or number of threads changes a bit.
+The score of row x for query y is defined here, once, for every precision: their dot product in float64, plus the
+offset of the row where a search has offsets, rounded to float32. Each row is a dot product of its own, so that no
+batch, matrix product or number of threads changes a bit.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ class PartEstimates:
 
         | x · y  -  (offsets[q] + values[q, i]) |  <=  slacks[q] · widths[:, i]  <=  largest_errors[q]
 
-    With offsets of rows, x · y includes that of the row. A hidden row has the value -inf. Peak j is the largest of the values at the positions j, j + b, j + 2 b and so on:
-    NumPy finds maxima over a long stride faster than those of short contiguous runs.
+    With offsets of rows, x · y includes that of the row. A hidden row has the value -inf. Peak j is the largest of the
+    values at the positions j, j + b, j + 2 b and so on: NumPy finds maxima over a long stride faster than those of
+    short contiguous runs.
     """
 
     values: FloatArray  # (Q, p)

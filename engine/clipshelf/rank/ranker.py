@@ -219,7 +219,7 @@ class Ranker:
             estimates = self._open_float_scanner().scan(scanned, terms.allowed, offsets=terms.offsets)
             self._answer(scanned, unanswered, estimates, len(self), terms, results)
 
-    def _answer(
+    def _answer(  # noqa: PLR0917  (the parts of one search)
         self,
         queries: FloatArray,
         positions: Sequence[int],
@@ -272,7 +272,7 @@ class Ranker:
 
 
 def _dwarfs(offsets: FloatArray | None, queries: FloatArray) -> bool:
-    """Whether offsets cannot be added to estimates: one is too large in the unit of a query, or a query is too small."""
+    """Whether offsets cannot be added to estimates: one is too large for a query, or a query is too small."""
     if offsets is None:
         return False
     largest = max(float(offsets.max()), -float(offsets.min()))

@@ -20,9 +20,9 @@ class Contribution:
     """What one signal adds to a score through one side of the product.
 
     - `signal`: "text" or "image" (numbered where there are several), "liked", "disliked", the kind of an interaction,
-      or "diversity".
+      "boost" or "fresh" and the name of a column, or "diversity".
     - `id`: the product that was liked, disliked or interacted with, else None.
-    - `side`: "image" or "text", None for diversity.
+    - `side`: "image" or "text", None for what columns and diversity add.
     - `value`: negative where it lowers the score.
     """
 
@@ -43,6 +43,7 @@ class Contributions(Sequence[Contribution]):
     - `values`: (S, 2) by side of the product, image then text.
     - `sides`: numbers of the sides that the product has.
     - `penalty`: what diversity takes from the score; 0 for nothing.
+    - `added`: names and values of what columns add to the score.
     """
 
     def __init__(
@@ -51,19 +52,23 @@ class Contributions(Sequence[Contribution]):
         values: DoubleArray,
         sides: Sequence[int],
         penalty: float = 0.0,
+        added: Sequence[tuple[str, float]] = (),
     ) -> None:
         self._names = names
         self._values = values
         self._sides = sides
         self._penalty = penalty
+        self._added = added
 
     def __len__(self) -> int:
-        return len(self._names) * len(self._sides) + bool(self._penalty)
+        return len(self._names) * len(self._sides) + len(self._added) + bool(self._penalty)
 
     def __iter__(self) -> Iterator[Contribution]:
         for (signal, id_), values in zip(self._names, self._values.tolist(), strict=True):
             for side in self._sides:
                 yield Contribution(signal, id_, SIDES[side], values[side])
+        for name, value in self._added:
+            yield Contribution(name, None, None, value)
         if self._penalty:
             yield Contribution("diversity", None, None, -self._penalty)
 
@@ -85,16 +90,41 @@ class Contributions(Sequence[Contribution]):
 
 
 @dataclass(frozen=True)
+class GroupMember:
+    """Another product of the group of a recommended one."""
+
+    id: str
+    score: float
+    product: Product
+
+
+@dataclass(frozen=True)
+class Group:
+    """The group that a recommended product is the best of (`Query.group_by`).
+
+    - `value`: what its products share, None for a product without a value, which is alone.
+    - `size`: number of its products that may be answered, the recommended one included.
+    - `members`: the best others, as many as `Query.group_members` says.
+    """
+
+    value: str | float | bool | None
+    size: int
+    members: tuple[GroupMember, ...] = ()
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """One product, its score, and why.
 
     - `id`, `product`: the product's id and its record.
-    - `score`: the weighted mean of cosines on the catalogue's scale, less the penalty of diversity (docs/scores.md).
+    - `score`: the weighted mean of cosines on the catalogue's scale, plus what boosts and freshness add, less the
+      penalty of diversity (docs/scores.md).
       0 is the score of an average product; higher is better. Scores of different queries do not compare.
     - `relevance`: 0 to 1, how sure it is that the product fits at all. Does compare between queries.
     - `contributions`: what each signal adds to the score, by side of the product. They sum to the score.
     - `probability`: how probably the product belongs to the query's texts and pictures (`Query.probability`), 0 to 1;
       None where that was not asked for, or where the product lacks the side that is compared.
+    - `group`: the group that it is the best of, None without `Query.group_by`.
     """
 
     id: str
@@ -103,6 +133,7 @@ class Recommendation:
     product: Product
     contributions: Sequence[Contribution] = field(repr=False)
     probability: float | None = None
+    group: Group | None = None
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
         """The item as a JSON object (docs/json.md), with its contributions if `explain`."""
@@ -110,6 +141,8 @@ class Recommendation:
         if self.probability is not None:
             item["probability"] = self.probability
         item["product"] = self.product
+        if self.group is not None:
+            item["group"] = asdict(self.group)
         if explain:
             item["contributions"] = [asdict(contribution) for contribution in self.contributions]
         return item
@@ -159,6 +192,8 @@ class Recommendations:
         for rank, (id_, item) in enumerate(zip(ids, self.items, strict=True), 1):
             text = shorten(one_line(item.product.get("text", "")), _TEXT_WIDTH)
             score = round(item.score, 3) + 0.0  # turns -0.0 into 0.0
+            if item.group is not None and item.group.size > 1:
+                text = f"{text} (1 of {item.group.size})"
             probability = f"{_percent(item.probability):>6}  " if has_probabilities else ""
             lines.append(f"{rank:3}  {score:6.3f}  {item.relevance:4.0%}  {probability}{id_:{width}}  {text}".rstrip())
             if explain:

@@ -23,6 +23,7 @@ Images: TypeAlias = ImageSource | Sequence[ImageSource]
 
 MAX_TEXT = 100_000  # characters of a text
 MAX_ITEMS = 1000  # texts of a query, and pictures of a query
+MAX_COLUMNS = 100  # that boost a query
 # Strengths and weights. Sums and products of such numbers stay finite and keep their digits in float64.
 LEAST, MOST = 1e-9, 1e9
 
@@ -41,6 +42,39 @@ def check_iterable(name: str, items: Any) -> Iterable[Any]:
     if isinstance(items, (str, bytes)) or not isinstance(items, (Iterable, type(None))):
         raise InputError(f"{name}: expected a sequence, found one {type(items).__name__}")
     return () if items is None else items
+
+
+def check_mapping(name: str, items: Any) -> Mapping[str, Any]:
+    """`items`, a mapping with names of columns as its keys; an empty one for None."""
+    if items is None:
+        return {}
+    if not isinstance(items, Mapping) or not all(isinstance(key, str) for key in items):
+        raise InputError(f"{name}: expected an object with names of columns, found {type(items).__name__}")
+    if len(items) > MAX_COLUMNS:
+        raise InputError(f"{name}: expected at most {MAX_COLUMNS} columns, found {len(items):,}")
+    return items
+
+
+def check_boosts(items: Any) -> dict[str, float]:
+    """Weights by column, each 0 or a number whose size is from `LEAST` to `MOST`."""
+    boosts = check_mapping("boost", items)
+    for name, weight in boosts.items():
+        if not is_number(weight) or not (weight == 0 or LEAST <= abs(weight) <= MOST):
+            raise InputError(
+                f"boost: {describe(name)}: expected 0 or a weight from {LEAST:g} to {MOST:g}, or as much below 0, "
+                f"found {describe(weight)}"
+            )
+    return {name: float(weight) for name, weight in boosts.items()}
+
+
+def check_grouping(column: Any, members: Any) -> None:
+    """Raise InputError unless `column` is a name or None, and `members` a number of products."""
+    if not isinstance(column, (str, type(None))):
+        raise InputError(f"group_by: expected the name of a column, found {describe(column)}")
+    if isinstance(members, bool) or not isinstance(members, int) or not 0 <= members <= MAX_ITEMS:
+        raise InputError(f"group_members: expected a number from 0 to {MAX_ITEMS:,}, found {describe(members)}")
+    if members and column is None:
+        raise InputError("group_members: expected group_by beside it, found none")
 
 
 def check_count(name: str, items: list[Any]) -> list[Any]:

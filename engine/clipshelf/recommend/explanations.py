@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.recommend.answers import Contributions
 from clipshelf.recommend.fusion import QueryVector, centred_products
-from clipshelf.recommend.search import Hits
+from clipshelf.recommend.hits import Hits
 from clipshelf.recommend.signals import Signals
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import DoubleArray
@@ -32,8 +34,18 @@ class Explainer:
         self._catalogue = catalogue
         self._statistics = statistics
 
-    def explain(self, signals: Signals, weights: Weights, vector: QueryVector, hits: Hits) -> list[Contributions]:
-        """The contributions to the score of each of a query's k hits."""
+    def explain(
+        self,
+        signals: Signals,
+        weights: Weights,
+        vector: QueryVector,
+        hits: Hits,
+        added: Sequence[tuple[str, DoubleArray]] = (),
+    ) -> list[Contributions]:
+        """The contributions to the score of each of a query's k hits.
+
+        - `added`: names and values (k,) of what columns add.
+        """
         sides = centred_products(signals.rows, self._catalogue, self._statistics)
         if len(signals.embeds):
             embedded = (signals.embeds - self._statistics.means) * signals.present[:, :, None]
@@ -46,7 +58,13 @@ class Explainer:
         by_side *= hits.side_factors[:, None]
         product_sides = map(tuple, self._catalogue.present[hits.rows].tolist())
         return [
-            Contributions(signals.names, by_side[:, i], _SIDES[sides_of_product], penalty)
+            Contributions(
+                signals.names,
+                by_side[:, i],
+                _SIDES[sides_of_product],
+                penalty,
+                [(name, float(values[i])) for name, values in added],
+            )
             for i, (sides_of_product, penalty) in enumerate(zip(product_sides, hits.penalties.tolist(), strict=True))
         ]
 

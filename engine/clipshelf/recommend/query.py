@@ -15,8 +15,11 @@ from clipshelf.recommend.arguments import (
     Images,
     Likes,
     Texts,
+    check_boosts,
     check_count,
+    check_grouping,
     check_iterable,
+    check_mapping,
     check_no_path,
     check_number,
     check_object,
@@ -24,7 +27,7 @@ from clipshelf.recommend.arguments import (
     check_text,
 )
 from clipshelf.recommend.profile import Profile
-from clipshelf.recommend.times import Time, seconds
+from clipshelf.recommend.times import Time, half_life_days, seconds
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource
 
@@ -47,6 +50,10 @@ class Query:
     - `min_relevance`: 0 to 1, products of a lower relevance are not answered.
     - `profile`: a person's signals, which are added to those above.
     - `exclude_bought`: whether products that the history says were bought are left out.
+    - `boost`: weights by name of columns of numbers, which may be negative; `fresh`: half-lives by name of columns of
+      dates, such as {"added": "30d"}. Both add to scores (`clipshelf.recommend.boosts`).
+    - `group_by`: a column; of products with the same value of it, only the best one is answered. `group_members`: how
+      many others of its group each of them lists.
     - `probability`: whether the answer says how probably each product belongs to the texts and pictures
       (`clipshelf.recommend.matching`); the model must be one that gives probabilities.
     - `now`: the time that the history is seen from, as anything that `seconds` takes; None for the present.
@@ -72,6 +79,10 @@ class Query:
     exclude_bought: bool = False
     probability: bool = False
     min_relevance: float = 0.0
+    boost: Mapping[str, float] | None = None
+    fresh: Mapping[str, float | str] | None = None
+    group_by: str | None = None
+    group_members: int = 0
     now: Time | None = None
     unknown: Literal["raise", "ignore"] = "raise"
     texts: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -87,6 +98,7 @@ class Query:
             raise InputError(f"unknown: expected raise or ignore, found {describe(self.unknown)}")
         if not isinstance(self.probability, bool):
             raise InputError(f"probability: expected true or false, found {describe(self.probability)}")
+        check_grouping(self.group_by, self.group_members)
         if self.weights is not None:
             Weights.of(self.weights, Weights())  # checks them; a recommender merges them with weights of its own
         taste = _taste(self.liked, self.disliked, self.history)
@@ -98,6 +110,8 @@ class Query:
             "exclude": tuple(check_product_id("exclude", id_) for id_ in check_iterable("exclude", self.exclude)),
             "diversity": check_number("diversity", self.diversity, 0, 1),
             "min_relevance": check_number("min_relevance", self.min_relevance, 0, 1),
+            "boost": check_boosts(self.boost),
+            "fresh": {name: half_life_days(name, days) for name, days in check_mapping("fresh", self.fresh).items()},
             "now": None if self.now is None else seconds(self.now),
             "texts": tuple(map(check_text, _as_list(self.text))),
             "images": tuple(_as_list(self.image)),

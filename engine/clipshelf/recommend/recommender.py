@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import Signature, signature
+from itertools import repeat
 from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
@@ -19,17 +20,18 @@ from clipshelf.errors import InputError
 from clipshelf.failures import OnError, attempt, check_on_error, handle
 from clipshelf.model.engine import Engine
 from clipshelf.model.match_probability import check_gives_probabilities
-from clipshelf.recommend.answers import Contributions, Recommendation, Recommendations
+from clipshelf.recommend.answers import Contributions, Group, GroupMember, Recommendation, Recommendations
 from clipshelf.recommend.arguments import is_number
 from clipshelf.recommend.embedding import QueryEmbedder
 from clipshelf.recommend.empty_answers import explain_empty
 from clipshelf.recommend.explanations import Explainer
 from clipshelf.recommend.fusion import QueryVector, fuse
+from clipshelf.recommend.hits import HitGroup, Hits
 from clipshelf.recommend.matching import Matcher
 from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.resolve import ResolvedQuery, resolve
-from clipshelf.recommend.search import Hits, Searcher
+from clipshelf.recommend.search import Searcher
 from clipshelf.recommend.signals import Signals
 from clipshelf.recommend.weights import Weights
 from clipshelf.timeline import Timeline
@@ -215,22 +217,37 @@ class Recommender:
         """Index and items of each query of a part."""
         with timeline.stage("search"):
             hits = self._searcher.search(part.queries, part.vectors)
+            groups = list(map(self._searcher.groups, part.queries, part.vectors, hits))
         weights = [query.weights for query in part.queries]
-        contributions = map(self._explainer.explain, part.signals, weights, part.vectors, hits)
+        added = map(self._searcher.additions, part.queries, hits)
+        contributions = map(self._explainer.explain, part.signals, weights, part.vectors, hits, added)
         probabilities = map(self._probabilities, part.queries, part.signals, hits)
-        return list(zip(part.indices, map(self._items, hits, contributions, probabilities), strict=True))
+        return list(zip(part.indices, map(self._items, hits, contributions, probabilities, groups), strict=True))
 
     def _probabilities(self, query: ResolvedQuery, signals: Signals, hits: Hits) -> Sequence[float | None]:
         return self._matcher.probabilities(signals, hits.rows) if query.probability else [None] * len(hits.rows)
 
     def _items(
-        self, hits: Hits, contributions: Sequence[Contributions], probabilities: Sequence[float | None]
+        self,
+        hits: Hits,
+        contributions: Sequence[Contributions],
+        probabilities: Sequence[float | None],
+        groups: Sequence[HitGroup],
     ) -> tuple[Recommendation, ...]:
         """The items of one answer."""
         scores = (hits.fits - hits.penalties).tolist()
         products = self.catalogue.records(hits.rows)
         ids = [product["id"] for product in products]
-        return tuple(map(Recommendation, ids, scores, hits.relevance.tolist(), products, contributions, probabilities))
+        found = map(self._group, groups) if groups else repeat(None, len(ids))
+        relevance = hits.relevance.tolist()
+        return tuple(map(Recommendation, ids, scores, relevance, products, contributions, probabilities, found))
+
+    def _group(self, group: HitGroup) -> Group:
+        """A group with the records of its members."""
+        products = self.catalogue.records(group.others.rows)
+        scores = group.others.fits.tolist()
+        ids = [product["id"] for product in products]
+        return Group(group.value, group.size, tuple(map(GroupMember, ids, scores, products)))
 
 
 @dataclass(frozen=True)

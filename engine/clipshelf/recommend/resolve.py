@@ -17,12 +17,15 @@ from clipshelf.display import describe
 from clipshelf.errors import InputError, UnknownIdError
 from clipshelf.failures import attempt
 from clipshelf.recommend.arguments import check_iterable
+from clipshelf.recommend.boosts import BOOST_KINDS, FRESH_KINDS, Addition, check_column
+from clipshelf.recommend.groups import GROUP_KINDS
 from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.signals import product_weights
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import ImageSource, Mask, Rows
 
+_DAY = 86_400.0  # seconds
 # Products of an answer. Diversity compares every product that it chooses with twenty times as many.
 MAX_K, _MAX_K_WITH_DIVERSITY = 100_000, 2_000
 # Contributions of an answer, one for each signal and product, of 32 bytes each.
@@ -39,6 +42,8 @@ class ResolvedQuery:
     - `k`: number of products to answer with, at most N.
     - `mask`: (N,), true for the products that may be answered; None for all.
     - `excluded`: rows that are not answered, whatever the mask says.
+    - `additions`: what is added to scores by columns.
+    - `group_by`, `group_members`: as in the query; the column is one that groups.
     - `answerable`: number of products that the mask allows and that are not excluded.
     - `diversity`, `min_relevance`: 0 to 1.
     - `where`: the filter that the mask is of.
@@ -60,6 +65,9 @@ class ResolvedQuery:
     where: Where | str | None
     unknown_ids: tuple[str, ...]
     probability: bool
+    additions: tuple[Addition, ...]
+    group_by: str | None
+    group_members: int
 
 
 def resolve(
@@ -122,6 +130,9 @@ class _Resolver:
             min_relevance=query.min_relevance,
             where=query.where,
             unknown_ids=tuple(sorted(unknown)),
+            additions=self._additions(query, weights.fresh, now),
+            group_by=self._group_by(query),
+            group_members=query.group_members,
             probability=query.probability,
         )
 
@@ -148,6 +159,21 @@ class _Resolver:
         if key not in self.masks:
             self.masks[key] = self.catalogue.mask(where)
         return self.masks[key]
+
+    def _additions(self, query: Query, fresh_weight: float, now: float) -> tuple[Addition, ...]:
+        boosts, fresh = query.boost or {}, query.fresh or {}
+        for argument, columns, kinds in (("boost", boosts, BOOST_KINDS), ("fresh", fresh, FRESH_KINDS)):
+            for name in columns:
+                check_column(self.catalogue, argument, name, kinds)
+        additions = [Addition(name, weight) for name, weight in boosts.items() if weight]
+        if fresh_weight:
+            additions += [Addition(name, fresh_weight, float(days) * _DAY, now) for name, days in fresh.items()]
+        return tuple(additions)
+
+    def _group_by(self, query: Query) -> str | None:
+        if query.group_by is not None:
+            check_column(self.catalogue, "group_by", query.group_by, GROUP_KINDS)
+        return query.group_by
 
     def _answerable(self, mask: Mask | None, excluded: set[int]) -> int:
         """The number of products that a mask allows and that are not excluded."""

@@ -24,6 +24,10 @@ _UNITS = ((1.0, 0.0), (1e3, 1e11), (1e6, 1e14), (1e9, 1e17))
 # A string of more digits than a date in ISO form has.
 _DIGITS = re.compile(r"[+-]?[0-9]{9,20}(\.[0-9]{1,9})?")
 
+_HALF_LIFE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(h|d|w|y)?", re.IGNORECASE)
+_DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0, "y": 365.25}
+_SHORTEST, _LONGEST = 1 / 86_400, 1e6  # days
+
 _EXPECTED = "time: expected seconds since 1970, a datetime or ISO 8601"
 
 
@@ -51,6 +55,22 @@ def seconds(time: Any) -> float:
         f"{_EXPECTED}, found {describe(time)}, which is after 2200 in seconds and no usual number of "
         "milliseconds, microseconds or nanoseconds"
     )
+
+
+def half_life_days(name: str, value: Any) -> float:
+    """A half-life in days: a number of them, or text such as "30d", "12h" or "2w".
+
+    - `name`: of the column, for the message. Raises InputError.
+    """
+    days = value
+    if isinstance(value, str) and (match := _HALF_LIFE.fullmatch(value.strip())):
+        days = float(match[1]) * _DAYS[(match[2] or "d").lower()]
+    if not is_number(days) or not _SHORTEST <= days <= _LONGEST:
+        raise InputError(
+            f'fresh: {describe(name)}: expected a half-life in days, or such as "30d", "12h" or "2w", '
+            f"found {describe(value)}"
+        )
+    return float(days)
 
 
 def _from_text(text: str) -> datetime | float:

@@ -25,6 +25,7 @@ class Weights:
     - `text`, `image`: all texts and all pictures of a query.
     - `liked`, `disliked`, `history`: a product of that kind. A liked product has two sides, so that half of a text's
       weight makes it count as much. A dislike says less about what is wanted, so it counts a fifth of a like.
+    - `fresh`: freshness, on the scale of scores (`clipshelf.recommend.boosts`); the only one that is no signal's.
     - `text_text`, `text_image`, `image_text`, `image_image`: side of the query, then side of the product. A cosine
       between words and pictures counts half.
 
@@ -37,6 +38,7 @@ class Weights:
     liked: float = 0.5
     disliked: float = 0.1
     history: float = 0.5
+    fresh: float = 0.5
     text_text: float = 1.0
     text_image: float = 0.5
     image_text: float = 0.5

@@ -111,6 +111,9 @@ def public_answer(shelf: Shelf, answer: Recommendations, *, explain: bool) -> di
     addresses = image_urls(shelf.catalogue, products)
     for item, product, address in zip(items, public_records(products), addresses, strict=True):
         item["product"], item["image_url"] = product, address
+        members = item.get("group", {}).get("members", ())
+        for member, record in zip(members, public_records([member["product"] for member in members]), strict=True):
+            member["product"] = record
     return content
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from clipshelf.recommend.arguments import LEAST, MOST
+from clipshelf.recommend.arguments import LEAST, MAX_ITEMS, MOST
 
 MAX_TEXT = 10_000  # characters
 MAX_TEXTS, MAX_IMAGES, MAX_IDS, MAX_EVENTS = 32, 8, 1000, 1000  # of a query
@@ -66,6 +66,7 @@ class WeightsChange(Struct, forbid_unknown_fields=True, frozen=True):
     liked: Weight | UnsetType = UNSET
     disliked: Weight | UnsetType = UNSET
     history: Weight | UnsetType = UNSET
+    fresh: Weight | UnsetType = UNSET
     text_text: Weight | UnsetType = UNSET
     text_image: Weight | UnsetType = UNSET
     image_text: Weight | UnsetType = UNSET
@@ -96,6 +97,10 @@ class QueryBody(Struct, forbid_unknown_fields=True, frozen=True):
     weights: WeightsChange | None = None
     diversity: Annotated[float, Meta(ge=0, le=1, description="How much fit is given up for variety.")] = 0.0
     min_relevance: Annotated[float, Meta(ge=0, le=1, description="Products of a lower relevance are left out.")] = 0.0
+    boost: Annotated[dict[str, float] | None, Meta(description="Weights of columns of numbers.")] = None
+    fresh: Annotated[dict[str, float | str] | None, Meta(description="Half-lives of columns of dates: 30d.")] = None
+    group_by: Annotated[str | None, Meta(description="A column: the best product of each of its values.")] = None
+    group_members: Annotated[int, Meta(ge=0, le=MAX_ITEMS, description="Others of its group, for each product.")] = 0
     profile: PersonProfile | None = None
     exclude_bought: bool = False
     now: Annotated[Time | None, Meta(description="The time from which the history is seen.")] = None
@@ -171,6 +176,22 @@ class Contribution(Struct, frozen=True):
     value: float
 
 
+class GroupMember(Struct, frozen=True):
+    """Another product of a group."""
+
+    id: str
+    score: float
+    product: dict[str, Any]
+
+
+class Group(Struct, frozen=True):
+    """The group that a product is the best of."""
+
+    value: str | float | bool | None
+    size: Annotated[Count, Meta(description="Its products that may be answered.")]
+    members: list[GroupMember]
+
+
 class RecommendationItem(Struct, frozen=True):
     """One product, its score, and why."""
 
@@ -179,6 +200,7 @@ class RecommendationItem(Struct, frozen=True):
     relevance: Annotated[float, Meta(ge=0, le=1)]
     product: Annotated[dict[str, Any], Meta(description="The record as it was indexed.")]
     image_url: Annotated[str | None, Meta(description="Where its picture is, null where it has none.")]
+    group: Annotated[Group, Meta(description="With group_by.")] | UnsetType = UNSET
     contributions: (
         Annotated[list[Contribution], Meta(description="With explain; they sum to the score.")] | UnsetType
     ) = UNSET

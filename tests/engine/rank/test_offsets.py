@@ -30,7 +30,7 @@ def brute_force(
     st.sampled_from(["int8", "fp32"]),
     st.booleans(),
 )
-def test_the_best_rows_are_those_of_a_full_search(
+def test_the_best_rows_are_those_of_a_full_search(  # noqa: PLR0917
     seed: int, count: int, k: int, size: float, query_size: float, precision: str, masked: bool
 ) -> None:
     rng = np.random.default_rng(seed)

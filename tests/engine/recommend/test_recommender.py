@@ -200,11 +200,16 @@ def test_recommend_has_the_arguments_of_a_query() -> None:
         ("exclude_bought", False),
         ("probability", False),
         ("min_relevance", 0.0),
+        ("boost", None),
+        ("fresh", None),
+        ("group_by", None),
+        ("group_members", 0),
         ("now", None),
         ("unknown", "raise"),
     ]
+    names = [*defaults]
     keyword_only = [argument.name for argument in arguments if argument.kind is Parameter.KEYWORD_ONLY]
-    assert keyword_only == ["profile", "exclude_bought", "probability", "min_relevance", "now", "unknown"]
+    assert keyword_only == names[names.index("profile") :]
     assert Recommender.recommend.__name__ == "recommend" and "those of `Query`" in str(Recommender.recommend.__doc__)
 
 

@@ -1,0 +1,117 @@
+"""What a query adds to scores because of a product's columns: boosts by numbers, and freshness by dates.
+
+A boost of weight w by a column of numbers, or of true and false, adds
+
+    w (2 q - 1)
+
+where q, 0 to 1, is the quantile of the product's value among all products that have one: the share of them with a lower
+value, and half the share with the same one. So the best product gains nearly w, the worst loses as much, and the mean
+over the catalogue is 0. Freshness of weight w by a column of dates adds
+
+    w 0.5 ** (age / half-life)
+
+to a product, w for one of now or of the future. A product without a value gains and loses nothing. Both are on the
+scale of scores (`clipshelf.recommend.fusion`), whose spread over a catalogue is about 1, and are not changed by the
+weights of signals.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.typed_columns.columns import Column
+from clipshelf.display import describe
+from clipshelf.errors import InputError
+from clipshelf.types import DoubleArray, FloatArray, Rows
+
+BOOST_KINDS, FRESH_KINDS = ("number", "bool"), ("date",)
+
+
+class Addition(NamedTuple):
+    """What a query adds to the scores of all products by one column.
+
+    - `weight`: not 0.
+    - `half_life`, `now`: in seconds, for a column of dates; None for a boost.
+    """
+
+    column: str
+    weight: float
+    half_life: float | None = None
+    now: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its contributions, such as `boost popularity`."""
+        return f"boost {self.column}" if self.half_life is None else f"fresh {self.column}"
+
+
+def check_column(catalogue: Catalogue, argument: str, name: str, kinds: tuple[str, ...]) -> None:
+    """Raise InputError unless the catalogue has a column of one of some kinds.
+
+    - `argument`: of the query, for the message.
+    """
+    columns = catalogue.columns
+    if columns.get(name) not in kinds:
+        usable = [column for column, kind in columns.items() if kind in kinds]
+        found = f"{columns[name]} column {describe(name)}" if name in columns else describe(name)
+        raise InputError(
+            f"{argument}: expected a column of kind {' or '.join(kinds)} among {shorten_list(usable, 20) or 'none'}, "
+            f"found {found}"
+        )
+
+
+class Booster:
+    """Works out additions for one catalogue of N products; it keeps columns in the form that they are added in."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._shares: dict[str, FloatArray] = {}
+
+    def offsets(self, additions: tuple[Addition, ...]) -> FloatArray | None:
+        """(N,) sum of additions for all products, None where there are none."""
+        total: FloatArray | None = None
+        for addition in additions:
+            values = np.float32(addition.weight) * self._share_of_each(addition)
+            total = values if total is None else np.add(total, values, out=total)
+        return total
+
+    def values(self, additions: tuple[Addition, ...], rows: Rows) -> DoubleArray:
+        """(A, n) what each of A additions adds to the scores of n products."""
+        values = np.empty((len(additions), len(rows)))
+        for line, addition in zip(values, additions, strict=True):
+            column = self._catalogue.columns.column(addition.column)
+            line[:] = addition.weight * _table(column, addition)[column.codes[rows]]
+        return values
+
+    def _share_of_each(self, addition: Addition) -> FloatArray:
+        """(N,) addition of weight 1. That of a boost stays in memory."""
+        shares = self._shares.get(addition.column) if addition.half_life is None else None
+        if shares is None:
+            column = self._catalogue.columns.column(addition.column)
+            shares = _table(column, addition).astype(np.float32)[column.codes]
+            if addition.half_life is None:
+                self._shares[addition.column] = shares
+        return shares
+
+
+def _table(column: Column, addition: Addition) -> DoubleArray:
+    """(V + 1,) addition of weight 1 by distinct value; the last, which code -1 finds, is that of no value."""
+    table = np.zeros(len(column.values) + 1)
+    if addition.half_life is None or addition.now is None:
+        table[:-1] = _quantiles(column)
+    else:
+        seconds = np.array(column.values, "datetime64[us]").astype(np.int64) / 1e6
+        table[:-1] = 0.5 ** (np.maximum(0, addition.now - seconds) / addition.half_life)
+    return table
+
+
+def _quantiles(column: Column) -> DoubleArray:
+    """(V,) 2 q - 1 of the distinct values."""
+    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values)).astype(np.float64)
+    below = np.cumsum(counts) - counts
+    quantiles: DoubleArray = 2 * (below + counts / 2) / max(1.0, counts.sum()) - 1
+    return quantiles

@@ -1,0 +1,56 @@
+"""One product for each group of products that have the same value of a column, such as the variants of a family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clipshelf.catalogue.typed_columns.columns import Column
+from clipshelf.types import Mask, Rows
+
+GROUP_KINDS = ("text", "number", "bool", "date")
+
+
+class Grouping:
+    """The groups of N products by a column of single values. A product without a value is a group of its own.
+
+    - `column`: of one of the kinds `GROUP_KINDS`.
+    """
+
+    def __init__(self, column: Column) -> None:
+        self._values = column.values
+        self._codes = column.codes
+        self._rows_by_group = np.argsort(column.codes, kind="stable")
+        self._starts = np.searchsorted(column.codes[self._rows_by_group], np.arange(len(column.values) + 1))
+
+    def value(self, row: int) -> Any:
+        """The value that the group of a row shares, None for a product without one."""
+        code = self._codes[row]
+        return None if code < 0 else self._values[code]
+
+    def members(self, row: int) -> Rows:
+        """The rows of the group of a row, ascending, itself included."""
+        code = int(self._codes[row])
+        if code < 0:
+            return np.array([row], np.int64)
+        return self._rows_by_group[self._starts[code] : self._starts[code + 1]]
+
+    def firsts(self, rows: Rows) -> Rows:
+        """Positions (m,), ascending, of those of n rows that are the first of their group."""
+        codes = self._codes[rows].astype(np.int64)
+        alone = codes < 0
+        codes[alone] = -1 - np.flatnonzero(alone)  # each a group of its own
+        positions: Rows = np.sort(np.unique(codes, return_index=True)[1])
+        return positions
+
+    def without(self, mask: Mask | None, rows: Rows) -> Mask:
+        """(N,) a mask, None for all, without the groups of some rows."""
+        codes = self._codes[rows]
+        gone = np.zeros(len(self._values) + 1, np.bool_)
+        gone[codes[codes >= 0]] = True
+        allowed: Mask = ~gone[self._codes]
+        allowed[rows] = False
+        if mask is not None:
+            allowed &= mask
+        return allowed
