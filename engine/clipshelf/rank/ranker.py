@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from clipshelf.errors import InputError
 from clipshelf.forks import call_in_child
 from clipshelf.rank.bounds import row_norms
 from clipshelf.rank.exact import Estimates, best_rows, scores_of, top
-from clipshelf.rank.rows import RowStore
+from clipshelf.rank.rows import RowStore, SlotTerms
 from clipshelf.rank.scan import INT8_SCANS, Scanner, float_parts, int8_parts, reusable_parts
 from clipshelf.runtime.cpus import resolve_threads
 from clipshelf.types import FloatArray, Mask, Rows
@@ -27,14 +27,6 @@ QUERIES_PER_GROUP = 64  # queries that are scanned together
 SCAN_ABOVE_ONE_IN = 128  # a mask that allows at most one row in 128 is answered by scoring all of these
 
 LARGEST_OFFSET_RATIO = 2.0**60  # of an offset to the largest number of a query: their quotients stay far below overflow
-
-
-class SlotTerms(NamedTuple):
-    """What a search says of each slot: whether it may be returned, and what is added to its inner products."""
-
-    allowed: Mask | None
-    offsets: FloatArray | None
-
 
 Results: TypeAlias = tuple[FloatArray, Rows]  # scores (Q, k) and slots (Q, k), filled in place
 

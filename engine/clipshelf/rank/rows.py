@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from clipshelf.types import FloatArray, Mask, Rows
+
+
+class SlotTerms(NamedTuple):
+    """What a search says of each slot: whether it may be returned, and what is added to its inner products."""
+
+    allowed: Mask | None
+    offsets: FloatArray | None
 
 
 class RowStore:

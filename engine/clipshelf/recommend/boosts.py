@@ -17,7 +17,7 @@ weights of signals.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,6 +70,8 @@ class Booster:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._shares: dict[str, FloatArray] = {}
+        self._quantiles: dict[str, DoubleArray] = {}
+        self._seconds: dict[str, DoubleArray] = {}
 
     def offsets(self, additions: tuple[Addition, ...]) -> FloatArray | None:
         """(N,) sum of additions for all products, None where there are none."""
@@ -83,35 +85,46 @@ class Booster:
         """(A, n) what each of A additions adds to the scores of n products."""
         values = np.empty((len(additions), len(rows)))
         for line, addition in zip(values, additions, strict=True):
-            column = self._catalogue.columns.column(addition.column)
-            line[:] = addition.weight * _table(column, addition)[column.codes[rows]]
+            codes = self._column(addition).codes[rows]
+            line[:] = addition.weight * self._shares_of(addition, self._table(addition)[codes])
         return values
 
     def _share_of_each(self, addition: Addition) -> FloatArray:
         """(N,) addition of weight 1. That of a boost stays in memory."""
-        shares = self._shares.get(addition.column) if addition.half_life is None else None
-        if shares is None:
-            column = self._catalogue.columns.column(addition.column)
-            shares = _table(column, addition).astype(np.float32)[column.codes]
-            if addition.half_life is None:
-                self._shares[addition.column] = shares
-        return shares
+        if addition.half_life is not None:
+            shares = self._shares_of(addition, self._table(addition), np.float32)
+            return shares.astype(np.float32, copy=False)[self._column(addition).codes]
+        if addition.column not in self._shares:
+            codes = self._column(addition).codes
+            self._shares[addition.column] = self._table(addition).astype(np.float32)[codes]
+        return self._shares[addition.column]
 
+    def _column(self, addition: Addition) -> Column:
+        return self._catalogue.columns.column(addition.column)
 
-def _table(column: Column, addition: Addition) -> DoubleArray:
-    """(V + 1,) addition of weight 1 by distinct value; the last, which code -1 finds, is that of no value."""
-    table = np.zeros(len(column.values) + 1)
-    if addition.half_life is None or addition.now is None:
-        table[:-1] = _quantiles(column)
-    else:
-        seconds = np.array(column.values, "datetime64[us]").astype(np.int64) / 1e6
-        table[:-1] = 0.5 ** (np.maximum(0, addition.now - seconds) / addition.half_life)
-    return table
+    def _table(self, addition: Addition) -> DoubleArray:
+        """(V + 1,) what the module's functions make of the distinct values; the last, which code -1 finds, of no value."""
+        tables, make = (self._quantiles, _quantiles) if addition.half_life is None else (self._seconds, _seconds)
+        if addition.column not in tables:
+            tables[addition.column] = make(self._column(addition))
+        return tables[addition.column]
+
+    @staticmethod
+    def _shares_of(addition: Addition, numbers: DoubleArray, dtype: type[np.floating[Any]] = np.float64) -> Any:
+        """(n,) additions of weight 1 of products whose value has these numbers in the table, in a type of its own."""
+        if addition.half_life is None or addition.now is None:
+            return numbers
+        ages = ((addition.now - numbers) / addition.half_life).astype(dtype, copy=False)
+        return np.exp2(-np.maximum(0, ages))
 
 
 def _quantiles(column: Column) -> DoubleArray:
-    """(V,) 2 q - 1 of the distinct values."""
+    """(V + 1,) 2 q - 1 of the distinct values, 0 for no value."""
     counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values)).astype(np.float64)
     below = np.cumsum(counts) - counts
-    quantiles: DoubleArray = 2 * (below + counts / 2) / max(1.0, counts.sum()) - 1
-    return quantiles
+    return np.append(2 * (below + counts / 2) / max(1.0, counts.sum()) - 1, 0.0)
+
+
+def _seconds(column: Column) -> DoubleArray:
+    """(V + 1,) the distinct dates in seconds since 1970; minus infinity, which has no freshness left, for no value."""
+    return np.append(np.array(column.values, "datetime64[us]").astype(np.int64) / 1e6, -np.inf)
