@@ -17,7 +17,7 @@ weights of signals.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,37 +85,35 @@ class Booster:
         """(A, n) what each of A additions adds to the scores of n products."""
         values = np.empty((len(additions), len(rows)))
         for line, addition in zip(values, additions, strict=True):
-            codes = self._column(addition).codes[rows]
-            line[:] = addition.weight * self._shares_of(addition, self._table(addition)[codes])
+            numbers = self._table(addition)[self._column(addition).codes[rows]]
+            line[:] = addition.weight * (numbers if addition.half_life is None else np.exp2(-_ages(addition, numbers)))
         return values
 
     def _share_of_each(self, addition: Addition) -> FloatArray:
         """(N,) addition of weight 1. That of a boost stays in memory."""
+        codes, table = self._column(addition).codes, self._table(addition)
         if addition.half_life is not None:
-            shares = self._shares_of(addition, self._table(addition), np.float32)
-            return shares.astype(np.float32, copy=False)[self._column(addition).codes]
+            freshness: FloatArray = np.exp2(-_ages(addition, table).astype(np.float32))
+            return freshness[codes]
         if addition.column not in self._shares:
-            codes = self._column(addition).codes
-            self._shares[addition.column] = self._table(addition).astype(np.float32)[codes]
+            self._shares[addition.column] = table.astype(np.float32)[codes]
         return self._shares[addition.column]
 
     def _column(self, addition: Addition) -> Column:
         return self._catalogue.columns.column(addition.column)
 
     def _table(self, addition: Addition) -> DoubleArray:
-        """(V + 1,) what the module's functions make of the distinct values; the last, which code -1 finds, of no value."""
+        """(V + 1,) quantiles or seconds of the distinct values; the last, which code -1 finds, is that of no value."""
         tables, make = (self._quantiles, _quantiles) if addition.half_life is None else (self._seconds, _seconds)
         if addition.column not in tables:
             tables[addition.column] = make(self._column(addition))
         return tables[addition.column]
 
-    @staticmethod
-    def _shares_of(addition: Addition, numbers: DoubleArray, dtype: type[np.floating[Any]] = np.float64) -> Any:
-        """(n,) additions of weight 1 of products whose value has these numbers in the table, in a type of its own."""
-        if addition.half_life is None or addition.now is None:
-            return numbers
-        ages = ((addition.now - numbers) / addition.half_life).astype(dtype, copy=False)
-        return np.exp2(-np.maximum(0, ages))
+
+def _ages(addition: Addition, seconds: DoubleArray) -> DoubleArray:
+    """(n,) ages in half-lives, at least 0, of n products with dates in seconds since 1970."""
+    ages: DoubleArray = np.maximum(0, ((addition.now or 0.0) - seconds) / (addition.half_life or 1.0))
+    return ages
 
 
 def _quantiles(column: Column) -> DoubleArray:
