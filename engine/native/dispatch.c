@@ -6,10 +6,10 @@
 
 #include "cpu.h"
 
-/* The build says which of them it has: CLIPSHELF_X86 or CLIPSHELF_ARM64, with their files. */
+/* The build says which of them it has: those of CLIPSHELF_X86 or CLIPSHELF_ARM64, and those that the compiler knows. */
 extern const Kernels clipshelf_kernels_portable;
 #if defined(CLIPSHELF_X86)
-extern const Kernels clipshelf_kernels_avx512vnni;
+extern const Kernels clipshelf_kernels_avx512vnni, clipshelf_kernels_avxvnni, clipshelf_kernels_avx2;
 #endif
 
 static bool always(void) { return true; }
@@ -23,6 +23,10 @@ typedef struct {
 static const InstructionSet INSTRUCTION_SETS[] = {
 #if defined(CLIPSHELF_X86)
     {&clipshelf_kernels_avx512vnni, cpu_has_avx512vnni},
+#if defined(CLIPSHELF_AVXVNNI)
+    {&clipshelf_kernels_avxvnni, cpu_has_avxvnni},
+#endif
+    {&clipshelf_kernels_avx2, cpu_has_avx2},
 #endif
     {&clipshelf_kernels_portable, always},
 };
