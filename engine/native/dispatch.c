@@ -9,7 +9,8 @@
 /* The build says which of them it has: those of CLIPSHELF_X86 or CLIPSHELF_ARM64, and those that the compiler knows. */
 extern const Kernels clipshelf_kernels_portable;
 #if defined(CLIPSHELF_X86)
-extern const Kernels clipshelf_kernels_avx512vnni, clipshelf_kernels_avxvnni, clipshelf_kernels_avx2;
+extern const Kernels clipshelf_kernels_amx, clipshelf_kernels_avx512vnni, clipshelf_kernels_avxvnni;
+extern const Kernels clipshelf_kernels_avx2;
 #endif
 
 static bool always(void) { return true; }
@@ -22,6 +23,9 @@ typedef struct {
 /* The best first. */
 static const InstructionSet INSTRUCTION_SETS[] = {
 #if defined(CLIPSHELF_X86)
+#if defined(CLIPSHELF_AMX)
+    {&clipshelf_kernels_amx, cpu_has_amx},
+#endif
     {&clipshelf_kernels_avx512vnni, cpu_has_avx512vnni},
 #if defined(CLIPSHELF_AVXVNNI)
     {&clipshelf_kernels_avxvnni, cpu_has_avxvnni},

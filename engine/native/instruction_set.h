@@ -32,6 +32,14 @@ typedef struct {
     size_t lines; /* of 64 bytes */
 } Prefetch;
 
+/* What an instruction set remembers from one integer tile of a thread to the next: nothing, but for AMX. */
+#if !defined(TILES_HAVE_STATE)
+typedef struct {
+    char none;
+} Tiles;
+static inline void tiles_end(const Tiles *tiles) { (void)tiles; }
+#endif
+
 /* Define the table `symbol` of the functions that were included. */
 #define DEFINE_KERNELS(symbol, name, needs_exact_pairs)                                                                \
     const Kernels symbol = {name, needs_exact_pairs, TILE_ROWS, linear, float_linear, norm, attention, normalize,      \

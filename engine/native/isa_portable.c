@@ -9,8 +9,9 @@
 
 #define TILE_ROWS 6
 
-static void tile(const Linear *job, const uint8_t *x, size_t rows, const int8_t *panel, Prefetch next, int32_t *sums) {
-    (void)next;
+static void tile(Tiles *tiles, const Linear *job, const uint8_t *x, size_t rows, const int8_t *panel, Prefetch next,
+                 int32_t *sums) {
+    (void)tiles, (void)next;
     size_t groups = ceil_div(job->inputs, GROUP_INPUTS);
     for (size_t r = 0; r < rows; r++) {
         int32_t *to = sums + r * PANEL_COLUMNS;

@@ -1,10 +1,11 @@
 /* The int8 linear around the integer tile of an instruction set. Included after its `tile` function:
  *
- *   static void tile(const Linear *job, const uint8_t *x, size_t rows, const int8_t *panel, Prefetch next,
- *                    int32_t *sums);
+ *   static void tile(Tiles *tiles, const Linear *job, const uint8_t *x, size_t rows, const int8_t *panel,
+ *                    Prefetch next, int32_t *sums);
  *
  * puts x (rows, K) @ the panel (K, 64) into sums (rows, 64), for 1 to TILE_ROWS rows. The sums are exact and may wrap
- * around: the sums with the offset do not. `next` is memory to be read ahead. */
+ * around: the sums with the offset do not. `next` is memory to be read ahead. `tiles` keeps what an instruction set wants
+ * to remember from one tile of a thread to the next. */
 #ifndef CLIPSHELF_LINEAR_H
 #define CLIPSHELF_LINEAR_H
 
@@ -95,25 +96,27 @@ static void linear_store(const Linear *job, const PanelConstants *panel, size_t 
 /* Rows are cut into even tiles. The next panel is read ahead evenly meanwhile. */
 static void linear(const Linear *job, Range panels, Range rows) {
     size_t bytes = ceil_div(job->inputs, GROUP_INPUTS) * GROUP_BYTES;
-    size_t tiles = ceil_div(rows.last - rows.first, TILE_ROWS), last = panel_count(job->outputs);
+    size_t count = ceil_div(rows.last - rows.first, TILE_ROWS), last = panel_count(job->outputs);
     int32_t sums[TILE_ROWS * PANEL_COLUMNS];
     PanelConstants constants;
+    Tiles tiles = {0};
     for (size_t panel = panels.first; panel < panels.last; panel++) {
         const int8_t *weights = job->panels + panel * bytes;
         panel_constants(job, panel, &constants);
         size_t row = rows.first;
-        for (size_t i = 0; i < tiles; i++) {
-            size_t count = even_rows(rows.last - row, TILE_ROWS);
+        for (size_t i = 0; i < count; i++) {
+            size_t tile_rows = even_rows(rows.last - row, TILE_ROWS);
             Prefetch next = {weights, 0};
             if (panel + 1 < last) {
-                next.from = weights + bytes + bytes * i / tiles / 64 * 64;
-                next.lines = bytes * (i + 1) / tiles / 64 - bytes * i / tiles / 64;
+                next.from = weights + bytes + bytes * i / count / 64 * 64;
+                next.lines = bytes * (i + 1) / count / 64 - bytes * i / count / 64;
             }
-            tile(job, job->x + row * job->x_stride, count, weights, next, sums);
-            linear_store(job, &constants, row, count, sums);
-            row += count;
+            tile(&tiles, job, job->x + row * job->x_stride, tile_rows, weights, next, sums);
+            linear_store(job, &constants, row, tile_rows, sums);
+            row += tile_rows;
         }
     }
+    tiles_end(&tiles);
 }
 
 #endif

@@ -9,19 +9,9 @@
 #ifndef CLIPSHELF_TILE_AVX2_H
 #define CLIPSHELF_TILE_AVX2_H
 
+#include "read_ahead.h"
+
 enum { TILE_ROWS = 4 * TILE_BLOCK, PART_COLUMNS = 16, PART_BYTES = PART_COLUMNS * GROUP_INPUTS };
-
-/* Memory that is read ahead: `lines` lines in `steps` steps. */
-typedef struct {
-    const int8_t *from;
-    size_t lines, steps, due;
-} ReadAhead;
-
-static ALWAYS_INLINE void read_ahead(ReadAhead *next) {
-    for (next->due += next->lines; next->due >= next->steps; next->due -= next->steps, next->from += 64) {
-        _mm_prefetch((const char *)next->from, _MM_HINT_T1);
-    }
-}
 
 static ALWAYS_INLINE void tile_of(size_t rows, bool exact, size_t groups, const uint8_t *x, size_t x_stride,
                                   const int8_t *weights, ReadAhead *next, int32_t *sums) {
@@ -83,9 +73,11 @@ static NOINLINE void tile_block(const Linear *job, const uint8_t *x, size_t rows
 }
 #undef TILE_CASE
 
-static void tile(const Linear *job, const uint8_t *x, size_t rows, const int8_t *panel, Prefetch next, int32_t *sums) {
+static void tile(Tiles *tiles, const Linear *job, const uint8_t *x, size_t rows, const int8_t *panel, Prefetch next,
+                 int32_t *sums) {
+    (void)tiles;
     size_t groups = ceil_div(job->inputs, GROUP_INPUTS), parts = PANEL_COLUMNS / PART_COLUMNS;
-    ReadAhead ahead = {next.from, next.lines, parts * ceil_div(rows, TILE_BLOCK) * groups, 0};
+    ReadAhead ahead = read_ahead_in(next, parts * ceil_div(rows, TILE_BLOCK) * groups);
     for (size_t part = 0; part < parts; part++) {
         for (size_t row = 0, count; row < rows; row += count) {
             count = even_rows(rows - row, TILE_BLOCK);

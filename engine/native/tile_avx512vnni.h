@@ -2,6 +2,8 @@
 #ifndef CLIPSHELF_TILE_AVX512VNNI_H
 #define CLIPSHELF_TILE_AVX512VNNI_H
 
+#include "read_ahead.h"
+
 enum { TILE_ROWS = 6, TILE_REGISTERS = PANEL_COLUMNS / LANES };
 
 /* sum + the products of 4 uint8 of x and 4 int8 of w in each lane. GCC 12 spills the sums of a tile to memory with the
@@ -25,14 +27,11 @@ static ALWAYS_INLINE void tile_of(size_t rows, size_t groups, const uint8_t *x, 
     UNROLL for (size_t r = 0; r < rows; r++) {
         UNROLL for (size_t c = 0; c < TILE_REGISTERS; c++) { sum[r][c] = _mm512_setzero_si512(); }
     }
-    /* `lines` lines are read ahead in `groups` steps: evenly, so that the memory bus never rests */
-    size_t due = 0;
+    ReadAhead ahead = read_ahead_in(next, groups);
     for (const int8_t *end = panel + groups * GROUP_BYTES; panel < end; panel += GROUP_BYTES, x += GROUP_INPUTS) {
         __m512i weight[TILE_REGISTERS];
         UNROLL for (size_t c = 0; c < TILE_REGISTERS; c++) { weight[c] = _mm512_loadu_si512(panel + 64 * c); }
-        for (due += next.lines; due >= groups; due -= groups, next.from += 64) {
-            _mm_prefetch((const char *)next.from, _MM_HINT_T1);
-        }
+        read_ahead(&ahead);
         UNROLL for (size_t r = 0; r < rows; r++) {
             __m512i inputs = broadcast_group(x + r * x_stride);
             UNROLL for (size_t c = 0; c < TILE_REGISTERS; c++) { DOT_PRODUCT(sum[r][c], inputs, weight[c]); }
@@ -51,7 +50,9 @@ static ALWAYS_INLINE void tile_of(size_t rows, size_t groups, const uint8_t *x, 
         break;
 
 /* Not inlined, so that the caller's values take no registers from the sums. */
-static NOINLINE void tile(const Linear *job, const uint8_t *x, size_t rows, const int8_t *panel, Prefetch next, int32_t *sums) {
+static NOINLINE void tile(Tiles *tiles, const Linear *job, const uint8_t *x, size_t rows, const int8_t *panel,
+                          Prefetch next, int32_t *sums) {
+    (void)tiles;
     size_t groups = ceil_div(job->inputs, GROUP_INPUTS);
     switch (rows) {
         TILE_CASE(1)
