@@ -11,6 +11,8 @@ extern const Kernels clipshelf_kernels_portable;
 #if defined(CLIPSHELF_X86)
 extern const Kernels clipshelf_kernels_amx, clipshelf_kernels_avx512vnni, clipshelf_kernels_avxvnni;
 extern const Kernels clipshelf_kernels_avx2;
+#elif defined(CLIPSHELF_ARM64)
+extern const Kernels clipshelf_kernels_neon_dotprod, clipshelf_kernels_neon;
 #endif
 
 static bool always(void) { return true; }
@@ -31,6 +33,9 @@ static const InstructionSet INSTRUCTION_SETS[] = {
     {&clipshelf_kernels_avxvnni, cpu_has_avxvnni},
 #endif
     {&clipshelf_kernels_avx2, cpu_has_avx2},
+#elif defined(CLIPSHELF_ARM64)
+    {&clipshelf_kernels_neon_dotprod, cpu_has_dotprod},
+    {&clipshelf_kernels_neon, always},
 #endif
     {&clipshelf_kernels_portable, always},
 };

@@ -34,7 +34,8 @@ static inline Lanes lanes_silu(Lanes x) {
  * error is below 1.5e-7. Half of it is the function's value at -|x|, without cancellation. */
 static inline Lanes lanes_gelu(Lanes x) {
     Lanes zero = lanes_of(0.0F);
-    Lanes z = lanes_mul(lanes_max(x, lanes_sub(zero, x)), lanes_of(0.707106781F));
+    Lanes bounded = lanes_min(lanes_max(x, lanes_of(-30.0F)), lanes_of(30.0F)); /* no infinity times 0 */
+    Lanes z = lanes_mul(lanes_max(bounded, lanes_sub(zero, bounded)), lanes_of(0.707106781F));
     Lanes t = lanes_div(lanes_of(1.0F), lanes_fma(z, lanes_of(0.3275911F), lanes_of(1.0F)));
     Lanes p = lanes_fma(lanes_of(1.061405429F), t, lanes_of(-1.453152027F));
     p = lanes_fma(p, t, lanes_of(1.421413741F));
@@ -42,7 +43,7 @@ static inline Lanes lanes_gelu(Lanes x) {
     p = lanes_fma(p, t, lanes_of(0.254829592F));
     Lanes half_tail = lanes_mul(lanes_mul(p, t), lanes_of(0.5F));
     half_tail = lanes_mul(half_tail, lanes_exp(lanes_sub(zero, lanes_mul(z, z))));
-    Lanes below = lanes_mul(x, half_tail);
+    Lanes below = lanes_mul(bounded, half_tail);
     return lanes_greater(x, zero, lanes_sub(x, below), below);
 }
 
