@@ -118,8 +118,8 @@ def all_cases() -> list[Case]:
 
 def small_cases() -> list[Case]:
     """All but the largest, for emulators and sanitizers, which are slow."""
-    cases = [case for case in all_cases() if all(n is None or n.size < 20_000 for n in case.arrays)]
-    assert len(cases) > 150
+    cases = [case for case in all_cases() if all(n is None or n.size < 40_000 for n in case.arrays)]
+    assert len(cases) > 100
     return cases
 
 
