@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.web_page import Open, colour_file, ids, settle, wait_for_text
+from clipshelf import Catalogue, Engine, index
+from clipshelf.serve.settings import Settings
+from support.service import RunningService
+from support.web_page import Open, colour_file, ids, products, settle, wait_for_text
 
 if TYPE_CHECKING:
     from playwright.sync_api import FilePayload, Page, Route
@@ -69,7 +73,8 @@ def test_a_server_that_is_gone_at_the_start_can_be_tried_again(open_page: Open, 
 
 def test_a_slow_server_leaves_the_products_in_place(open_page: Open) -> None:
     page = open_page("/#q=red")
-    page.clock.install()
+    page.clock.install(time=0)
+    page.clock.pause_at(60_000)
     before = ids(page)
     held: list[Any] = []
     page.route("**/v1/recommend", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks its functions
@@ -82,6 +87,7 @@ def test_a_slow_server_leaves_the_products_in_place(open_page: Open) -> None:
     page.clock.run_for(5000)
     assert page.inner_text(".notice.slow") == "The server takes long. It is still at work."
     held[0].continue_()
+    page.clock.resume()
     settle(page)
     assert page.is_hidden("#progress") and page.locator(".notice.slow").count() == 0 and ids(page) != before
 
@@ -181,3 +187,36 @@ def test_every_use_of_a_photo_keeps_its_place(open_page: Open) -> None:
     page.go_back()
     settle(page)
     assert page.is_visible("#photo-shown") and page.input_value("#words") == "shoe"
+
+
+def test_a_catalogue_that_changes_is_followed(open_page: Open, tiny_engine: Engine, tmp_path: Path) -> None:
+    index(tiny_engine, products(tmp_path)[:20], tmp_path / "shelf")
+    running = RunningService(tiny_engine, tmp_path / "shelf", Settings()).start()
+    try:
+        page = open_page("/#q=red", url=running.url)
+        assert page.inner_text("#shelf") == "20 products"
+        catalogue = Catalogue.load(tmp_path / "shelf").add(
+            tiny_engine, [{"id": "new", "text": "warm watch", "size": 1}]
+        )
+        catalogue.save(tmp_path / "shelf")
+        running.service.keeper.refresh()
+        page.fill("#words", "warm watch")
+        page.keyboard.press("Enter")
+        wait_for_text(page, "#shelf", "21 products")
+        settle(page)
+        assert ids(page)[0] == "new" and page.locator("legend", has_text="Size").count() == 1
+    finally:
+        running.stop()
+
+
+def test_an_empty_catalogue_is_named(open_page: Open, tiny_engine: Engine, tmp_path: Path) -> None:
+    index(tiny_engine, products(tmp_path)[:2], tmp_path / "shelf")
+    Catalogue.load(tmp_path / "shelf").remove([product["id"] for product in products(tmp_path)[:2]]).save(
+        tmp_path / "shelf", allow_shrink=1.0
+    )
+    running = RunningService(tiny_engine, tmp_path / "shelf", Settings()).start()
+    try:
+        page = open_page("/", url=running.url)
+        assert page.inner_text(".nothing") == "The catalogue is empty." and page.is_hidden("#more")
+    finally:
+        running.stop()

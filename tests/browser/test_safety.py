@@ -99,6 +99,7 @@ def test_hostile_products_are_liked_filtered_and_copied(open_page: Open, hostile
 def test_every_column_filters_whatever_its_name(open_page: Open, hostile: RunningService, column: str) -> None:
     page = open_page("/#q=red&k=20", url=hostile.url)
     title = column.replace("_", " ").replace(".", " ").strip()
+    page.get_by_role("button", name="more filters").click()
     legend = page.locator("legend").get_by_text(title[0].upper() + title[1:], exact=True)
     legend.locator("xpath=..").locator(".option").filter(has_text="<script>").click()
     wait_for_text(page, "#times", "1 of 17")

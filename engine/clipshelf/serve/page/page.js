@@ -23,7 +23,7 @@
 /** @typedef {{id: string, product: Product, image_url: string | null, score?: number, relevance?: number, probability?: number, contributions?: Part[]}} Item */
 /** @typedef {{recommendations: Item[], note?: string, unknown_ids?: string[], took_ms: Record<string, number>}} Answer */
 /** @typedef {{name: string, kind: string, products: number, min?: any, max?: any, distinct?: number, values?: {value: any, products: number}[]}} Column */
-/** @typedef {{products: number, fingerprint: string, model: {id: string}, columns: Column[], weights: {name: string, default: number}[], relevance_cut: number, limits: {k: number, text_characters: number}}} Catalogue */
+/** @typedef {{products: number, generation: number, fingerprint: string, model: {id: string}, columns: Column[], weights: {name: string, default: number}[], relevance_cut: number, limits: {k: number, text_characters: number}}} Catalogue */
 
 const PAGE_OF_PRODUCTS = 12;
 const PICTURE_EDGE = 768; // pixels of the longer edge of the picture that is sent; towers take 224 to 512
@@ -31,6 +31,8 @@ const SHOWN_SIGNALS = 5; // bars of a card; smaller ones are summed
 const NAME_WIDTH = 60; // characters of a product's name in the reasons
 const MOST_OPTIONS = 40; // values of a column that can be shown as buttons
 const SHOWN_OPTIONS = 8;
+const OPTION_WIDTH = 40; // characters
+const SHOWN_FILTERS = 6;
 const TYPING_PAUSE = 220; // ms
 const LEAST_STAGE = 0.2; // ms, below which a stage is not shown
 const RETRIES = 3;
@@ -239,6 +241,7 @@ class ServerError extends Error {
   }
 }
 
+let generation = ""; // of the catalogue that gave the last answer
 let key = sessionStorage.getItem("clipshelf-key") ?? "";
 
 /** @returns {Record<string, string>} */
@@ -263,6 +266,7 @@ async function call(path, { body, signal } = {}) {
     return null;
   });
   if (response.status === 401 && (await askKey(answer?.detail ?? ""))) return call(path, { body, signal });
+  generation = response.headers.get("Clipshelf-Generation") ?? generation;
   if (response.ok && answer) return answer;
   const reason = answer?.detail ?? answer?.title ?? `The server answered ${response.status}.`;
   throw new ServerError(String(reason), response.ok ? 0 : response.status, Number(response.headers.get("Retry-After")) || 0);
@@ -358,7 +362,9 @@ async function look() {
   try {
     const named = [...state.taste.keys()].map(product); // the reasons call them by their names
     const [answer] = await Promise.all([asks() ? recommend(request.signal) : beginning(request.signal), ...named]);
-    if (!request.signal.aborted) show(answer, performance.now() - start);
+    const elapsed = performance.now() - start;
+    if (generation !== String(catalogue.generation)) await renewCatalogue();
+    if (!request.signal.aborted) show(answer, elapsed);
   } catch (error) {
     if (!request.signal.aborted) showFault(error);
   } finally {
@@ -366,12 +372,22 @@ async function look() {
   }
 }
 
+/** The catalogue has changed: its facts are asked for again, and no card is used again. */
+async function renewCatalogue() {
+  catalogue = await call("/v1/catalogue");
+  known.clear();
+  shown.clear();
+  showCatalogue();
+  showControls();
+}
+
 /** @param {AbortSignal} signal @returns {Promise<Answer>} Products to begin with, from all over the catalogue. */
 async function beginning(signal) {
   const where = conditions().map(inWords).join(" and ");
   const filter = where ? `&where=${encodeURIComponent(where)}` : "";
   const { products, total } = await call(`/v1/products?limit=${state.k}${filter}`, { signal });
-  return { recommendations: products, took_ms: {}, ...(total ? {} : { note: "No product passes the filter" }) };
+  const note = where ? "No product passes the filter" : "The catalogue is empty";
+  return { recommendations: products, took_ms: {}, ...(total ? {} : { note }) };
 }
 
 /** @param {boolean} busy */
@@ -499,7 +515,7 @@ function showItems(items, fitting, note) {
   shown = new Map(items.map((item) => [item.id, updated(shown.get(item.id) ?? newCard(item), item, scale)]));
   const nodes = [...shown.values()];
   if (fitting > 0 && fitting < nodes.length) nodes.splice(fitting, 0, make("li", { class: "part" }, "The nearest of the others, without a clear fit"));
-  if (!nodes.length) nodes.push(nothing(note ?? "The catalogue is empty."));
+  if (!nodes.length) nodes.push(nothing(note ?? "No product is left"));
   cards.replaceChildren(...nodes);
   restoreFocus(focus);
   if (!still.matches && items.length <= 60) moveFrom(before);
@@ -662,7 +678,12 @@ function signalName(signal, id) {
   const kind = signal.replace(/^text\b/, "words").replace(/^image\b/, "picture").replaceAll("_", " ");
   if (id === null) return kind;
   const called = name(known.get(id) ?? null, id).replaceAll(/\s+/g, " ");
-  return `${kind} ${called.length <= NAME_WIDTH ? called : `${called.slice(0, NAME_WIDTH - 1).trimEnd()}…`}`;
+  return `${kind} ${shortened(called, NAME_WIDTH)}`;
+}
+
+/** @param {string} text @param {number} width characters */
+function shortened(text, width) {
+  return text.length <= width ? text : `${text.slice(0, width - 1).trimEnd()}…`;
 }
 
 /** The range of the running sums of all products, so that bars compare. @param {Item[]} items @returns {Scale} */
@@ -726,8 +747,9 @@ function startFrom(id) {
   photo = null;
   state.k = PAGE_OF_PRODUCTS;
   commit();
-  byId("results", HTMLElement).scrollIntoView({ block: "nearest", behavior: still.matches ? "auto" : "smooth" });
-  byId("results", HTMLElement).focus({ preventScroll: true });
+  const results = byId("results", HTMLElement);
+  results.focus({ preventScroll: true });
+  if (results.getBoundingClientRect().top < 0) results.scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
 }
 
 /** @type {Record<Role, string>} */
@@ -776,7 +798,9 @@ function removeChip(element, id) {
 function showControls() {
   const columns = filterable();
   const none = make("p", { class: "soft small" }, "The catalogue has no columns to filter by.");
-  byId("filters", HTMLElement).replaceChildren(...(columns.length ? columns.map(filter) : [none]));
+  const rest = columns.filter((column, i) => i >= SHOWN_FILTERS && !state.choices.has(column.name));
+  const filters = columns.filter((column) => !rest.includes(column)).map(filter);
+  byId("filters", HTMLElement).replaceChildren(...(columns.length ? filters : [none]), ...moreButton(rest, "filters", filter));
   byId("weights", HTMLElement).replaceChildren(
     ...[...WEIGHTS].map(([id, label]) => slider(label, 0, 2, defaultWeight(id), state.weights.get(id), (value) => setWeight(id, value))),
     slider("Variety", 0, 1, 0, state.diversity, (value) => (state.diversity = value)),
@@ -797,6 +821,25 @@ function clearFilters() {
   showControls();
   commit();
   byId("results", HTMLElement).focus({ preventScroll: true });
+}
+
+/**
+ * A button that gives its place to what it stands for, and the focus to the first control of it; none for nothing.
+ * @template T
+ * @param {T[]} rest
+ * @param {string} label
+ * @param {(entry: T) => HTMLElement} show
+ * @returns {HTMLElement[]}
+ */
+function moreButton(rest, label, show) {
+  if (!rest.length) return [];
+  const more = make("button", { type: "button", class: "link" }, `${rest.length} more ${label}`.trim());
+  more.addEventListener("click", () => {
+    const elements = rest.map(show);
+    more.replaceWith(...elements);
+    elements[0].querySelector("input")?.focus();
+  });
+  return [more];
 }
 
 /** @returns {HTMLElement} Whether products are left out that do not fit. */
@@ -889,21 +932,12 @@ function optionFilter(column) {
       const others = (state.choices.get(column.name)?.is ?? []).filter((other) => other !== text);
       choose(column.name, { is: input.checked ? [...others, text] : others });
     });
-    const shownText = column.kind === "bool" ? (value ? "yes" : "no") : text;
-    return make("label", { class: "option" }, input, shownText, make("span", {}, count(products)));
+    const label = column.kind === "bool" ? (value ? "yes" : "no") : shortened(text, OPTION_WIDTH);
+    return make("label", { class: "option", title: text }, input, label, make("span", {}, count(products)));
   };
   const chosen = values.some(({ value }, i) => i >= SHOWN_OPTIONS && state.choices.get(column.name)?.is?.includes(String(value)));
   const rest = chosen || values.length <= SHOWN_OPTIONS + 1 ? [] : values.slice(SHOWN_OPTIONS);
-  box.append(...values.slice(0, values.length - rest.length).map(option));
-  if (rest.length) {
-    const more = make("button", { type: "button", class: "link" }, `${rest.length} more`);
-    more.addEventListener("click", () => {
-      const options = rest.map(option);
-      more.replaceWith(...options);
-      options[0].querySelector("input")?.focus();
-    });
-    box.append(more);
-  }
+  box.append(...values.slice(0, values.length - rest.length).map(option), ...moreButton(rest, "", option));
   return fieldset(column.name, box);
 }
 
@@ -1478,6 +1512,11 @@ function listenToDialogs() {
   byId("frame", HTMLElement).addEventListener("keydown", nudgeFrame);
 }
 
+function showCatalogue() {
+  byId("shelf", HTMLElement).textContent = `${count(catalogue.products)} products`;
+  words.maxLength = catalogue.limits.text_characters;
+}
+
 /** Load the catalogue's facts, then show what the address says. */
 async function start() {
   cards.replaceChildren(...Array.from({ length: PAGE_OF_PRODUCTS }, () => make("li", { class: "waiting", "aria-hidden": "true" })));
@@ -1490,8 +1529,7 @@ async function start() {
   } finally {
     setBusy(false);
   }
-  byId("shelf", HTMLElement).textContent = `${count(catalogue.products)} products`;
-  words.maxLength = catalogue.limits.text_characters;
+  showCatalogue();
   addEventListener("popstate", restore);
   restore();
 }
