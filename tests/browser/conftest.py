@@ -54,7 +54,7 @@ def open_page(browser: Browser, service: RunningService) -> Iterator[Open]:
         **options: Any,
     ) -> Page:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         witnesses.append((Witness(page, url), faulty))

@@ -2,30 +2,91 @@
 /**
  * The page of the service: a query of words, a picture, likes and dislikes, its answer, and the reasons for it.
  *
- * One module, so that the page needs no build step. It consists of the query and its link, the server, the picture,
- * the products, the session, the filters and weights, the code to copy, and the events. What a catalogue holds is
- * written as text (`textContent`) and never as HTML; the Content-Security-Policy forbids anything else.
+ * One module, so that the page is loaded by three requests and its source read in one place: the query and its link,
+ * the server, looking, the products, the session, the filters and weights, the picture, the code to copy, the events.
+ * What a catalogue holds is written as text (`textContent`) and never as HTML; the Content-Security-Policy forbids
+ * anything else.
  */
 
-/** @typedef {"liked" | "disliked" | "similar"} Role  what a product is to the query; "similar" is a like that counts twice */
-/** @typedef {{min?: string, max?: string, is?: string[], has?: string}} Choice  what is chosen in one column */
-/** @typedef {{words: string, taste: Map<string, Role>, choices: Map<string, Choice>, weights: Map<string, number>, diversity: number, fitting: boolean, k: number}} State */
-/** @typedef {{left: number, top: number, right: number, bottom: number}} Crop  edges in percent of the picture */
 /**
- * A picture of the query. `sent` is what the server gets, `url` its address in this tab, `ratio` the original's width by its
- * height, null where this browser cannot read it.
- * @typedef {{original: Blob, crop: Crop | null, sent: Blob, url: string, ratio: number | null}} Photo
+ * What a product is to the query; "similar" is a like that counts twice.
+ * @typedef {"liked" | "disliked" | "similar"} Role
+ */
+/**
+ * What is chosen in one column: a range, some of the values, or a part of the text.
+ * @typedef {{min?: string, max?: string, is?: string[], has?: string}} Choice
+ */
+/**
+ * The query without its picture.
+ * @typedef {object} State
+ * @property {string} words
+ * @property {Map<string, Role>} taste by id
+ * @property {Map<string, Choice>} choices by column
+ * @property {Map<string, number>} weights by signal
+ * @property {number} diversity
+ * @property {boolean} fitting whether products are left out that do not fit
+ * @property {number} k
+ */
+/**
+ * The edges of a part of a picture, in percent.
+ * @typedef {{left: number, top: number, right: number, bottom: number}} Crop
+ */
+/**
+ * A picture of the query.
+ * @typedef {object} Photo
+ * @property {Blob} original
+ * @property {Crop | null} crop
+ * @property {Blob} sent what the server gets
+ * @property {string} url the address of `sent` in this tab
+ * @property {number | null} ratio the original's width by its height, null where this browser cannot read it
  */
 /** @typedef {Record<string, any> & {id: string}} Product */
 /** @typedef {{signal: string, id: string | null, side: string | null, value: number}} Part */
-/** @typedef {{label: string, value: number, rounded: number, sides: string[]}} Reason */
+/**
+ * What one signal adds to a score; `rounded` is `value` in such hundredths that those of a score sum to it.
+ * @typedef {{label: string, value: number, rounded: number, sides: string[]}} Reason
+ */
 /** @typedef {{least: number, most: number}} Scale */
-/** @typedef {{id: string, product: Product, image_url: string | null, score?: number, relevance?: number, probability?: number, contributions?: Part[]}} Item */
-/** @typedef {{recommendations: Item[], note?: string, unknown_ids?: string[], took_ms: Record<string, number>}} Answer */
-/** @typedef {{name: string, kind: string, products: number, min?: any, max?: any, distinct?: number, values?: {value: any, products: number}[]}} Column */
-/** @typedef {{products: number, generation: number, fingerprint: string, model: {id: string}, columns: Column[], weights: {name: string, default: number}[], relevance_cut: number, limits: {k: number, text_characters: number}}} Catalogue */
+/**
+ * A product, rated where it answers a query.
+ * @typedef {object} Item
+ * @property {string} id
+ * @property {Product} product
+ * @property {string | null} image_url
+ * @property {number} [score]
+ * @property {number} [relevance]
+ * @property {number} [probability]
+ * @property {Part[]} [contributions]
+ */
+/**
+ * @typedef {object} Answer
+ * @property {Item[]} recommendations
+ * @property {Record<string, number>} took_ms
+ * @property {string} [note]
+ * @property {string[]} [unknown_ids]
+ */
+/**
+ * @typedef {object} Column
+ * @property {string} name
+ * @property {string} kind
+ * @property {number} products
+ * @property {any} [min]
+ * @property {any} [max]
+ * @property {number} [distinct]
+ * @property {{value: any, products: number}[]} [values]
+ */
+/**
+ * @typedef {object} Catalogue
+ * @property {number} products
+ * @property {number} generation
+ * @property {Column[]} columns
+ * @property {{name: string, default: number}[]} weights
+ * @property {number} relevance_cut
+ * @property {{k: number, text_characters: number}} limits
+ */
 
 const PAGE_OF_PRODUCTS = 12;
+const MOST_PRODUCTS = 240;
 const PICTURE_EDGE = 768; // pixels of the longer edge of the picture that is sent; towers take 224 to 512
 const SHOWN_SIGNALS = 5; // bars of a card; smaller ones are summed
 const NAME_WIDTH = 60; // characters of a product's name in the reasons
@@ -36,9 +97,18 @@ const SHOWN_FILTERS = 6;
 const TYPING_PAUSE = 220; // ms
 const LEAST_STAGE = 0.2; // ms, below which a stage is not shown
 const RETRIES = 3;
-const WEIGHTS = new Map([["text", "Words"], ["image", "Picture"], ["liked", "Likes"], ["disliked", "Dislikes"]]);
+const WEIGHTS = new Map([
+  ["text", "Words"],
+  ["image", "Picture"],
+  ["liked", "Likes"],
+  ["disliked", "Dislikes"],
+]);
 const STAGES = new Map([
-  ["queue", "waiting"], ["decode", "decoding"], ["embed_text", "words"], ["embed_image", "picture"], ["rank", "ranking"],
+  ["queue", "waiting"],
+  ["decode", "decoding"],
+  ["embed_text", "words"],
+  ["embed_image", "picture"],
+  ["rank", "ranking"],
 ]);
 
 /**
@@ -96,12 +166,20 @@ let catalogue;
 let state = emptyState();
 /** @type {Photo | null} */
 let photo = null;
-/** @type {Photo[]} The pictures of this tab, which a link cannot hold; an entry of the history has the position of its own. */
+/** @type {Photo[]} The pictures of this tab, which a link cannot hold; entries of the history have positions in it. */
 const photos = [];
 
 /** @returns {State} */
 function emptyState() {
-  return { words: "", taste: new Map(), choices: new Map(), weights: new Map(), diversity: 0, fitting: false, k: PAGE_OF_PRODUCTS };
+  return {
+    words: "",
+    taste: new Map(),
+    choices: new Map(),
+    weights: new Map(),
+    diversity: 0,
+    fitting: false,
+    k: PAGE_OF_PRODUCTS,
+  };
 }
 
 /** Whether there is anything to look for. */
@@ -136,7 +214,7 @@ function fromFragment(fragment) {
     else if (key === "liked" || key === "disliked" || key === "similar") query.taste.set(value, key);
     else if (key === "diversity") query.diversity = bounded(value, 0, 1, 0);
     else if (key === "fitting") query.fitting = value === "only";
-    else if (key === "k") query.k = Math.round(bounded(value, 1, catalogue.limits.k, PAGE_OF_PRODUCTS));
+    else if (key === "k") query.k = Math.round(bounded(value, 1, mostProducts(), PAGE_OF_PRODUCTS));
     else if (head === "weight" && WEIGHTS.has(name)) query.weights.set(name, bounded(value, 0, 2, defaultWeight(name)));
     else if (["min", "max", "is", "has"].includes(head) && filterable().some((column) => column.name === name)) {
       const choice = query.choices.get(name) ?? {};
@@ -152,6 +230,10 @@ function fromFragment(fragment) {
 function bounded(text, least, most, otherwise) {
   const number = Number(text);
   return text.trim() && Number.isFinite(number) ? Math.min(most, Math.max(least, number)) : otherwise;
+}
+
+function mostProducts() {
+  return Math.min(MOST_PRODUCTS, catalogue.limits.k);
 }
 
 /** @param {string} name */
@@ -170,7 +252,9 @@ function toQuery() {
   if (ids("disliked").length) query.disliked = ids("disliked");
   const where = conditions();
   const names = where.flatMap(Object.keys);
-  if (where.length) query.where = new Set(names).size === names.length ? Object.fromEntries(where.flatMap(Object.entries)) : { and: where };
+  if (where.length)
+    query.where =
+      new Set(names).size === names.length ? Object.fromEntries(where.flatMap(Object.entries)) : { and: where };
   if (state.weights.size) query.weights = Object.fromEntries(state.weights);
   if (state.diversity) query.diversity = state.diversity;
   if (state.fitting) query.min_relevance = catalogue.relevance_cut;
@@ -190,7 +274,8 @@ function conditions() {
 /** @param {Record<string, any>} condition @returns {string} The same in words. */
 function inWords(condition) {
   const [[name, value]] = Object.entries(condition);
-  const quoted = (/** @type {any} */ text) => (typeof text === "string" ? `"${text.replaceAll('"', '""')}"` : String(text));
+  const quoted = (/** @type {any} */ text) =>
+    typeof text === "string" ? `"${text.replaceAll('"', '""')}"` : String(text);
   if (name === "or") return `(${value.map(inWords).join(" or ")})`;
   if (typeof value !== "object") return `${quoted(name)}=${quoted(value)}`;
   const terms = Object.entries(value).map(([operator, operand]) => {
@@ -214,7 +299,9 @@ function columnConditions({ name, kind }, choice) {
   if (kind === "bool") return values.length === 1 ? [{ [name]: values[0] === "true" }] : [];
   if (choice.has) return [{ [name]: { contains: choice.has } }];
   if (!values.length) return [];
-  return kind === "texts" ? [{ or: values.map((value) => ({ [name]: { contains: value } })) }] : [{ [name]: { in: values } }];
+  return kind === "texts"
+    ? [{ or: values.map((value) => ({ [name]: { contains: value } })) }]
+    : [{ [name]: { in: values } }];
 }
 
 /** @param {string} kind @param {string} value */
@@ -225,7 +312,9 @@ function usable(kind, value) {
 /** @returns {Column[]} The columns that the page can filter; "and", "or" and "not" cannot be named in an object. */
 function filterable() {
   const known = ["number", "date", "bool", "text", "texts"];
-  return catalogue.columns.filter((column) => known.includes(column.kind) && column.products > 0 && !["and", "or", "not"].includes(column.name));
+  return catalogue.columns.filter(
+    (column) => known.includes(column.kind) && column.products > 0 && !["and", "or", "not"].includes(column.name),
+  );
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -242,7 +331,26 @@ class ServerError extends Error {
 }
 
 let generation = ""; // of the catalogue that gave the last answer
-let key = sessionStorage.getItem("clipshelf-key") ?? "";
+let key = storedKey();
+
+/** @returns {string} The key of this tab; a browser that keeps no data has none. */
+function storedKey() {
+  try {
+    return sessionStorage.getItem("clipshelf-key") ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** @param {string} given */
+function setKey(given) {
+  key = given;
+  try {
+    sessionStorage.setItem("clipshelf-key", given);
+  } catch {
+    // The key lasts as long as the page then.
+  }
+}
 
 /** @returns {Record<string, string>} */
 function authorization() {
@@ -269,13 +377,21 @@ async function call(path, { body, signal } = {}) {
   generation = response.headers.get("Clipshelf-Generation") ?? generation;
   if (response.ok && answer) return answer;
   const reason = answer?.detail ?? answer?.title ?? `The server answered ${response.status}.`;
-  throw new ServerError(String(reason), response.ok ? 0 : response.status, Number(response.headers.get("Retry-After")) || 0);
+  throw new ServerError(
+    String(reason),
+    response.ok ? 0 : response.status,
+    Number(response.headers.get("Retry-After")) || 0,
+  );
 }
 
 /** @type {Promise<boolean> | null} */
 let asking = null;
 
-/** Ask for the key of the server, once for all requests that wait for it. @param {string} reason @returns {Promise<boolean>} Whether there is one. */
+/**
+ * Ask for the key of the server, once for all requests that wait for it.
+ * @param {string} reason
+ * @returns {Promise<boolean>} Whether there is one.
+ */
 function askKey(reason) {
   asking ??= new Promise((resolve) => {
     const dialog = byId("key-dialog", HTMLDialogElement);
@@ -284,12 +400,15 @@ function askKey(reason) {
     field.value = "";
     dialog.returnValue = "";
     dialog.showModal();
-    dialog.addEventListener("close", () => {
-      key = dialog.returnValue === "given" ? field.value.trim() : "";
-      sessionStorage.setItem("clipshelf-key", key);
-      asking = null;
-      resolve(key !== "");
-    }, { once: true });
+    dialog.addEventListener(
+      "close",
+      () => {
+        setKey(dialog.returnValue === "given" ? field.value.trim() : "");
+        asking = null;
+        resolve(key !== "");
+      },
+      { once: true },
+    );
   });
   return asking;
 }
@@ -397,7 +516,10 @@ function setBusy(busy) {
   const progress = byId("progress", HTMLElement);
   if (!busy) progress.hidden = true;
   timers = busy
-    ? [setTimeout(() => (progress.hidden = false), 150), setTimeout(() => notify("slow", "The server takes long. It is still at work."), 5000)]
+    ? [
+        setTimeout(() => (progress.hidden = false), 150),
+        setTimeout(() => notify("slow", "The server takes long. It is still at work."), 5000),
+      ]
     : [];
 }
 
@@ -413,11 +535,18 @@ function show(answer, elapsed) {
   byId("title", HTMLElement).textContent = headline(items.length, fitting);
   document.title = state.words.trim() ? `${state.words.trim()} · clipshelf` : "clipshelf";
   showTimes(items.length, answer.took_ms, elapsed);
-  const most = Math.min(catalogue.products, catalogue.limits.k);
-  byId("more", HTMLButtonElement).hidden = items.length < state.k || state.k >= most;
+  showMore(items.length);
   const best = items.length && asks() ? ` First: ${name(items[0])}` : "";
   const doubt = asks() && items.length && !fitting ? " Nothing fits well." : "";
   byId("status", HTMLElement).textContent = `${items.length} of ${count(catalogue.products)} products.${doubt}${best}`;
+}
+
+/** Show the button for more products where there may be more. @param {number} shown */
+function showMore(shown) {
+  const more = byId("more", HTMLButtonElement);
+  const focused = document.activeElement === more;
+  more.hidden = shown < state.k || state.k >= Math.min(catalogue.products, mostProducts());
+  if (focused && more.hidden) byId("results", HTMLElement).focus({ preventScroll: true });
 }
 
 /** @param {number} shown @param {number} fitting @returns {string} */
@@ -430,7 +559,8 @@ function headline(shown, fitting) {
 /** @returns {string} That nothing fits, in words. */
 function weakness() {
   const dislikesAlone = !state.words.trim() && !photo && [...state.taste.values()].every((role) => role === "disliked");
-  if (dislikesAlone) return "Dislikes alone say what to avoid, not what fits. Like something, or say what you look for.";
+  if (dislikesAlone)
+    return "Dislikes alone say what to avoid, not what fits. Like something, or say what you look for.";
   return `Nothing fits well. These are only the nearest of ${count(catalogue.products)} products.`;
 }
 
@@ -438,8 +568,13 @@ function weakness() {
 function showTimes(shown, took, elapsed) {
   const facts = [`${shown} of ${count(catalogue.products)}`];
   if (took.total !== undefined) {
-    const stages = [...STAGES].filter(([stage]) => took[stage] >= LEAST_STAGE).map(([stage, label]) => `${label} ${digits(took[stage])}`);
-    facts.push(`${digits(took.total)} ms${stages.length ? ` (${stages.join(", ")})` : ""}`, `round trip ${digits(elapsed)} ms`);
+    const stages = [...STAGES]
+      .filter(([stage]) => took[stage] >= LEAST_STAGE)
+      .map(([stage, label]) => `${label} ${digits(took[stage])}`);
+    facts.push(
+      `${digits(took.total)} ms${stages.length ? ` (${stages.join(", ")})` : ""}`,
+      `round trip ${digits(elapsed)} ms`,
+    );
   }
   byId("times", HTMLElement).textContent = facts.join(" · ");
 }
@@ -461,7 +596,11 @@ function count(number) {
  * @param {() => void} [again]
  */
 function notify(kind, text, again) {
-  const notice = make("div", { class: `notice ${kind}`, role: kind === "fault" ? "alert" : "note" }, make("p", {}, text));
+  const notice = make(
+    "div",
+    { class: `notice ${kind}`, role: kind === "fault" ? "alert" : "note" },
+    make("p", {}, text),
+  );
   if (again) {
     const button = make("button", { type: "button" }, "Try again");
     button.addEventListener("click", again);
@@ -494,7 +633,7 @@ function toast(text) {
 // ---------------------------------------------------------------------------------------------------------------------
 // The products
 
-/** @type {Map<string, HTMLElement>} The cards that are shown, by id; a card stays the same element while it is shown. */
+/** @type {Map<string, HTMLElement>} The cards that are shown, by id; a card stays one element while it is shown. */
 let shown = new Map();
 
 /** @param {Item | null} item @param {string} [id] @returns {string} What a product is called. */
@@ -514,7 +653,8 @@ function showItems(items, fitting, note) {
   const scale = scaleOf(items);
   shown = new Map(items.map((item) => [item.id, updated(shown.get(item.id) ?? newCard(item), item, scale)]));
   const nodes = [...shown.values()];
-  if (fitting > 0 && fitting < nodes.length) nodes.splice(fitting, 0, make("li", { class: "part" }, "The nearest of the others, without a clear fit"));
+  if (fitting > 0 && fitting < nodes.length)
+    nodes.splice(fitting, 0, make("li", { class: "part" }, "The nearest of the others, without a clear fit"));
   if (!nodes.length) nodes.push(nothing(note ?? "No product is left"));
   cards.replaceChildren(...nodes);
   restoreFocus(focus);
@@ -523,8 +663,14 @@ function showItems(items, fitting, note) {
 
 /** @param {string} note why there are no products @returns {HTMLElement} */
 function nothing(note) {
-  const element = make("li", { class: "nothing" }, make("p", {}, `${note.charAt(0).toUpperCase()}${note.slice(1)}.`.replace("..", ".")));
-  const [label, act] = state.choices.size ? ["Clear the filters", clearFilters] : ["Show the nearest all the same", showNearest];
+  const element = make(
+    "li",
+    { class: "nothing" },
+    make("p", {}, `${note.charAt(0).toUpperCase()}${note.slice(1)}.`.replace("..", ".")),
+  );
+  const [label, act] = state.choices.size
+    ? ["Clear the filters", clearFilters]
+    : ["Show the nearest all the same", showNearest];
   if (!state.choices.size && !state.fitting) return element;
   const button = make("button", { type: "button" }, label);
   button.addEventListener("click", act);
@@ -540,12 +686,19 @@ function focusedButton() {
   return { button, position: [...cards.querySelectorAll(".product")].indexOf(card), kind: button.className };
 }
 
-/** A moved card loses the focus, and a liked product leaves; the focus goes to the same button, at worst of the next card. */
-function restoreFocus(/** @type {ReturnType<typeof focusedButton>} */ focus) {
+/**
+ * A moved card loses the focus, and a liked product leaves: give it to the same button, at worst of the next card.
+ * @param {ReturnType<typeof focusedButton>} focus
+ */
+function restoreFocus(focus) {
   if (!focus) return;
   const next = [...cards.querySelectorAll(".product")].at(Math.min(focus.position, shown.size - 1));
   const heir = focus.kind ? next?.querySelector(`.${focus.kind}`) : next?.querySelector("summary");
-  const target = focus.button.isConnected ? focus.button : heir instanceof HTMLElement ? heir : byId("results", HTMLElement);
+  const target = focus.button.isConnected
+    ? focus.button
+    : heir instanceof HTMLElement
+      ? heir
+      : byId("results", HTMLElement);
   target.focus({ preventScroll: true });
 }
 
@@ -554,7 +707,8 @@ function moveFrom(before) {
   for (const [id, card] of shown) {
     const [old, now] = [before.get(id), card.getBoundingClientRect()];
     const from = old ? { transform: `translate(${old.left - now.left}px, ${old.top - now.top}px)` } : { opacity: 0 };
-    if (!old || old.left !== now.left || old.top !== now.top) card.animate([from, {}], { duration: 260, easing: "cubic-bezier(.2, .7, .2, 1)" });
+    if (!old || old.left !== now.left || old.top !== now.top)
+      card.animate([from, {}], { duration: 260, easing: "cubic-bezier(.2, .7, .2, 1)" });
   }
 }
 
@@ -564,7 +718,11 @@ function newCard(item) {
   const card = /** @type {HTMLElement} */ (template?.cloneNode(true));
   card.dataset.id = item.id;
   const label = name(item);
-  for (const [kind, text] of [["like", "Like"], ["dislike", "Dislike"], ["similar", "More like this"]]) {
+  for (const [kind, text] of [
+    ["like", "Like"],
+    ["dislike", "Dislike"],
+    ["similar", "More like this"],
+  ]) {
     part(card, `.${kind}`).setAttribute("aria-label", `${text}: ${label}`);
     part(card, `.${kind}`).title = text;
   }
@@ -572,7 +730,7 @@ function newCard(item) {
   part(card, ".text").title = label;
   part(card, ".kind").textContent = plain(item.product.category);
   part(card, ".price").textContent = priceOf(item.product);
-  if (item.image_url) loadPicture(part(card, ".picture"), item.image_url);
+  if (item.image_url) void loadPicture(part(card, ".picture"), item.image_url);
   return card;
 }
 
@@ -594,7 +752,11 @@ function plain(value) {
   return value === null || value === undefined || typeof value === "object" ? "" : String(value);
 }
 
-/** Put a picture into a box; what is there stays where the picture cannot be loaded. @param {HTMLElement} box @param {string} url */
+/**
+ * Put a picture into a box; what is there stays where the picture cannot be loaded.
+ * @param {HTMLElement} box
+ * @param {string} url
+ */
 async function loadPicture(box, url) {
   const image = new Image();
   image.alt = "";
@@ -613,7 +775,13 @@ const fetched = new Map();
 function fetchPicture(url) {
   if (!fetched.has(url)) {
     const blob = fetch(url, { headers: authorization() }).then((response) => (response.ok ? response.blob() : null));
-    fetched.set(url, blob.then((picture) => (picture ? URL.createObjectURL(picture) : "data:,"), () => "data:,"));
+    fetched.set(
+      url,
+      blob.then(
+        (picture) => (picture ? URL.createObjectURL(picture) : "data:,"),
+        () => "data:,",
+      ),
+    );
   }
   return /** @type {Promise<string>} */ (fetched.get(url));
 }
@@ -648,13 +816,16 @@ function signed(value, plus = "+") {
 }
 
 /**
- * What each signal adds to a score, the largest first, and the sum of the smaller ones. Rounded, they sum to the rounded score.
+ * What each signal adds to a score, the largest first, and the sum of the smaller ones.
  * @param {Item} item
  * @returns {Reason[]}
  */
 function reasonsOf(item) {
   const parts = item.contributions ?? [];
-  const rounded = roundToSum(parts.map(({ value }) => value), item.score ?? 0);
+  const rounded = roundToSum(
+    parts.map(({ value }) => value),
+    item.score ?? 0,
+  );
   /** @type {Map<string, Reason>} */
   const signals = new Map();
   parts.forEach(({ signal, id, side, value }, i) => {
@@ -673,9 +844,16 @@ function reasonsOf(item) {
   return [...sorted.slice(0, SHOWN_SIGNALS), rest];
 }
 
-/** @param {string} signal @param {string | null} id @returns {string} Such as "words", or "liked" and the name of a product. */
+/**
+ * Such as "words", or "liked" and the name of a product.
+ * @param {string} signal
+ * @param {string | null} id
+ */
 function signalName(signal, id) {
-  const kind = signal.replace(/^text\b/, "words").replace(/^image\b/, "picture").replaceAll("_", " ");
+  const kind = signal
+    .replace(/^text\b/, "words")
+    .replace(/^image\b/, "picture")
+    .replaceAll("_", " ");
   if (id === null) return kind;
   const called = name(known.get(id) ?? null, id).replaceAll(/\s+/g, " ");
   return `${kind} ${shortened(called, NAME_WIDTH)}`;
@@ -695,17 +873,30 @@ function scaleOf(items) {
   return { least: Math.min(0, ...sums), most: Math.max(0, ...sums) };
 }
 
-/** The reasons of a score: a bar for each, which begins where the one before ended, and the sum. @param {Item} item @param {Scale} scale */
+/**
+ * The reasons of a score: a bar for each, which begins where the one before ended, and the sum.
+ * @param {Item} item
+ * @param {Scale} scale
+ */
 function showReasons(item, scale) {
   const score = item.score ?? 0;
   let sum = 0;
   const rows = reasonsOf(item).flatMap(({ label, value, rounded, sides }) => {
     const start = sum;
     sum += value;
-    const nodes = [make("dt", { title: label }, label), make("dd", {}, signed(rounded)), bar(start, sum, scale, value < 0 ? "minus" : "")];
+    const nodes = [
+      make("dt", { title: label }, label),
+      make("dd", {}, signed(rounded)),
+      bar(start, sum, scale, value < 0 ? "minus" : ""),
+    ];
     return sides.length > 1 ? [...nodes, make("dd", { class: "sides" }, sides.join(", "))] : nodes;
   });
-  return [...rows, make("dt", { class: "sum" }, "score"), make("dd", { class: "sum" }, signed(score, "")), bar(0, score, scale, "whole")];
+  return [
+    ...rows,
+    make("dt", { class: "sum" }, "score"),
+    make("dd", { class: "sum" }, signed(score, "")),
+    bar(0, score, scale, "whole"),
+  ];
 }
 
 /** @param {number} from @param {number} to @param {Scale} scale @param {string} kind */
@@ -717,12 +908,18 @@ function bar(from, to, { least, most }, kind) {
   return make("dd", { class: "bar" }, fill);
 }
 
-/** Round to hundredths, so that the rounded values sum to the rounded total. @param {number[]} values @param {number} total */
+/**
+ * Round to hundredths, so that the rounded values sum to the rounded total.
+ * @param {number[]} values
+ * @param {number} total
+ */
 function roundToSum(values, total) {
   const hundredths = values.map((value) => Math.round(100 * value));
   const missing = Math.round(100 * total) - hundredths.reduce((sum, value) => sum + value, 0);
   const step = Math.sign(missing);
-  const lost = values.map((value, i) => ({ i, gain: step * (100 * value - hundredths[i]) })).sort((a, b) => b.gain - a.gain);
+  const lost = values
+    .map((value, i) => ({ i, gain: step * (100 * value - hundredths[i]) }))
+    .sort((a, b) => b.gain - a.gain);
   for (const { i } of lost.slice(0, Math.abs(missing))) hundredths[i] += step;
   return hundredths.map((value) => value / 100);
 }
@@ -768,7 +965,13 @@ function chip(id, role) {
   const picture = make("span", { class: "none", "aria-hidden": "true" });
   const remove = make("button", { type: "button", class: "round" });
   remove.append(icon("close"));
-  const element = make("li", { class: `chip ${role}` }, picture, make("span", {}, make("b", {}, ROLES[role]), text), remove);
+  const element = make(
+    "li",
+    { class: `chip ${role}` },
+    picture,
+    make("span", {}, make("b", {}, ROLES[role]), text),
+    remove,
+  );
   remove.addEventListener("click", () => removeChip(element, id));
   const label = (/** @type {string} */ called) => {
     text.textContent = called;
@@ -800,9 +1003,14 @@ function showControls() {
   const none = make("p", { class: "soft small" }, "The catalogue has no columns to filter by.");
   const rest = columns.filter((column, i) => i >= SHOWN_FILTERS && !state.choices.has(column.name));
   const filters = columns.filter((column) => !rest.includes(column)).map(filter);
-  byId("filters", HTMLElement).replaceChildren(...(columns.length ? filters : [none]), ...moreButton(rest, "filters", filter));
+  byId("filters", HTMLElement).replaceChildren(
+    ...(columns.length ? filters : [none]),
+    ...moreButton(rest, "filters", filter),
+  );
   byId("weights", HTMLElement).replaceChildren(
-    ...[...WEIGHTS].map(([id, label]) => slider(label, 0, 2, defaultWeight(id), state.weights.get(id), (value) => setWeight(id, value))),
+    ...[...WEIGHTS].map(([id, label]) =>
+      slider(label, 0, 2, defaultWeight(id), state.weights.get(id), (value) => setWeight(id, value)),
+    ),
     slider("Variety", 0, 1, 0, state.diversity, (value) => (state.diversity = value)),
     fittingBox(),
   );
@@ -869,12 +1077,19 @@ function showChanged() {
 }
 
 /**
- * @param {string} label @param {number} least @param {number} most @param {number} standard @param {number | undefined} value
+ * A slider of one number.
+ * @param {string} label
+ * @param {number} least
+ * @param {number} most
+ * @param {number} standard
+ * @param {number | undefined} value
  * @param {(value: number) => void} set
  */
 function slider(label, least, most, standard, value, set) {
   const id = `slider-${label.toLowerCase()}`;
-  const input = /** @type {HTMLInputElement} */ (make("input", { type: "range", id, min: String(least), max: String(most), step: "0.05" }));
+  const input = /** @type {HTMLInputElement} */ (
+    make("input", { type: "range", id, min: String(least), max: String(most), step: "0.05" })
+  );
   input.value = String(value ?? standard);
   const output = make("output", { for: id }, Number(input.value).toFixed(2));
   const row = make("div", { class: "slider" }, make("label", { for: id }, label), output, input);
@@ -923,88 +1138,167 @@ function choose(name, change) {
 /** @param {Column} column @returns {HTMLElement} Buttons that can be pressed together; any of them may hold. */
 function optionFilter(column) {
   const values = column.values ?? [];
-  const box = make("div", { class: "options" });
-  const option = (/** @type {{value: any, products: number}} */ { value, products }) => {
-    const text = String(value);
-    const input = /** @type {HTMLInputElement} */ (make("input", { type: "checkbox" }));
-    input.checked = state.choices.get(column.name)?.is?.includes(text) ?? false;
-    input.addEventListener("change", () => {
-      const others = (state.choices.get(column.name)?.is ?? []).filter((other) => other !== text);
-      choose(column.name, { is: input.checked ? [...others, text] : others });
-    });
-    const label = column.kind === "bool" ? (value ? "yes" : "no") : shortened(text, OPTION_WIDTH);
-    return make("label", { class: "option", title: text }, input, label, make("span", {}, count(products)));
-  };
-  const chosen = values.some(({ value }, i) => i >= SHOWN_OPTIONS && state.choices.get(column.name)?.is?.includes(String(value)));
-  const rest = chosen || values.length <= SHOWN_OPTIONS + 1 ? [] : values.slice(SHOWN_OPTIONS);
-  box.append(...values.slice(0, values.length - rest.length).map(option), ...moreButton(rest, "", option));
-  return fieldset(column.name, box);
+  const show = (/** @type {{value: any, products: number}} */ entry) => option(column, entry.value, entry.products);
+  const chosen = state.choices.get(column.name)?.is ?? [];
+  const folds = values.length > SHOWN_OPTIONS + 1;
+  const rest = folds ? values.slice(SHOWN_OPTIONS).filter(({ value }) => !chosen.includes(String(value))) : [];
+  const first = values.filter((entry) => !rest.includes(entry));
+  return fieldset(column.name, make("div", { class: "options" }, ...first.map(show), ...moreButton(rest, "", show)));
+}
+
+/** @param {Column} column @param {any} value @param {number} products @returns {HTMLElement} */
+function option(column, value, products) {
+  const text = String(value);
+  const input = /** @type {HTMLInputElement} */ (make("input", { type: "checkbox" }));
+  input.checked = state.choices.get(column.name)?.is?.includes(text) ?? false;
+  input.addEventListener("change", () => {
+    const others = (state.choices.get(column.name)?.is ?? []).filter((other) => other !== text);
+    choose(column.name, { is: input.checked ? [...others, text] : others });
+  });
+  const label = column.kind === "bool" ? (value ? "yes" : "no") : shortened(text, OPTION_WIDTH);
+  const number = make("span", {}, count(products));
+  return make("label", { class: "option", title: text }, input, make("bdi", {}, label), number);
 }
 
 /** @param {Column} column @returns {HTMLElement} A field for a part of a text, or for an item of a list. */
 function textFilter(column) {
   const id = `values-${column.name}`;
   const list = column.kind === "texts";
-  const field = /** @type {HTMLInputElement} */ (make("input", { type: "search", list: id, placeholder: list ? "is one of the list" : "contains", "aria-label": title(column.name) }));
+  const field = /** @type {HTMLInputElement} */ (
+    make("input", {
+      type: "search",
+      list: id,
+      placeholder: list ? "is one of the list" : "contains",
+      "aria-label": title(column.name),
+    })
+  );
   field.value = state.choices.get(column.name)?.has ?? "";
   field.addEventListener("input", () => choose(column.name, { has: field.value || undefined }));
-  const values = make("datalist", { id }, ...(column.values ?? []).map(({ value }) => make("option", { value: String(value) })));
+  const values = make(
+    "datalist",
+    { id },
+    ...(column.values ?? []).map(({ value }) => make("option", { value: String(value) })),
+  );
   return fieldset(column.name, field, values);
 }
 
 /** @param {Column} column @returns {HTMLElement} */
 function dateFilter(column) {
   const bound = (/** @type {"min" | "max"} */ end, /** @type {string} */ label) => {
-    const field = /** @type {HTMLInputElement} */ (make("input", { type: "date", min: String(column.min).slice(0, 10), max: String(column.max).slice(0, 10), "aria-label": `${title(column.name)} ${label}` }));
+    const field = /** @type {HTMLInputElement} */ (
+      make("input", {
+        type: "date",
+        min: String(column.min).slice(0, 10),
+        max: String(column.max).slice(0, 10),
+        "aria-label": `${title(column.name)} ${label}`,
+      })
+    );
     field.value = (state.choices.get(column.name)?.[end] ?? "").slice(0, 10);
-    field.addEventListener("change", () => choose(column.name, { [end]: field.value ? field.value + (end === "max" ? "T23:59:59" : "") : undefined }));
+    field.addEventListener("change", () =>
+      choose(column.name, { [end]: field.value ? field.value + (end === "max" ? "T23:59:59" : "") : undefined }),
+    );
     return field;
   };
   return fieldset(column.name, make("div", { class: "pair" }, bound("min", "from"), "to", bound("max", "to")));
 }
 
-/** @param {Column} column @returns {HTMLElement} Two numbers, and two sliders for them; by magnitude where the range is wide. */
+/** @typedef {"min" | "max"} End */
+/** @typedef {{toValue: (at: number) => number, toPosition: (value: number) => number}} RangeScale */
+/** @typedef {{fields: HTMLInputElement[], thumbs: HTMLInputElement[], chosen: HTMLElement}} RangeControls */
+
+const ENDS = /** @type {const} */ (["min", "max"]);
+
+/**
+ * From the way of a slider, 0 to 100, to the values of a column and back; by magnitude where the range is wide.
+ * @param {number} least
+ * @param {number} most
+ * @returns {RangeScale}
+ */
+function rangeScale(least, most) {
+  const span = most - least || 1;
+  const [toValue, toShare] =
+    least > 0 && most / least > 50
+      ? [
+          (/** @type {number} */ at) => least * (most / least) ** (at / 100),
+          (/** @type {number} */ value) => Math.log(value / least) / Math.log(most / least),
+        ]
+      : [
+          (/** @type {number} */ at) => least + (span * at) / 100,
+          (/** @type {number} */ value) => (value - least) / span,
+        ];
+  return { toValue, toPosition: (value) => 100 * Math.min(1, Math.max(0, toShare(value) || 0)) };
+}
+
+/**
+ * Two numbers, and two sliders for them.
+ * @param {Column} column
+ */
 function rangeFilter(column) {
-  const [least, most] = [Number(column.min), Number(column.max)];
-  const wideRange = least > 0 && most / least > 50;
-  const toValue = (/** @type {number} */ at) => (wideRange ? least * (most / least) ** (at / 100) : least + ((most - least) * at) / 100);
-  const toPosition = (/** @type {number} */ value) => {
-    const share = wideRange ? Math.log(value / least) / Math.log(most / least) : (value - least) / (most - least || 1);
-    return 100 * Math.min(1, Math.max(0, share || 0));
+  const bounds = { min: Number(column.min), max: Number(column.max) };
+  const scale = rangeScale(bounds.min, bounds.max);
+  const labels = { min: `${title(column.name)} from`, max: `${title(column.name)} to` };
+  const input = (/** @type {Record<string, string>} */ attributes) =>
+    /** @type {HTMLInputElement} */ (make("input", attributes));
+  const controls = {
+    chosen: make("span", { class: "chosen" }),
+    fields: ENDS.map((end) =>
+      input({ type: "number", step: "any", "aria-label": labels[end], placeholder: readable(bounds[end]) }),
+    ),
+    thumbs: ENDS.map((end) =>
+      input({ type: "range", min: "0", max: "100", step: "0.5", "aria-label": `${labels[end]}, slider` }),
+    ),
   };
-  const chosen = make("span", { class: "chosen" });
-  const ends = /** @type {const} */ (["min", "max"]);
-  const fields = ends.map((end) => /** @type {HTMLInputElement} */ (make("input", { type: "number", step: "any", "aria-label": `${title(column.name)} ${end === "min" ? "from" : "to"}`, placeholder: readable(end === "min" ? least : most) })));
-  const thumbs = ends.map((end) => /** @type {HTMLInputElement} */ (make("input", { type: "range", min: "0", max: "100", step: "0.5", "aria-label": `${title(column.name)} ${end === "min" ? "from" : "to"}, slider` })));
-  const draw = () => {
-    const choice = state.choices.get(column.name) ?? {};
-    ends.forEach((end, i) => {
-      const value = choice[end] === undefined ? (end === "min" ? least : most) : Number(choice[end]);
-      if (document.activeElement !== fields[i]) fields[i].value = choice[end] ?? "";
-      if (document.activeElement !== thumbs[i]) thumbs[i].value = String(toPosition(value));
-      thumbs[i].setAttribute("aria-valuetext", readable(value));
-    });
-    const [from, to] = thumbs.map((thumb) => Number(thumb.value));
-    // A thumb is 20 pixels wide, and its middle goes from 10 pixels to 10 before the end.
-    chosen.style.left = `calc(${from}% + ${10 - from / 5}px)`;
-    chosen.style.right = `calc(${100 - to}% + ${to / 5 - 10}px)`;
-  };
-  ends.forEach((end, i) => {
+  const draw = () => drawRange(column, bounds, scale, controls);
+  listenToRange(column, scale, controls, draw);
+  draw();
+  const numbers = make("div", { class: "pair" }, controls.fields[0], "to", controls.fields[1]);
+  const range = make("div", { class: "range" }, controls.chosen, ...controls.thumbs);
+  return fieldset(column.name, numbers, ...(bounds.max > bounds.min ? [range] : []));
+}
+
+/**
+ * Show the choice of a range in its controls; the one that is in use stays as it is.
+ * @param {Column} column
+ * @param {Record<End, number>} bounds
+ * @param {RangeScale} scale
+ * @param {RangeControls} controls
+ */
+function drawRange(column, bounds, scale, { fields, thumbs, chosen }) {
+  const choice = state.choices.get(column.name) ?? {};
+  ENDS.forEach((end, i) => {
+    const value = choice[end] === undefined ? bounds[end] : Number(choice[end]);
+    if (document.activeElement !== fields[i]) fields[i].value = choice[end] ?? "";
+    if (document.activeElement !== thumbs[i]) thumbs[i].value = String(scale.toPosition(value));
+    thumbs[i].setAttribute("aria-valuetext", readable(value));
+  });
+  const [from, to] = thumbs.map((thumb) => Number(thumb.value));
+  // A thumb is 20 pixels wide, and its middle goes from 10 pixels to 10 before the end.
+  chosen.style.left = `calc(${from}% + ${10 - from / 5}px)`;
+  chosen.style.right = `calc(${100 - to}% + ${to / 5 - 10}px)`;
+}
+
+/**
+ * Take what is typed or slid.
+ * @param {Column} column
+ * @param {RangeScale} scale
+ * @param {RangeControls} controls
+ * @param {() => void} draw
+ */
+function listenToRange(column, scale, { fields, thumbs }, draw) {
+  ENDS.forEach((end, i) => {
     fields[i].addEventListener("input", () => {
       choose(column.name, { [end]: usable("number", fields[i].value) ? fields[i].value : undefined });
       draw();
     });
     thumbs[i].addEventListener("input", () => {
-      const at = i === 0 ? Math.min(Number(thumbs[0].value), Number(thumbs[1].value)) : Math.max(Number(thumbs[0].value), Number(thumbs[1].value));
+      const [own, other] = [Number(thumbs[i].value), Number(thumbs[1 - i].value)];
+      const at = end === "min" ? Math.min(own, other) : Math.max(own, other);
       thumbs[i].value = String(at);
-      const open = i === 0 ? at <= 0 : at >= 100;
-      choose(column.name, { [end]: open ? undefined : readable(toValue(at)) });
+      const open = end === "min" ? at <= 0 : at >= 100;
+      choose(column.name, { [end]: open ? undefined : readable(scale.toValue(at)) });
       draw();
     });
   });
-  draw();
-  const range = make("div", { class: "range" }, chosen, ...thumbs);
-  return fieldset(column.name, make("div", { class: "pair" }, fields[0], "to", fields[1]), ...(most > least ? [range] : []));
 }
 
 /** @param {number} value @returns {string} A number with three digits or so, as an input takes it. */
@@ -1050,7 +1344,10 @@ function shrunk(image, crop) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
 }
 
-/** Take a picture for the query. What this browser cannot read is sent as it is; the server reads more formats. @param {Blob} blob */
+/**
+ * Take a picture for the query. What this browser cannot read is sent as it is; the server reads more formats.
+ * @param {Blob} blob
+ */
 async function takePhoto(blob) {
   const image = await decoded(blob).catch(() => null);
   const sent = (image && (await shrunk(image, null))) ?? blob;
@@ -1069,6 +1366,8 @@ function showPhoto() {
   const picture = byId("photo-shown", HTMLImageElement);
   picture.hidden = byId("photo-remove", HTMLButtonElement).hidden = !photo;
   byId("crop", HTMLButtonElement).hidden = !photo?.ratio;
+  if (photo && ["choose", "camera"].includes(document.activeElement?.id ?? ""))
+    byId("photo-remove", HTMLButtonElement).focus();
   byId("choose", HTMLButtonElement).hidden = Boolean(photo);
   byId("hint", HTMLElement).hidden = Boolean(photo);
   byId("camera", HTMLButtonElement).hidden = Boolean(photo) || !hasCamera;
@@ -1117,7 +1416,12 @@ async function shoot() {
 let frame = { left: 0, top: 0, right: 100, bottom: 100 };
 const LEAST_FRAME = 5; // percent
 
-/** Move edges of the frame by percents, within the picture. @param {string[]} edges @param {number} across @param {number} down */
+/**
+ * Move edges of the frame by percents, within the picture.
+ * @param {string[]} edges
+ * @param {number} across
+ * @param {number} down
+ */
 function moveEdges(edges, across, down) {
   if (edges.includes("left")) frame.left = Math.min(frame.right - LEAST_FRAME, Math.max(0, frame.left + across));
   if (edges.includes("right")) frame.right = Math.max(frame.left + LEAST_FRAME, Math.min(100, frame.right + across));
@@ -1177,7 +1481,10 @@ function dragFrame(event) {
   if (handle.tabIndex >= 0) handle.focus();
   handle.setPointerCapture(event.pointerId);
   const move = (/** @type {PointerEvent} */ to) => {
-    const [across, down] = [(100 * (to.clientX - event.clientX)) / box.width, (100 * (to.clientY - event.clientY)) / box.height];
+    const [across, down] = [
+      (100 * (to.clientX - event.clientX)) / box.width,
+      (100 * (to.clientY - event.clientY)) / box.height,
+    ];
     frame = { ...start };
     if (edges) moveEdges(edges, across, down);
     else moveFrame(across, down);
@@ -1190,7 +1497,14 @@ function dragFrame(event) {
 function nudgeFrame(event) {
   const edge = /** @type {HTMLElement} */ (event.target).dataset.edge;
   const step = event.shiftKey ? 10 : 2;
-  const [across, down] = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step], Home: [-100, -100], End: [100, 100] }[event.key] ?? [0, 0];
+  const [across, down] = {
+    ArrowLeft: [-step, 0],
+    ArrowRight: [step, 0],
+    ArrowUp: [0, -step],
+    ArrowDown: [0, step],
+    Home: [-100, -100],
+    End: [100, 100],
+  }[event.key] ?? [0, 0];
   if (!edge || (!across && !down)) return;
   event.preventDefault();
   moveEdges([edge], across, down);
@@ -1215,7 +1529,10 @@ function pythonLiteral(value) {
   if (Array.isArray(value)) return `[${value.map(pythonLiteral).join(", ")}]`;
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
-  if (typeof value === "object") return `{${Object.entries(value).map(([name, inner]) => `${JSON.stringify(name)}: ${pythonLiteral(inner)}`).join(", ")}}`;
+  if (typeof value === "object")
+    return `{${Object.entries(value)
+      .map(([name, inner]) => `${JSON.stringify(name)}: ${pythonLiteral(inner)}`)
+      .join(", ")}}`;
   return JSON.stringify(value);
 }
 
@@ -1233,15 +1550,25 @@ function curlCode() {
   const query = jsonLines(toQuery());
   if (!photo) return `curl ${url} \\\n  ${header} \\\n  -d ${shellWord(query)}`;
   const start = `${query.slice(0, -2)},\n  "image": "`;
-  return `{ printf '%s' ${shellWord(start)}; base64 < ${photoFile()} | tr -d '\\n'; printf '"}'; } |\ncurl ${url} \\\n  ${header} \\\n  --data-binary @-`;
+  const body = `{ printf '%s' ${shellWord(start)}; base64 < ${photoFile()} | tr -d '\\n'; printf '"}'; }`;
+  return `${body} |\ncurl ${url} \\\n  ${header} \\\n  --data-binary @-`;
 }
 
 /** @returns {string} */
 function pythonCode() {
-  const entries = Object.entries(toQuery()).map(([name, value]) => `    ${JSON.stringify(name)}: ${pythonLiteral(value)},\n`);
+  const entries = Object.entries(toQuery()).map(
+    ([name, value]) => `    ${JSON.stringify(name)}: ${pythonLiteral(value)},\n`,
+  );
   if (photo) entries.push(`    "image": base64.b64encode(Path("${photoFile()}").read_bytes()).decode(),\n`);
-  const imports = [...(photo ? ["import base64"] : []), "import json", ...(key ? ["import os"] : []), "import urllib.request", ...(photo ? ["from pathlib import Path"] : [])];
-  const headers = `{"Content-Type": "application/json"${key ? ', "Authorization": "Bearer " + os.environ["CLIPSHELF_KEY"]' : ""}}`;
+  const imports = [
+    ...(photo ? ["import base64"] : []),
+    "import json",
+    ...(key ? ["import os"] : []),
+    "import urllib.request",
+    ...(photo ? ["from pathlib import Path"] : []),
+  ];
+  const secret = key ? ', "Authorization": "Bearer " + os.environ["CLIPSHELF_KEY"]' : "";
+  const headers = `{"Content-Type": "application/json"${secret}}`;
   return `${imports.join("\n")}
 
 query = {
@@ -1257,9 +1584,11 @@ for item in answer["recommendations"]:
 
 /** @returns {string} */
 function cppCode() {
-  const read = photo ? `    std::ifstream file("${photoFile()}", std::ios::binary);
+  const read = photo
+    ? `    std::ifstream file("${photoFile()}", std::ios::binary);
     const std::vector<char> photo{std::istreambuf_iterator<char>(file), {}};
-` : "";
+`
+    : "";
   const image = photo ? "\n                           .image(clipshelf::encoded(photo))" : "";
   return `// recommend CATALOGUE [ARTIFACT]
 #include <clipshelf.hpp>
@@ -1294,7 +1623,10 @@ function photoFile() {
 const CODES = new Map([
   ["curl", { code: curlCode, note: "Asks this server, from any POSIX shell." }],
   ["python", { code: pythonCode, note: "Asks this server, with Python alone." }],
-  ["cpp", { code: cppCode, note: "Asks no server: libclipshelf answers in your program, from the folder of the catalogue." }],
+  [
+    "cpp",
+    { code: cppCode, note: "Asks no server: libclipshelf answers in your program, from the folder of the catalogue." },
+  ],
 ]);
 
 /** @param {string} language */
@@ -1309,7 +1641,8 @@ function showCode(language) {
   text.textContent = code();
   text.setAttribute("aria-labelledby", `tab-${language}`);
   const secret = key && language !== "cpp" ? " The key is read from the variable CLIPSHELF_KEY." : "";
-  byId("code-note", HTMLElement).textContent = `${note}${photo ? ` Save ${photoFile()} beside it first.` : ""}${secret}`;
+  byId("code-note", HTMLElement).textContent =
+    `${note}${photo ? ` Save ${photoFile()} beside it first.` : ""}${secret}`;
   const save = byId("code-photo", HTMLAnchorElement);
   save.hidden = !photo;
   if (photo) Object.assign(save, { href: photo.url, download: photoFile(), textContent: `Save ${photoFile()}` });
@@ -1324,15 +1657,26 @@ function openCode() {
   byId("code-dialog", HTMLDialogElement).showModal();
 }
 
-/** @param {string} text @returns {Promise<boolean>} Whether it is in the clipboard; browsers allow it on https and on this machine. */
+/**
+ * Whether a text is in the clipboard now; browsers allow it on https and on this machine.
+ * @param {string} text
+ * @returns {Promise<boolean>}
+ */
 async function copy(text) {
-  return navigator.clipboard ? navigator.clipboard.writeText(text).then(() => true, () => false) : false;
+  return navigator.clipboard
+    ? navigator.clipboard.writeText(text).then(
+        () => true,
+        () => false,
+      )
+    : false;
 }
 
 async function copyLink() {
   const copied = await copy(location.origin + address());
   const left = photo ? " The picture is not in it: a link cannot hold one." : "";
-  toast((copied ? "The link is copied." : "The browser keeps its clipboard closed. The link is in the address bar.") + left);
+  toast(
+    (copied ? "The link is copied." : "The browser keeps its clipboard closed. The link is in the address bar.") + left,
+  );
 }
 
 async function copyCode() {
@@ -1437,7 +1781,8 @@ function listenToDrops() {
     depth = Math.max(0, depth + change);
     dropping.hidden = depth === 0;
   };
-  const brings = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") || event.dataTransfer?.types.includes("text/uri-list");
+  const brings = (/** @type {DragEvent} */ event) =>
+    event.dataTransfer?.types.includes("Files") || event.dataTransfer?.types.includes("text/uri-list");
   addEventListener("dragenter", (event) => brings(event) && cover(1));
   addEventListener("dragleave", (event) => brings(event) && cover(-1));
   addEventListener("dragover", (event) => brings(event) && event.preventDefault());
@@ -1445,7 +1790,8 @@ function listenToDrops() {
     cover(-depth);
     if (!brings(event)) return;
     event.preventDefault();
-    if (!takeFrom(event.dataTransfer?.files)) toast("That is no picture file. A picture of another page can be copied and pasted.");
+    if (!takeFrom(event.dataTransfer?.files))
+      toast("That is no picture file. A picture of another page can be copied and pasted.");
   });
 }
 
@@ -1463,7 +1809,7 @@ function listenToProducts() {
     words.focus();
   });
   byId("more", HTMLButtonElement).addEventListener("click", () => {
-    state.k = Math.min(catalogue.limits.k, state.k + PAGE_OF_PRODUCTS);
+    state.k = Math.min(mostProducts(), state.k + PAGE_OF_PRODUCTS);
     commit();
   });
 }
@@ -1476,6 +1822,7 @@ function listenToControls() {
     state.fitting = false;
     showControls();
     commit();
+    byId("weights", HTMLElement).querySelector("input")?.focus();
   });
   wide.addEventListener("change", () => (panel.open = wide.matches));
   panel.open = wide.matches;
@@ -1503,11 +1850,15 @@ function listenToDialogs() {
     });
   });
   byId("camera-shoot", HTMLButtonElement).addEventListener("click", () => void shoot());
-  byId("camera-cancel", HTMLButtonElement).addEventListener("click", () => byId("camera-dialog", HTMLDialogElement).close());
+  byId("camera-cancel", HTMLButtonElement).addEventListener("click", () =>
+    byId("camera-dialog", HTMLDialogElement).close(),
+  );
   byId("crop", HTMLButtonElement).addEventListener("click", openCrop);
   byId("crop-use", HTMLButtonElement).addEventListener("click", () => void useCrop({ ...frame }));
   byId("crop-whole", HTMLButtonElement).addEventListener("click", () => void useCrop(null));
-  byId("crop-cancel", HTMLButtonElement).addEventListener("click", () => byId("crop-dialog", HTMLDialogElement).close());
+  byId("crop-cancel", HTMLButtonElement).addEventListener("click", () =>
+    byId("crop-dialog", HTMLDialogElement).close(),
+  );
   byId("frame", HTMLElement).addEventListener("pointerdown", dragFrame);
   byId("frame", HTMLElement).addEventListener("keydown", nudgeFrame);
 }
@@ -1519,7 +1870,9 @@ function showCatalogue() {
 
 /** Load the catalogue's facts, then show what the address says. */
 async function start() {
-  cards.replaceChildren(...Array.from({ length: PAGE_OF_PRODUCTS }, () => make("li", { class: "waiting", "aria-hidden": "true" })));
+  cards.replaceChildren(
+    ...Array.from({ length: PAGE_OF_PRODUCTS }, () => make("li", { class: "waiting", "aria-hidden": "true" })),
+  );
   setBusy(true);
   try {
     catalogue = await call("/v1/catalogue");
