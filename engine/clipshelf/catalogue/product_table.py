@@ -139,7 +139,7 @@ class ProductTable:
 
         Returns (N,) bool, true for the products that fulfil it. Raises InputError.
         """
-        return self._filter.mask(self._parsed(where))
+        return self._filter.mask(self.parsed(where))
 
     def count_passing(self, where: Where | str) -> dict[str, int]:
         """Tell how many products each term of a filter lets through.
@@ -148,11 +148,12 @@ class ProductTable:
 
         Returns the numbers of products by term, in words. Raises InputError.
         """
-        where = self._parsed(where)
+        where = self.parsed(where)
         self._filter.mask(where)  # checks it before it is split
         return {to_words(term): int(self._filter.mask(term).sum()) for term in split_terms(where)}
 
-    def _parsed(self, where: Where | str) -> Where:
+    def parsed(self, where: Where | str) -> Where:
+        """A filter in words as a dict of conditions; a dict stays as it is. Raises InputError."""
         return parse_where(where, self.columns) if isinstance(where, str) else where
 
     @property

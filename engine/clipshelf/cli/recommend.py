@@ -88,6 +88,9 @@ def _add_arrangement(how: argparse._ArgumentGroup) -> None:
 def _add_signals(signals: argparse._ArgumentGroup) -> None:
     signals.add_argument("--text", metavar="T", action="append", help="a review or a wish, in words")
     signals.add_argument("--image", metavar="F", action="append", help="a picture file")
+    signals.add_argument(
+        "--crop", metavar="L,T,R,B", help="the part of each picture that counts, such as 0.25,0,0.75,1 of its edges"
+    )
     for name, text in (("like", "more like this product"), ("dislike", "less like this product")):
         signals.add_argument(
             f"--{name}",
@@ -154,6 +157,7 @@ def _query(args: argparse.Namespace) -> Query:
         weights=dict(map(_weight, args.weights.split(","))) if args.weights else None,
         diversity=args.diversity,
         min_relevance=args.min_relevance,
+        crop=[_number("--crop", text) for text in args.crop.split(",")] if args.crop else None,
         boost={name: _number("--boost", text) for name, text in _pairs("--boost", args.boost)},
         fresh=dict(_pairs("--fresh", args.fresh)),
         group_by=args.group_by,

@@ -15,7 +15,7 @@ from clipshelf.model.artifact import Artifact
 from clipshelf.model.hub import open_artifact
 from clipshelf.model.image import Decode, ImageReader, PreparedImage
 from clipshelf.model.image_limits import ImageLimits
-from clipshelf.model.image_sources import source_name
+from clipshelf.model.image_sources import CroppedImage, source_name
 from clipshelf.model.match_probability import check_gives_probabilities, match_probabilities
 from clipshelf.model.text_cleaning import clean_text
 from clipshelf.model.text_parts import check_text, group_by_length, pool_parts
@@ -163,7 +163,7 @@ class Engine:
 
     def embed_images(
         self,
-        images: Iterable[ImageSource | PreparedImage],
+        images: Iterable[ImageSource | CroppedImage | PreparedImage],
         *,
         on_error: OnError = "raise",
         progress: Progress | None = None,
@@ -174,7 +174,7 @@ class Engine:
         Threads decode pictures ahead of the model, in order, a bounded number at a time.
 
         - `images`: n paths, bytes, binary streams, data: URIs, PIL images or arrays, see
-          `clipshelf.model.image_decoding.decode_image`, or pictures that `prepare_image` decoded.
+          `clipshelf.model.image_decoding.decode_image`, parts of these, or pictures that `prepare_image` decoded.
         - `on_error`: the error policy (`clipshelf.failures`).
         - `progress`: called with the number of pictures done and of all, or None where `images` has no length.
         - `timeline`: records the stages "decode", "preprocess" and "vision".
@@ -193,7 +193,7 @@ class Engine:
             items, self._image_batch, encode, on_error, _counter(progress, images), describe_item=source_name
         )
 
-    def prepare_image(self, source: ImageSource, *, timeline: Timeline | None = None) -> PreparedImage:
+    def prepare_image(self, source: ImageSource | CroppedImage, *, timeline: Timeline | None = None) -> PreparedImage:
         """Decode one picture ahead of its embedding, which may then be in another thread and batch.
 
         Returns what `embed_images` and queries take like any other picture. The parameters are those of `read_image`.
@@ -201,7 +201,9 @@ class Engine:
         """
         return PreparedImage(self.read_image(source, timeline=timeline), self.artifact.manifest.image)
 
-    def read_image(self, source: ImageSource | PreparedImage, *, timeline: Timeline | None = None) -> Pixels:
+    def read_image(
+        self, source: ImageSource | CroppedImage | PreparedImage, *, timeline: Timeline | None = None
+    ) -> Pixels:
         """Decode one picture to the (S, S, 3) uint8 RGB square that the vision tower takes.
 
         - `source`: as in `embed_images`; of one that was prepared by this model, the square is ready.
@@ -270,8 +272,8 @@ class Engine:
         return np.concatenate(parts)
 
     def _try_read(
-        self, timeline: Timeline, source: ImageSource | PreparedImage
-    ) -> tuple[ImageSource | PreparedImage, Pixels | ImageError]:
+        self, timeline: Timeline, source: ImageSource | CroppedImage | PreparedImage
+    ) -> tuple[ImageSource | CroppedImage | PreparedImage, Pixels | ImageError]:
         try:
             return source, self.read_image(source, timeline=timeline)
         except ImageError as error:

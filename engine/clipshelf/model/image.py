@@ -21,6 +21,7 @@ from clipshelf.model.image_colours import WHITE, to_srgb
 from clipshelf.model.image_decoding import decode_image
 from clipshelf.model.image_limits import ImageLimits, default_limits
 from clipshelf.model.image_shrinking import Box, DecodedImage, Shrinking
+from clipshelf.model.image_sources import CroppedImage
 from clipshelf.types import ImageSource, Pixels
 
 Decode: TypeAlias = Literal["fast", "exact"]
@@ -68,7 +69,7 @@ class ImageReader:
         self.decode = decode
         self.limits = limits or default_limits()
 
-    def read(self, source: ImageSource) -> Pixels:
+    def read(self, source: ImageSource | CroppedImage) -> Pixels:
         """Read one picture to (S, S, 3) uint8 RGB.
 
         - `source`: as in `clipshelf.model.image_decoding.decode_image`.
@@ -77,7 +78,7 @@ class ImageReader:
         """
         return self.square(self.open(source))
 
-    def open(self, source: ImageSource) -> DecodedImage:
+    def open(self, source: ImageSource | CroppedImage) -> DecodedImage:
         """Decode one picture, no larger than `square` needs it; parameters and errors as in `read`."""
         return decode_image(source, self._shrinking, self.limits)
 

@@ -41,7 +41,7 @@ from clipshelf.model.image_shrinking import (
     result_memory,
     to_upright,
 )
-from clipshelf.model.image_sources import read_encoded, source_name
+from clipshelf.model.image_sources import CroppedImage, read_encoded, source_name
 from clipshelf.model.image_tiles import turned
 from clipshelf.types import ImageSource
 
@@ -52,7 +52,7 @@ _LARGEST_MISSING_SHARE = 0.5
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 
 
-def read_rgb(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+def read_rgb(source: ImageSource | CroppedImage, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     """Decode a picture to upright RGB at its own size, without its colour profile.
 
     - `source`: as in `decode_image`.
@@ -64,18 +64,20 @@ def read_rgb(source: ImageSource, limits: ImageLimits = DEFAULT_LIMITS) -> Image
 
 
 def decode_image(
-    source: ImageSource, shrink: Shrink | None = None, limits: ImageLimits = DEFAULT_LIMITS
+    source: ImageSource | CroppedImage, shrink: Shrink | None = None, limits: ImageLimits = DEFAULT_LIMITS
 ) -> DecodedImage:
     """Decode a picture to upright RGB.
 
     - `source`: a path; bytes, bytearray or memoryview; a binary stream, which is rewound if it can be; a data: URI; a
       dict with "bytes" or "path"; a PIL image; an array of shape (H, W), (H, W, 3) or (H, W, 4), uint8, uint16, or
-      floating point from 0 to 1 or 0 to 255.
+      floating point from 0 to 1 or 0 to 255; or a `CroppedImage` of these.
     - `shrink`: given (width, height) of the upright picture, returns how much of it is needed; None keeps all.
     - `limits`: what it may cost.
 
     Raises ImageError, which names the picture and what is wrong with it.
     """
+    if isinstance(source, CroppedImage):
+        return _cropped(source, shrink, limits)
     try:
         if isinstance(source, np.ndarray):
             return DecodedImage.at_full_size(_from_array(source))
@@ -90,6 +92,17 @@ def decode_image(
         raise ImageError(f"{source_name(source)}: expected a picture, found one too large for memory") from error
     except Exception as error:  # a broken file makes Pillow's decoders raise whatever its bytes lead them to
         raise ImageError(f"{source_name(source)}: expected a picture, found: {_reason(error)}") from error
+
+
+def _cropped(cropped: CroppedImage, shrink: Shrink | None, limits: ImageLimits) -> DecodedImage:
+    """A part of a picture, which is decoded at its own size."""
+
+    def keep_size(width: int, height: int) -> Shrinking:
+        return Shrinking(profile=shrink is not None and shrink(width, height).profile)
+
+    whole = decode_image(cropped.source, keep_size, limits)
+    image = whole.image.crop(cropped.pixels(*whole.image.size))
+    return replace(whole, image=image, size=image.size, box=(0, 0, *image.size))
 
 
 def _reason(error: Exception) -> str:

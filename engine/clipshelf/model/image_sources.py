@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
@@ -31,6 +32,25 @@ _KINDS = {
 }
 
 
+@dataclass(frozen=True)
+class CroppedImage:
+    """A part of a picture, as the source of one.
+
+    - `source`: the whole picture.
+    - `box`: left, top, right and bottom as fractions of the upright picture's width and height, 0 to 1.
+    """
+
+    source: Any
+    box: tuple[float, float, float, float]
+
+    def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The part in pixels of a picture of this size, each edge at the nearest one; at least one pixel."""
+        sizes = (width, height, width, height)
+        left, top, right, bottom = (int(edge * size + 0.5) for edge, size in zip(self.box, sizes, strict=True))
+        left, top = min(left, width - 1), min(top, height - 1)
+        return left, top, max(left + 1, right), max(top + 1, bottom)
+
+
 def is_uri(source: object) -> bool:
     """Whether a source is a data: URI or a URL, and so no path."""
     return isinstance(source, str) and _URI.match(source) is not None
@@ -38,6 +58,8 @@ def is_uri(source: object) -> bool:
 
 def source_name(source: object) -> str:
     """A short name of a picture for messages: its path, its number of bytes, or its type."""
+    if isinstance(source, CroppedImage):
+        source = source.source
     if isinstance(source, Mapping):
         source = source.get("path") or source.get("bytes") or "a record"
     if isinstance(source, (str, os.PathLike)):

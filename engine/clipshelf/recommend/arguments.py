@@ -67,6 +67,19 @@ def check_boosts(items: Any) -> dict[str, float]:
     return {name: float(weight) for name, weight in boosts.items()}
 
 
+def check_crop(box: Any) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom, each from 0 to 1, right and bottom above left and top."""
+    edges = list(box) if isinstance(box, (list, tuple)) else []
+    if len(edges) == 4 and all(is_number(edge) and 0 <= edge <= 1 for edge in edges):
+        left, top, right, bottom = map(float, edges)
+        if left < right and top < bottom:
+            return left, top, right, bottom
+    raise InputError(
+        f"crop: expected left, top, right, bottom in fractions from 0 to 1, such as [0.25, 0, 0.75, 1], "
+        f"found {describe(box)}"
+    )
+
+
 def check_grouping(column: Any, members: Any) -> None:
     """Raise InputError unless `column` is a name or None, and `members` a number of products."""
     if not isinstance(column, (str, type(None))):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
@@ -11,12 +11,14 @@ import numpy as np
 from clipshelf.catalogue.filtering.filters import Where
 from clipshelf.display import describe
 from clipshelf.errors import InputError
+from clipshelf.model.image_sources import CroppedImage
 from clipshelf.recommend.arguments import (
     Images,
     Likes,
     Texts,
     check_boosts,
     check_count,
+    check_crop,
     check_grouping,
     check_iterable,
     check_mapping,
@@ -47,6 +49,8 @@ class Query:
     - `exclude`: product ids that are not answered; those that the catalogue does not have change nothing.
     - `weights`: the weights that change, by name (`Weights`). What has no weight is never embedded.
     - `diversity`: 0 to 1, how much fit may be given up for products that are unlike each other (docs/scores.md).
+    - `crop`: (left, top, right, bottom) as fractions of width and height, the part of each of its own pictures that
+      counts; None for all.
     - `min_relevance`: 0 to 1, products of a lower relevance are not answered.
     - `profile`: a person's signals, which are added to those above.
     - `exclude_bought`: whether products that the history says were bought are left out.
@@ -79,6 +83,7 @@ class Query:
     exclude_bought: bool = False
     probability: bool = False
     min_relevance: float = 0.0
+    crop: Sequence[float] | None = None
     boost: Mapping[str, float] | None = None
     fresh: Mapping[str, float | str] | None = None
     group_by: str | None = None
@@ -114,7 +119,7 @@ class Query:
             "fresh": {name: half_life_days(name, days) for name, days in check_mapping("fresh", self.fresh).items()},
             "now": None if self.now is None else seconds(self.now),
             "texts": tuple(map(check_text, _as_list(self.text))),
-            "images": tuple(_as_list(self.image)),
+            "images": tuple(_cropped(self.image, self.crop)),
             "taste": taste,
         }
         if self.profile is not None:
@@ -183,6 +188,17 @@ def _taste(liked: Likes, disliked: Likes, history: Iterable[Any]) -> Profile:
     if all(isinstance(items, (list, tuple, dict)) and not items for items in (liked, disliked, history)):
         return _NO_TASTE
     return Profile(liked=liked, disliked=disliked, history=history)
+
+
+def _cropped(image: Images | None, crop: Any) -> list[Any]:
+    """The pictures of the query alone, or a part of each."""
+    images = _as_list(image)
+    if crop is None:
+        return images
+    box = check_crop(crop)
+    if not images:
+        raise InputError("crop: expected a picture of the query, found none")
+    return [CroppedImage(image, box) for image in images]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.filtering.filters import Where
+from clipshelf.catalogue.filtering.relative import has_reference, product_value, replace_references
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.display import describe
 from clipshelf.errors import InputError, UnknownIdError
@@ -114,7 +115,8 @@ class _Resolver:
         products = product_weights(taste, weights, now, self.half_life)
         k = min(query.k, len(self.catalogue) or 1)
         _check_work(k, query, len(query.texts) + len(query.images) + len(products))
-        mask = self._mask(query.where)
+        where = self._where(query)
+        mask = self._mask(where)
         excluded = {self.row_of[id_] for id_ in query.excluded_ids - unknown}
         return ResolvedQuery(
             weights=weights,
@@ -128,7 +130,7 @@ class _Resolver:
             answerable=self._answerable(mask, excluded),
             diversity=query.diversity,
             min_relevance=query.min_relevance,
-            where=query.where,
+            where=where,
             unknown_ids=tuple(sorted(unknown)),
             additions=self._additions(query, weights.fresh, now),
             group_by=self._group_by(query),
@@ -151,6 +153,20 @@ class _Resolver:
         else:
             found = "none of them"
         raise InputError(f"query: expected a text, an image, likes, dislikes or a history, found {found}")
+
+    def _where(self, query: Query) -> Where | str | None:
+        """The filter of a query, with the values of its liked product where it is relative to that."""
+        if query.where is None or (isinstance(query.where, str) and "it." not in query.where):
+            return query.where
+        where = self.catalogue.parsed(query.where)
+        if not isinstance(where, Mapping) or not has_reference(where):
+            return where
+        liked = [str(id_) for id_ in query.liked]
+        if len(liked) != 1 or self.row_of[liked[0]] < 0:
+            found = f"{len(liked)} of them" if len(liked) != 1 else f"{describe(liked[0])}, which the catalogue lacks"
+            expected = "a query with one liked product, which `it` stands for"
+            raise InputError(f"where: it.: expected {expected}, found {found}")
+        return replace_references(where, partial(product_value, self.catalogue.columns, self.row_of[liked[0]]))
 
     def _mask(self, where: Any) -> Mask | None:
         if where is None:

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from clipshelf.errors import InputError
+from clipshelf.model.image_sources import CroppedImage
+from clipshelf.recommend.arguments import check_crop
 from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.query import Query
 from clipshelf.serve.inputs import parse_json
@@ -27,8 +29,8 @@ async def to_query(body: QueryBody | QueryParameters, pictures: QueryPictures, p
     """
     fields: dict[str, Any] = msgspec.to_builtins(body)
     profile = fields.pop("profile", None)
-    sources = [] if photo is None else [photo]
-    sources += _as_list(fields.get("image")) + _as_list((profile or {}).pop("images", None))
+    sources = ([] if photo is None else [photo]) + _as_list(fields.get("image"))
+    sources = _cropped(sources, fields.pop("crop", None)) + _as_list((profile or {}).pop("images", None))
     arguments = {name: value for name, value in fields.items() if value is not None and name not in _SERVICE_FIELDS}
     if isinstance(body, QueryParameters) and body.weights is not None:
         arguments["weights"] = parse_weights(body.weights)
@@ -38,6 +40,14 @@ async def to_query(body: QueryBody | QueryParameters, pictures: QueryPictures, p
             given = {name: value for name, value in profile.items() if value is not None}
             arguments["profile"] = Profile.from_dict(given)
         return Query(**arguments)
+    except InputError as error:
+        raise ProblemError(422, "bad-query", str(error)) from None
+
+
+def _cropped(pictures: list[Any], crop: Any) -> list[Any]:
+    """A part of each picture, which is decoded with it; None for the whole."""
+    try:
+        return pictures if crop is None else [CroppedImage(picture, check_crop(crop)) for picture in pictures]
     except InputError as error:
         raise ProblemError(422, "bad-query", str(error)) from None
 

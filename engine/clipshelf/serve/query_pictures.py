@@ -12,6 +12,7 @@ from clipshelf.model.engine import Engine
 from clipshelf.model.image import PreparedImage
 from clipshelf.model.image_formats import UnknownFormatError
 from clipshelf.model.image_limits import LimitError
+from clipshelf.model.image_sources import CroppedImage
 from clipshelf.serve.metrics import Metrics
 from clipshelf.serve.problems import ProblemError
 
@@ -31,18 +32,20 @@ class QueryPictures:
         self._pool = pool
         self._metrics = metrics
 
-    async def prepare(self, pictures: Sequence[str | bytes]) -> list[PreparedImage]:
+    async def prepare(self, pictures: Sequence[str | bytes | CroppedImage]) -> list[PreparedImage]:
         """Decode n pictures.
 
-        - `pictures`: bytes of files, data: URIs or base64.
+        - `pictures`: bytes of files, data: URIs or base64, or a part of one of these.
 
         Raises ProblemError for the first one that cannot be used.
         """
         return list(await asyncio.gather(*map(self._prepare, pictures)))
 
-    async def _prepare(self, picture: str | bytes) -> PreparedImage:
+    async def _prepare(self, picture: str | bytes | CroppedImage) -> PreparedImage:
         if isinstance(picture, str):
             picture = self._uri(picture)
+        elif isinstance(picture, CroppedImage) and isinstance(picture.source, str):
+            picture = CroppedImage(self._uri(picture.source), picture.box)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._pool, self._engine.prepare_image, picture)

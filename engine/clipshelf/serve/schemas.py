@@ -97,6 +97,9 @@ class QueryBody(Struct, forbid_unknown_fields=True, frozen=True):
     weights: WeightsChange | None = None
     diversity: Annotated[float, Meta(ge=0, le=1, description="How much fit is given up for variety.")] = 0.0
     min_relevance: Annotated[float, Meta(ge=0, le=1, description="Products of a lower relevance are left out.")] = 0.0
+    crop: Annotated[
+        tuple[float, float, float, float] | None, Meta(description="Left, top, right, bottom of the pictures, 0 to 1.")
+    ] = None
     boost: Annotated[dict[str, float] | None, Meta(description="Weights of columns of numbers.")] = None
     fresh: Annotated[dict[str, float | str] | None, Meta(description="Half-lives of columns of dates: 30d.")] = None
     group_by: Annotated[str | None, Meta(description="A column: the best product of each of its values.")] = None

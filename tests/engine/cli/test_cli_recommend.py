@@ -156,3 +156,28 @@ def test_threads_are_limited(threads: str, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit) as stop:
         main(["recommend", "--catalogue", "x", "--text", "y", "--threads", threads])
     assert stop.value.code == 2 and "argument --threads: expected" in capsys.readouterr().err
+
+
+def test_recommend_arranges_the_answer(catalogue: Path, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["recommend", "--catalogue", str(catalogue), "--image", str(shop.parent / "blue.png"), "--json"]
+    options = [
+        "--boost",
+        "price=0.5",
+        "--group-by",
+        "price",
+        "--group-members",
+        "1",
+        "--explain",
+        "--crop",
+        "0,0,0.5,1",
+    ]
+    assert main([*command, *options]) == 0
+    [item] = json.loads(capsys.readouterr().out)["recommendations"]
+    assert item["id"] == "blue" and item["group"]["size"] == 3 and len(item["group"]["members"]) == 1
+    # All prices are alike, so that each is the median.
+    assert {"signal": "boost price", "id": None, "side": None, "value": 0.0} in item["contributions"]
+    for wrong in (["--boost", "price"], ["--boost", "price=much"], ["--crop", "0,0"], ["--fresh", "=3d"]):
+        with pytest.raises(SystemExit, match="2"):
+            main([*command, *wrong])
+    assert main([*command, "--fresh", "price=30d"]) == 1
+    assert "fresh: expected a column of kind date" in capsys.readouterr().err

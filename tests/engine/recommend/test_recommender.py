@@ -200,6 +200,7 @@ def test_recommend_has_the_arguments_of_a_query() -> None:
         ("exclude_bought", False),
         ("probability", False),
         ("min_relevance", 0.0),
+        ("crop", None),
         ("boost", None),
         ("fresh", None),
         ("group_by", None),

@@ -45,6 +45,29 @@ def test_a_picture_may_be_a_data_uri_base64_or_the_body(running: RunningService)
         assert sorted(ids(answer)) == ["blue-shirt", "blue-shoe", "blue-watch"]
 
 
+def test_a_shop_arranges_its_answers(running: RunningService) -> None:
+    query = {
+        "liked": ["red-shoe"],
+        "image": base64.b64encode(photo("blue")).decode(),
+        "crop": [0, 0, 0.5, 1],
+        "where": "category=it.category",
+        "boost": {"price": 0.5},
+        "group_by": "category",
+        "group_members": 5,
+        "min_relevance": 0,
+        "explain": True,
+    }
+    [item] = running.client.post("/v1/recommend", json=query).json()["recommendations"]
+    assert item["group"]["value"] == "shoe" and item["group"]["size"] == 2
+    [member] = item["group"]["members"]
+    assert {item["id"], member["id"]} == {"blue-shoe", "green-shoe"}
+    assert set(member["product"]) == set(item["product"]) and "boost price" in {
+        part["signal"] for part in item["contributions"]
+    }
+    wrong = running.client.post("/v1/recommend", json={**query, "crop": [0.5, 0, 0.5, 1]})
+    assert wrong.status_code == 422 and "crop: expected left, top, right, bottom" in wrong.json()["detail"]
+
+
 def test_a_query_of_a_batch_fails_for_itself(running: RunningService) -> None:
     queries = [
         {"text": "red shoe", "k": 1},

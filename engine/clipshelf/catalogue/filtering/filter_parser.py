@@ -11,8 +11,9 @@
               | ( "=" | "==" | "!=" | "<" | "<=" | ">" | ">=" ) value
     list      = "(" items [ "," ] ")" | "[" items [ "," ] "]" | value { "," value }
     items     = item { "," item }
-    item      = string | word
-    value     = string | word { word }
+    item      = string | reference | word
+    value     = string | reference | word { word }
+    reference = "it." column
     column    = string | word
 
 A string stands in single or double quotes; a doubled quote within it stands for one. `filter_tokens` has words and
@@ -41,6 +42,7 @@ from clipshelf.errors import InputError
 _SIGNS = ("=", "==", "!=", *ORDER_SIGNS)
 _CLOSING = {"(": ")", "[": "]"}
 _MAX_DIGITS = 400  # of a number; float64 has at most 309 before the point
+_REFERENCE = re.compile(r"it\.(\S+)")
 _BOOLS = {"true": True, "yes": True, "false": False, "no": False}
 _OPERATORS = "an operator: = != < <= > >= in, contains or is missing"
 _SEVERAL_VALUES = "to compare with several values, write category in (shoes, hats)"
@@ -214,6 +216,8 @@ class _Parser:
 
     def _typed(self, column: str, value: _Value) -> Any:
         """A value in the type of its column."""
+        if not value.quoted and (reference := _REFERENCE.fullmatch(value.text)):
+            return {"it": reference[1]}
         kind = self._kinds.get(column, "text").removesuffix("s")
         if kind == "number":
             return self._number(column, value)

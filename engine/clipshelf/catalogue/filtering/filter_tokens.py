@@ -115,7 +115,9 @@ def syntax_error(text: str, position: int, expected: str, hint: str = "") -> Inp
 def quote(text: str) -> str:
     """`text` as a filter says it: bare where it is one plain word, else in quotes."""
     return (
-        text if _PLAIN_WORD.fullmatch(text) and text.lower() not in _RESERVED else '"' + text.replace('"', '""') + '"'
+        text
+        if _PLAIN_WORD.fullmatch(text) and text.lower() not in _RESERVED and not text.startswith("it.")
+        else '"' + text.replace('"', '""') + '"'
     )
 
 

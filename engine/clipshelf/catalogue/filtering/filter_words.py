@@ -73,6 +73,8 @@ def _test(column: str, operator: str, value: Any) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, Mapping) and isinstance(value.get("it"), str):
+        return f"it.{value['it']}"
     if isinstance(value, str):
         return quote(value)
     return str(value).lower() if isinstance(value, bool) else describe(value, 400)

@@ -116,6 +116,10 @@ class Filter:
             raise InputError(
                 f"where: {name}: expected an operator among {' '.join(_OPERATORS)}, found {describe(operator)}"
             )
+        if isinstance(value, Mapping) and set(value) == {"it"}:
+            raise InputError(
+                f"where: it.{value['it']}: expected a query with one liked product, which `it` stands for, found none"
+            )
         is_list = kind in ("numbers", "texts")
         allowed = ("contains",) if is_list else _OPERATORS if kind == "text" else _OPERATORS[:-1]
         is_missing = value is None and operator in ("==", "!=")
