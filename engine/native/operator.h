@@ -85,6 +85,7 @@ OrtStatus *ORT_CALL float_linear_compute(void *kernel, OrtKernelContext *context
 OrtStatus *ORT_CALL half_linear_compute(void *kernel, OrtKernelContext *context);
 OrtStatus *ORT_CALL attention_compute(void *kernel, OrtKernelContext *context);
 OrtStatus *ORT_CALL attention_float_compute(void *kernel, OrtKernelContext *context);
+OrtStatus *ORT_CALL attend_compute(void *kernel, OrtKernelContext *context);
 OrtStatus *ORT_CALL normalize_compute(void *kernel, OrtKernelContext *context);
 
 #endif

@@ -173,28 +173,63 @@ static void ORT_CALL destroy(void *kernel) { free(kernel); }
 
 #define LINEAR_INPUTS ORT_UINT8, ORT_INT8, ORT_INT32, ORT_FLOAT, ORT_FLOAT
 
+/* An operator has several names: the optional inputs and outputs that a node has are part of its name, because each
+ * name has one function in the model (docs/kernels.md). The kernel sees by itself which inputs are there. */
+#define NORM_QUANTIZE(title)                                                                                           \
+    OPERATOR(title, norm_quantize_compute, .input_count = 4, .required = 3, .output_count = 2, .normalises = true,     \
+             .rounds = true, .inputs = {ORT_FLOAT, ORT_FLOAT, ORT_FLOAT, ORT_INT64}, .outputs = {ORT_UINT8, ORT_FLOAT})
+#define LINEAR(title)                                                                                                  \
+    OPERATOR(title, linear_compute, .input_count = 8, .required = 5, .output_count = 1, .multiplies = true,            \
+             .inputs = {LINEAR_INPUTS, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT}, .outputs = {ORT_FLOAT})
+#define LINEAR_QUANTIZE(title)                                                                                         \
+    OPERATOR(title, linear_quantize_compute, .input_count = 10, .required = 5, .output_count = 2, .multiplies = true,  \
+             .rounds = true, .inputs = {LINEAR_INPUTS, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT, ORT_INT64},         \
+             .outputs = {ORT_UINT8, ORT_FLOAT})
+#define LINEAR_QUANTIZE_VARIANTS(title)                                                                                \
+    LINEAR_QUANTIZE(title), LINEAR_QUANTIZE(title "Shift"), LINEAR_QUANTIZE(title "Spread"),                           \
+        LINEAR_QUANTIZE(title "ShiftSpread"), LINEAR_QUANTIZE(title "Outliers"),                                       \
+        LINEAR_QUANTIZE(title "ShiftOutliers"), LINEAR_QUANTIZE(title "SpreadOutliers"),                               \
+        LINEAR_QUANTIZE(title "ShiftSpreadOutliers")
+#define ATTENTION_INPUTS LINEAR_INPUTS, ORT_FLOAT, ORT_FLOAT, ORT_INT32, ORT_INT64
+#define ATTENTION(title)                                                                                               \
+    OPERATOR(title, attention_compute, .input_count = 9, .required = 5, .output_count = 1, .multiplies = true,         \
+             .attends = true, .rounds = true, .inputs = {ATTENTION_INPUTS}, .outputs = {ORT_UINT8})
+#define ATTENTION_FLOAT(title)                                                                                         \
+    OPERATOR(title, attention_float_compute, .input_count = 9, .required = 5, .output_count = 1, .multiplies = true,   \
+             .attends = true, .inputs = {ATTENTION_INPUTS}, .outputs = {ORT_FLOAT})
+#define FLOAT_LINEAR(title)                                                                                            \
+    OPERATOR(title, float_linear_compute, .input_count = 4, .required = 3, .output_count = 1,                          \
+             .inputs = {ORT_FLOAT, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT}, .outputs = {ORT_FLOAT}),                          \
+        OPERATOR(title, half_linear_compute, .input_count = 4, .required = 3, .output_count = 1,                       \
+                 .inputs = {ORT_FLOAT, ORT_FLOAT16, ORT_FLOAT, ORT_FLOAT}, .outputs = {ORT_FLOAT})
+
 static const Operator OPERATORS[] = {
     OPERATOR("Norm", norm_compute, .input_count = 3, .required = 3, .output_count = 1, .normalises = true,
              .inputs = {ORT_FLOAT, ORT_FLOAT, ORT_FLOAT}, .outputs = {ORT_FLOAT}),
-    OPERATOR("NormQuantize", norm_quantize_compute, .input_count = 4, .required = 3, .output_count = 2,
-             .normalises = true, .rounds = true, .inputs = {ORT_FLOAT, ORT_FLOAT, ORT_FLOAT, ORT_INT64},
-             .outputs = {ORT_UINT8, ORT_FLOAT}),
-    OPERATOR("Linear", linear_compute, .input_count = 8, .required = 5, .output_count = 1, .multiplies = true,
-             .inputs = {LINEAR_INPUTS, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT}, .outputs = {ORT_FLOAT}),
-    OPERATOR("LinearQuantize", linear_quantize_compute, .input_count = 10, .required = 5, .output_count = 2,
-             .multiplies = true, .rounds = true,
-             .inputs = {LINEAR_INPUTS, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT, ORT_INT64},
-             .outputs = {ORT_UINT8, ORT_FLOAT}),
-    OPERATOR("Attention", attention_compute, .input_count = 9, .required = 5, .output_count = 1, .multiplies = true,
-             .attends = true, .rounds = true, .inputs = {LINEAR_INPUTS, ORT_FLOAT, ORT_FLOAT, ORT_INT32, ORT_INT64},
-             .outputs = {ORT_UINT8}),
-    OPERATOR("AttentionFloat", attention_float_compute, .input_count = 9, .required = 5, .output_count = 1,
-             .multiplies = true, .attends = true,
-             .inputs = {LINEAR_INPUTS, ORT_FLOAT, ORT_FLOAT, ORT_INT32, ORT_INT64}, .outputs = {ORT_FLOAT}),
-    OPERATOR("FloatLinear", float_linear_compute, .input_count = 4, .required = 3, .output_count = 1,
-             .inputs = {ORT_FLOAT, ORT_FLOAT, ORT_FLOAT, ORT_FLOAT}, .outputs = {ORT_FLOAT}),
-    OPERATOR("FloatLinear", half_linear_compute, .input_count = 4, .required = 3, .output_count = 1,
-             .inputs = {ORT_FLOAT, ORT_FLOAT16, ORT_FLOAT, ORT_FLOAT}, .outputs = {ORT_FLOAT}),
+    NORM_QUANTIZE("NormQuantize"),
+    NORM_QUANTIZE("NormQuantizeOutliers"),
+    LINEAR("Linear"),
+    LINEAR("LinearColumns"),
+    LINEAR("LinearResidual"),
+    LINEAR("LinearResidualColumns"),
+    LINEAR("LinearActivation"),
+    LINEAR("LinearActivationColumns"),
+    LINEAR_QUANTIZE_VARIANTS("LinearQuantize"),
+    LINEAR_QUANTIZE_VARIANTS("LinearQuantizeColumns"),
+    ATTENTION("Attention"),
+    ATTENTION("AttentionColumns"),
+    ATTENTION("AttentionPosition"),
+    ATTENTION("AttentionColumnsPosition"),
+    ATTENTION_FLOAT("AttentionFloat"),
+    ATTENTION_FLOAT("AttentionFloatColumns"),
+    ATTENTION_FLOAT("AttentionFloatPosition"),
+    ATTENTION_FLOAT("AttentionFloatColumnsPosition"),
+    OPERATOR("Attend", attend_compute, .input_count = 3, .required = 2, .output_count = 1, .attends = true,
+             .inputs = {ORT_FLOAT, ORT_FLOAT, ORT_INT32}, .outputs = {ORT_FLOAT}),
+    FLOAT_LINEAR("FloatLinear"),
+    FLOAT_LINEAR("FloatLinearResidual"),
+    FLOAT_LINEAR("FloatLinearActivation"),
+    FLOAT_LINEAR("FloatLinearGelu"),
     OPERATOR("Normalize", normalize_compute, .input_count = 1, .required = 1, .output_count = 1, .inputs = {ORT_FLOAT},
              .outputs = {ORT_FLOAT}),
 };

@@ -1,10 +1,12 @@
-/* Attention, AttentionFloat: the packed linear of queries, keys and values, and the attention of each head. */
+/* Attention, AttentionFloat: the packed linear of queries, keys and values, and the attention of each head.
+ * Attend: the attention alone, of queries, keys and values that are there. */
 #include <string.h>
 
 #include "operator.h"
 #include "operators_linear.h"
 
 enum { X, PANELS, SUMS, SCALE, BIAS, COLUMNS, COLUMN_WEIGHT, KEY_MASK, POSITION };
+enum { A_QUERY, A_KEYS_VALUES, A_KEY_MASK }; /* of Attend */
 
 /* Each part has its scratch memory, so their number is bounded. */
 enum { MAX_PARTS = 64 };
@@ -167,4 +169,49 @@ OrtStatus *ORT_CALL attention_compute(void *kernel, OrtKernelContext *context) {
 
 OrtStatus *ORT_CALL attention_float_compute(void *kernel, OrtKernelContext *context) {
     return compute(kernel, context, false);
+}
+
+/* Read the shapes of Attend: query (B, Q, C), keys and values (B, L, 2 C), the mask (B, L). */
+static void read_attend_shapes(Work *work) {
+    Run *run = &work->run;
+    const Tensor *query = &run->inputs[A_QUERY], *keys_values = &run->inputs[A_KEYS_VALUES];
+    Attention *attention = &work->job.attention;
+    size_t heads = work->kernel->heads;
+    if (run->error) {
+        return;
+    }
+    if (query->rank != 3 || keys_values->rank != 3 || query->shape[0] != keys_values->shape[0] ||
+        2 * query->shape[2] != keys_values->shape[2] || query->shape[2] < 1 || (uint64_t)query->shape[2] % heads) {
+        run_fail(run, "expected a query (B, Q, C) and keys and values (B, L, 2 C), with C a multiple of %zu heads", heads);
+        return;
+    }
+    if (work->kernel->causal && query->shape[1] != keys_values->shape[1]) {
+        run_fail(run, "expected as many queries as keys in a causal attention, found %lld and %lld",
+                 (long long)query->shape[1], (long long)keys_values->shape[1]);
+        return;
+    }
+    size_t width = (size_t)query->shape[2];
+    attention->batch = (size_t)query->shape[0];
+    attention->queries = (size_t)query->shape[1];
+    attention->tokens = (size_t)keys_values->shape[1];
+    attention->heads = heads;
+    attention->head_size = width / heads;
+    attention->causal = work->kernel->causal;
+    attention->key_mask = run->inputs[A_KEY_MASK].data;
+    attention->q = query->data;
+    attention->q_stride = width;
+    attention->k = keys_values->data;
+    attention->v = attention->k + width;
+    attention->kv_stride = 2 * width;
+    run_check_elements(run, A_KEY_MASK, "key_mask", attention->batch * attention->tokens);
+}
+
+OrtStatus *ORT_CALL attend_compute(void *kernel, OrtKernelContext *context) {
+    Work work = {.kernel = kernel};
+    work.run = run_begin(kernel, context);
+    read_attend_shapes(&work);
+    work.job.attention.y = run_output(&work.run, 0, work.run.inputs[A_QUERY].shape, 3);
+    attend(&work);
+    memory_free(work.scratch);
+    return work.run.error;
 }

@@ -18,7 +18,7 @@ from clipshelf.types import PathLike, Precision
 
 from clipshelf_export.artifact_folder import Draft, check_writable, open_draft
 from clipshelf_export.checkpoints.towers import Checkpoint
-from clipshelf_export.graphs.builder import OPSET
+from clipshelf_export.graphs.functions import OPSET
 from clipshelf_export.measure.end_to_end import compare_with_library
 from clipshelf_export.measure.fidelity import format_table
 from clipshelf_export.measure.judge import Target
@@ -146,11 +146,12 @@ def _write_artifact(checkpoint: Checkpoint, out: Path, options: _Options, *, ove
 
 def parity_table(manifest: Manifest) -> str:
     """Return the measured fidelity of an artifact as a text table, a line per tower and precision."""
-    records = {
-        f"{tower} {precision}": record
-        for tower, by_precision in manifest.parity.items()
-        for precision, record in by_precision.items()
-    }
+    records: dict[str, Mapping[str, Any]] = {}
+    for tower, by_precision in manifest.parity.items():
+        for precision, record in by_precision.items():
+            records[f"{tower} {precision}"] = record
+            if "count" in record.get("kernels", {}):
+                records[f"{tower} kernels"] = record["kernels"]
     return format_table(records)
 
 

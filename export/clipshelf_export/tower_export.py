@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from clipshelf.errors import ExportError
 from clipshelf.model.artifact import TowerName
+from clipshelf.runtime.native import describe_kernels, load_kernels
 from clipshelf.types import FloatArray, Precision
 from tqdm import tqdm
 
 from clipshelf_export.artifact_folder import Draft
 from clipshelf_export.checkpoints.towers import Checkpoint, ConvNet, ReferenceModel, Transformer
-from clipshelf_export.graphs.build import check_fused, write_graph
+from clipshelf_export.graphs.build import check_fused, check_kernels, write_graph
 from clipshelf_export.graphs.plan import Plan
 from clipshelf_export.graphs.transformer import fused_nodes
 from clipshelf_export.int8 import ladder
@@ -72,6 +73,7 @@ class TowerExport:
             self._scratch,
             options.threads,
             options.target,
+            load_kernels(),
         )
 
     def write(self) -> dict[str, Any]:
@@ -117,8 +119,20 @@ class TowerExport:
         if isinstance(self._tower, Transformer):
             expected = fused_nodes(self._tower, accepted.plan)
             check_fused(path, self._scratch, graph, expected, precision=precision)
+            if self._judge.kernels is not None:
+                check_kernels(path, self._scratch, graph, self._judge.kernels)
         record: dict[str, Any] = accepted.fidelity.as_record()
-        return record | {"rungs": self._judge.rungs} if precision == "int8" else record
+        if precision == "int8":
+            record["rungs"] = self._judge.rungs
+        if graph.count_kernels():
+            record["kernels"] = self._kernels_record(accepted)
+        return record
+
+    def _kernels_record(self, accepted: Accepted) -> dict[str, Any]:
+        """Return the manifest's record of the fidelity with the native kernels, or why there is none."""
+        if accepted.kernels is None:
+            return {"measured_on": describe_kernels()}
+        return {"measured_on": describe_kernels(), **accepted.kernels.as_record()}
 
     def _accept_float(self, precision: Precision) -> Accepted:
         """Measure the plan of fp32 or fp16; ExportError where fp16 misses the target."""

@@ -178,9 +178,9 @@ def test_towers_that_take_one_item_are_quantised(
     assert all(artifact.manifest.parity[tower]["int8"]["top10_overlap"] >= 0.95 for tower in ("vision", "text"))
     body = onnx.load(tmp_path / "out" / "vision.onnx").graph.node
     (scan,) = [node for node in body if node.op_type == "Scan"]
-    assert sum(node.op_type == "MatMulIntegerToFloat" for node in scan.attribute[0].g.node) >= 4
+    assert sum(node.op_type in ("Linear", "LinearColumns") for node in scan.attribute[0].g.node) >= 4
     before = sum(path.stat().st_size for path in (tmp_path / "towers").rglob("*.onnx"))
-    assert sum((tmp_path / "out" / f"{tower}.onnx").stat().st_size for tower in ("vision", "text")) < 0.6 * before
+    assert sum(path.stat().st_size for path in (tmp_path / "out").glob("*.onnx*")) < 0.6 * before
     engine = Engine.load(tmp_path / "out", threads=1)
     alone = np.concatenate([engine.embed_texts([text]) for text in checkpoints.SENTENCES[:6]])
     assert np.array_equal(engine.embed_texts(checkpoints.SENTENCES[:6]), alone)

@@ -7,7 +7,7 @@ import json
 import platform
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipshelf import __version__
 from clipshelf.cli.options import Commands
@@ -15,6 +15,9 @@ from clipshelf.cli.output import print_json
 from clipshelf.display import printable
 from clipshelf.errors import ClipshelfError
 from clipshelf.files import open_regular
+
+if TYPE_CHECKING:
+    from clipshelf.model.artifact import Artifact
 
 _MANIFEST = "manifest.json"
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -73,9 +76,19 @@ def checked_manifest(folder: Path) -> dict[str, Any]:
 
         artifact = Artifact.open(folder)
         artifact.verify()
-        text = artifact.manifest.to_json()
+        manifest: dict[str, Any] = json.loads(artifact.manifest.to_json())
+        return manifest | {"runs_on": _running(artifact)}
     facts: dict[str, Any] = json.loads(text)
     return facts
+
+
+def _running(artifact: Artifact) -> dict[str, str]:
+    """What computes each tower of an artifact on this CPU."""
+    from clipshelf.model.towers import running_kernels
+    from clipshelf.runtime.providers import CPU, resolve_precision
+
+    precision = resolve_precision(artifact.manifest.precisions, CPU)
+    return {str(tower): name for tower, name in running_kernels(artifact, precision, CPU).items()}
 
 
 def description(folder: str, facts: dict[str, Any]) -> str:

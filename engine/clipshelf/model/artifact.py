@@ -8,7 +8,8 @@ An artifact is a folder:
     tokenizer.json    the `tokenizers` file
 
 Mean, standard deviation, projection and L2 norm are inside the graphs. An artifact may carry its towers in a second
-precision, as `vision.fp16.onnx` and `text.fp16.onnx`. Weights of a graph past 2 GB lie beside it in `<graph>.data`.
+precision, as `vision.fp16.onnx` and `text.fp16.onnx`. Weights for the native kernels, and those of a graph past 2 GB,
+lie beside it in `<graph>.data`.
 Every file but the manifest has a record in `files`.
 """
 
@@ -86,7 +87,7 @@ class Manifest:
     - `image`, `text`: what the towers take.
     - `files`: the record of every other file of the artifact, by name.
     - `licence`: of the weights.
-    - `parity`: the measured fidelity of each tower.
+    - `parity`: the measured fidelity of each tower by precision; under `kernels` that with the native kernels.
     - `calibration`: the data that set the ranges of int8, chose between graphs and measured.
     - `end_to_end`: the agreement of the engine with the original library, from pictures and texts on, by tower, and of
       their probabilities.

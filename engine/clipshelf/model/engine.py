@@ -11,7 +11,7 @@ import numpy as np
 from clipshelf import bundled
 from clipshelf.errors import ArtifactError, ImageError, InputError
 from clipshelf.failures import OnError, check_on_error, handle
-from clipshelf.model.artifact import Artifact
+from clipshelf.model.artifact import Artifact, TowerName
 from clipshelf.model.hub import open_artifact
 from clipshelf.model.image import Decode, ImageReader, PreparedImage
 from clipshelf.model.image_limits import ImageLimits
@@ -19,7 +19,7 @@ from clipshelf.model.image_sources import CroppedImage, source_name
 from clipshelf.model.match_probability import check_gives_probabilities, match_probabilities
 from clipshelf.model.text_cleaning import clean_text
 from clipshelf.model.text_parts import check_text, group_by_length, pool_parts
-from clipshelf.model.towers import Towers
+from clipshelf.model.towers import Towers, running_kernels
 from clipshelf.runtime.cpus import available_cpus, resolve_threads
 from clipshelf.runtime.providers import resolve_precision, resolve_provider
 from clipshelf.timeline import Timeline
@@ -118,6 +118,14 @@ class Engine:
     def fingerprint(self) -> str:
         """Fingerprint of the artifact: embeddings compare only within one fingerprint."""
         return self.artifact.manifest.fingerprint
+
+    @property
+    def kernels(self) -> dict[TowerName, str]:
+        """What computes each tower: the instruction set of the native kernels, or "onnxruntime".
+
+        docs/kernels.md says when which of them runs. Raises ArtifactError where a graph cannot be read.
+        """
+        return running_kernels(self.artifact, self.precision, self.provider)
 
     @property
     def is_default(self) -> bool:

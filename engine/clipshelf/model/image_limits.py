@@ -6,15 +6,14 @@ file, before its pixels are decoded. docs/pictures.md explains each one and how 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import cache
 
+from clipshelf.allocator import trim_memory
 from clipshelf.errors import InputError
 from clipshelf.runtime.memory import available_memory
 
@@ -134,26 +133,10 @@ class SharedMemory:
             yield
         finally:
             if size >= _RETURNED_FROM:
-                _trim_memory()
+                trim_memory()
             with changed:
                 self._taken -= size
                 changed.notify_all()
-
-
-def _trim_memory() -> None:
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    """glibc's malloc_trim; None where the C library is another one."""
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return None
-    return trim
 
 
 # One for the process: engines do not know of each other, but they share its memory.

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import threading
+from typing import get_args
 
 from clipshelf.forks import call_in_child
 from clipshelf.model.artifact import TOKENIZER, Artifact, TowerName
 from clipshelf.model.tokenizer import Tokenizer
-from clipshelf.runtime.session import Port, Session
+from clipshelf.runtime.session import ONNXRUNTIME, Port, Session, usable_kernels
 from clipshelf.types import Precision
+
+
+def running_kernels(artifact: Artifact, precision: Precision, provider: str) -> dict[TowerName, str]:
+    """What computes each tower on a provider: the instruction set of the native kernels, or "onnxruntime"."""
+    names: dict[TowerName, str] = {}
+    for tower in get_args(TowerName):
+        kernels = usable_kernels(artifact.path / artifact.manifest.graph(tower, precision), provider)
+        names[tower] = ONNXRUNTIME if kernels is None else kernels.instruction_set
+    return names
 
 
 class Towers:

@@ -1,4 +1,4 @@
-"""Reads which files the tensors of an ONNX graph come from, without the onnx package and before onnxruntime opens it.
+"""Reads which files and operators an ONNX graph needs, without the onnx package and before onnxruntime opens it.
 
 The wire format is that of `clipshelf.runtime.onnx_graphs`, which names its sources. A reader takes a field that it does
 not know, or that has another wire type than it expects, as unknown and skips it; so does this one.
@@ -7,7 +7,7 @@ not know, or that has another wire type than it expects, as unknown and skips it
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,6 +34,7 @@ _FIELDS: dict[str, dict[int, str]] = {
     "TensorProto": {13: "StringStringEntryProto"},
     "StringStringEntryProto": {},
 }
+_OPSET_IMPORT = 8  # the field of ModelProto that names an operator set
 _LOCATION = b"location"  # the key of `TensorProto.external_data` that names a file
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types; groups, 3 and 4, are not used by ONNX
 
@@ -43,13 +44,33 @@ def external_files(path: Path) -> set[str]:
 
     Names count whether or not onnxruntime would use them. Raises ArtifactError where the file is no protobuf message.
     """
+    return _read(path, _locations)
+
+
+def operator_domains(path: Path) -> set[str]:
+    """Names of the operator sets that the graph at `path` imports; "" is that of the ONNX standard.
+
+    Raises ArtifactError where the file is no protobuf message.
+    """
+    return _read(path, _domains)
+
+
+def _read(path: Path, names: Callable[[mmap.mmap], Iterator[str]]) -> set[str]:
     if path.stat().st_size == 0:
         return set()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            return set(_locations(data))
+            return set(names(data))
         except (IndexError, ValueError) as error:
             raise ArtifactError(f"{path}: expected a graph that onnxruntime can open, found: {error}") from error
+
+
+def _domains(data: mmap.mmap) -> Iterator[str]:
+    """The domain of each OperatorSetIdProto of the model."""
+    for number, (start, end) in _length_delimited(data, 0, len(data)):
+        if number == _OPSET_IMPORT:
+            texts = {field: data[first:stop] for field, (first, stop) in _length_delimited(data, start, end)}
+            yield texts.get(1, b"").decode("utf-8", "backslashreplace")
 
 
 def _locations(data: mmap.mmap) -> Iterator[str]:

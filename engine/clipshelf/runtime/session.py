@@ -12,16 +12,23 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from clipshelf.allocator import trim_memory
 from clipshelf.calls import calls
 from clipshelf.errors import ArtifactError
 from clipshelf.forks import never_destroy_in_child
 from clipshelf.interrupts import check_interrupt
+from clipshelf.runtime.native import Kernels, load_kernels
+from clipshelf.runtime.onnx_reader import operator_domains
 from clipshelf.runtime.providers import CPU, CUDA, ONNXRUNTIME_VERSION, check_started, not_started
 from clipshelf.runtime.quiet_import import ort
 from clipshelf.types import FloatArray
 
 Port: TypeAlias = tuple[str, Sequence[int]]  # element type and shape of an input or output, -1 for any size
 
+# The domain of the native kernels' operators.
+KERNELS_DOMAIN = "clipshelf"
+# What runs a graph without the native kernels.
+ONNXRUNTIME = "onnxruntime"
 # Providers whose inputs and outputs are bound on their own device: its type in onnxruntime, and its number.
 _BOUND_DEVICES = {CUDA: ("cuda", 0)}
 # How long a worker thread waits awake for the next node. A longer wait takes cores from the other tower and from
@@ -39,6 +46,9 @@ class Session:
     - `provider`: full name of the execution provider, see `clipshelf.runtime.providers.resolve_provider`.
     - `threads`: threads of one run.
     - `arena`: whether the CPU provider keeps the memory of a run for the next.
+
+    A graph with operators of the native kernels runs on them where the library is there, else on the functions that it
+    carries for them.
 
     Raises ArtifactError where the graph cannot be opened or has other ports, ProviderUnavailable where the provider
     does not start.
@@ -58,7 +68,10 @@ class Session:
         options.enable_cpu_mem_arena = arena
         # A memory pattern keeps a block for every shape that was seen, and saves no time: docs/design-notes/runtime.md.
         options.enable_mem_pattern = False
+        kernels = usable_kernels(path, provider)
         try:
+            if kernels is not None:
+                options.register_custom_ops_library(str(kernels.path))
             self._session = open_session(str(path), options, provider)
         except Exception as error:  # onnxruntime raises a dozen private classes
             if provider != CPU and _opens(path, session_options(threads)):
@@ -66,6 +79,9 @@ class Session:
             raise ArtifactError(f"{path}: expected a graph that onnxruntime can open, found: {error}") from error
         self.provider = self._session.get_providers()[0]
         check_started(provider, self.provider)
+        if kernels is None and has_kernel_operators(path):
+            trim_memory()  # that of the weights before onnxruntime unpacked them
+        self.kernels = ONNXRUNTIME if kernels is None else kernels.instruction_set
         _check_ports(path, "input", self._session.get_inputs(), inputs)
         _check_ports(path, "output", self._session.get_outputs(), outputs)
         self._outputs = list(outputs)
@@ -94,6 +110,19 @@ class Session:
         self._session.run_with_iobinding(binding)
         result: FloatArray = binding.get_outputs()[0].numpy()
         return result
+
+
+def usable_kernels(path: Path, provider: str) -> Kernels | None:
+    """The library of native kernels, where the graph at `path` has operators of theirs and `provider` is the CPU.
+
+    Raises ArtifactError where the file is no graph, InputError like `clipshelf.runtime.native.load_kernels`.
+    """
+    return load_kernels() if provider == CPU and has_kernel_operators(path) else None
+
+
+def has_kernel_operators(path: Path) -> bool:
+    """Whether the graph at `path` has operators of the native kernels. Raises ArtifactError where it is no graph."""
+    return KERNELS_DOMAIN in operator_domains(path)
 
 
 def open_session(graph: str | bytes, options: ort.SessionOptions, provider: str) -> ort.InferenceSession:

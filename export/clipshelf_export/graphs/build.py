@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from clipshelf.errors import ExportError
+from clipshelf.runtime.native import Kernels
 from clipshelf.types import Precision
 
 from clipshelf_export.checkpoints.towers import ConvNet, OnnxTower, Tower
@@ -78,9 +79,27 @@ def check_fused(path: Path, scratch: Path, graph: Graph, expected: Counter[str],
             )
 
 
-def _optimise(path: Path, optimised_path: Path) -> Counter[str]:
+def check_kernels(path: Path, scratch: Path, graph: Graph, kernels: Kernels) -> None:
+    """Let onnxruntime optimise a graph with the native kernels, and count the nodes that run on them.
+
+    - `path`: the graph's file.
+    - `scratch`: a path beside which the optimised graph is written.
+    - `graph`: the graph as it was built.
+    - `kernels`: the library.
+
+    Raises ExportError naming an operator that onnxruntime replaced by its function, and both counts.
+    """
+    optimised = _optimise(path, scratch.with_name(f"kernels.{scratch.name}"), kernels)
+    for kind, count in graph.count_kernels().items():
+        if optimised[kind] != count:
+            raise ExportError(f"{path.name} with kernels: expected {count} {kind} nodes, found {optimised[kind]}")
+
+
+def _optimise(path: Path, optimised_path: Path, kernels: Kernels | None = None) -> Counter[str]:
     """Return the number of nodes of each operator after onnxruntime has optimised the graph at `path` for the CPU."""
     options = ort.SessionOptions()
+    if kernels is not None:
+        options.register_custom_ops_library(str(kernels.path))
     options.optimized_model_filepath = str(optimised_path)
     options.log_severity_level = 3
     try:

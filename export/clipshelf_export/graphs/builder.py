@@ -16,12 +16,18 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-OPSET = 18
-MICROSOFT_DOMAIN = "com.microsoft"
-# operators of onnxruntime that the ONNX standard does not have
-CONTRIB_OPERATORS = frozenset(
-    {"MultiHeadAttention", "QAttention", "QuickGelu", "Gelu", "FastGelu", "MatMulIntegerToFloat"}
+from clipshelf_export.graphs.functions import (
+    ATTRIBUTES,
+    DOMAIN,
+    INPUTS,
+    MICROSOFT_DOMAIN,
+    OPSET,
+    Style,
+    make_function,
 )
+
+# operators of onnxruntime that the ONNX standard does not have
+CONTRIB_OPERATORS = frozenset({"MultiHeadAttention", "QuickGelu", "Gelu", "FastGelu"})
 # A protobuf holds 2 GiB; above this many bytes of constants the large ones go to <graph>.data.
 EXTERNAL_ABOVE = 1_900_000_000
 # Offsets in <graph>.data are multiples of this, so that a runtime can map the weights.
@@ -46,6 +52,7 @@ class Graph:
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self.inputs: list[Any] = []
         self.site_inputs: dict[str, str] = {}
+        self._functions: dict[str, onnx.FunctionProto] = {}
         self._scope: list[str] = []
         self._names: Counter[str] = Counter()
 
@@ -86,6 +93,38 @@ class Graph:
         self._add_node(kind, name, inputs, [name], attributes)
         return name
 
+    def kernel_op(
+        self,
+        kind: str,
+        style: Style,
+        inputs: dict[str, str],
+        *,
+        suffixes: Sequence[str] = (),
+        **attributes: Any,
+    ) -> list[str]:
+        """Add a node of the native kernels, and the function of its name.
+
+        - `kind`: the operator, a key of `functions.INPUTS`.
+        - `style`: of the tower.
+        - `inputs`: names of tensors by the operator's inputs; one that is missing or "" is left out.
+        - `suffixes`: the optional inputs and outputs whose presence changes the function, in its order.
+        - `attributes`: those of `functions.ATTRIBUTES`.
+
+        Returns the names of the outputs: one, or two with the suffix "Outliers".
+        """
+        if unknown := inputs.keys() - set(INPUTS[kind]) | attributes.keys() - ATTRIBUTES[kind].keys():
+            raise ValueError(f"{kind}: expected inputs and attributes that it has, found {sorted(unknown)}")
+        operator = kind + "".join(suffixes)
+        if operator not in self._functions:
+            self._functions[operator] = make_function(kind, tuple(suffixes), style, self.opset)
+        names = [inputs.get(name, "") for name in INPUTS[kind]]
+        while not names[-1]:
+            names.pop()
+        name = self._unique_name(operator)
+        outputs = [name, f"{name}.outliers"] if "Outliers" in suffixes else [name]
+        self.nodes.append(helper.make_node(operator, names, outputs, name=name, domain=DOMAIN, **attributes))
+        return outputs
+
     def cast(self, x: str, dtype: int) -> str:
         """Add a conversion of the tensor `x` to a data type of `onnx.TensorProto`; return the output's name."""
         return self.op("Cast", x, to=dtype)
@@ -106,11 +145,22 @@ class Graph:
         self.site_inputs.setdefault(site, x)
 
     def count_nodes(self) -> Counter[str]:
-        """Return the number of nodes of each operator."""
-        return Counter(node.op_type for node in self.nodes)
+        """Return the number of nodes of each operator, with the functions of the kernels inlined."""
+        counts: Counter[str] = Counter()
+        for node in self.nodes:
+            inlined = self._functions[node.op_type].node if node.domain == DOMAIN else [node]
+            counts.update(inner.op_type for inner in inlined)
+        return counts
+
+    def count_kernels(self) -> Counter[str]:
+        """Return the number of nodes of each native kernel."""
+        return Counter(node.op_type for node in self.nodes if node.domain == DOMAIN)
 
     def write(self, path: Path, output: str, dim: int, *, extra_outputs: Sequence[str] = ()) -> None:
-        """Write the graph as an ONNX file, and its weights to `<path>.data` where they are too large for it.
+        """Write the graph as an ONNX file, and its large constants beside it to `<path>.data`.
+
+        They lie there in graphs of the native kernels, so that onnxruntime maps them and processes share them, and
+        where one file cannot hold them.
 
         - `path`: the file to write.
         - `output`: the tensor with the embeddings, float32 (B, `dim`). The file calls it image_embeds or text_embeds.
@@ -123,8 +173,13 @@ class Graph:
         outputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in extra_outputs]
         proto = helper.make_graph(self.nodes, public_name.removesuffix("_embeds"), self.inputs, outputs)
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(MICROSOFT_DOMAIN, 1)]
-        model = helper.make_model(proto, opset_imports=opsets, ir_version=9, producer_name="clipshelf")
-        _add_constants(model, self.constants, path)
+        functions = [self._functions[name] for name in sorted(self._functions)]
+        if functions:
+            opsets.append(helper.make_opsetid(DOMAIN, 1))
+        model = helper.make_model(
+            proto, opset_imports=opsets, functions=functions, ir_version=9, producer_name="clipshelf"
+        )
+        _add_constants(model, self.constants, path, external=bool(functions))
         with path.open("wb") as file:
             file.write(model.SerializeToString(deterministic=True))
         node.output[0] = output
@@ -142,10 +197,10 @@ class Graph:
         return full if self._names[full] == 1 else f"{full}_{self._names[full]}"
 
 
-def _add_constants(model: Any, constants: dict[str, np.ndarray[Any, Any]], path: Path) -> None:
-    """Put constants into the protobuf; if they are too large together, the large ones go to `<path>.data`."""
+def _add_constants(model: Any, constants: dict[str, np.ndarray[Any, Any]], path: Path, *, external: bool) -> None:
+    """Put constants into the protobuf; the large ones go to `<path>.data` if `external`, or if they do not fit."""
     initializers = model.graph.initializer
-    if sum(array.nbytes for array in constants.values()) <= EXTERNAL_ABOVE:
+    if not external and sum(array.nbytes for array in constants.values()) <= EXTERNAL_ABOVE:
         initializers.extend(_inline_tensor(name, array) for name, array in constants.items())
         return
     data = path.with_name(f"{path.name}.data")

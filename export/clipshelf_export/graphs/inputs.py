@@ -11,13 +11,14 @@ from onnx import TensorProto
 
 from clipshelf_export.checkpoints.towers import Padding, PatchEmbedding, TokenEmbedding
 from clipshelf_export.graphs.builder import Graph
+from clipshelf_export.graphs.layers import Layers
 from clipshelf_export.graphs.plan import Plan
-from clipshelf_export.graphs.weights import float32, quantise_table, quantise_weight
+from clipshelf_export.graphs.weights import float32, quantise_table
 
 PATCHES_SITE, TOKENS_SITE = "patches", "tokens"
 
 
-def add_patch_embedding(graph: Graph, embedding: PatchEmbedding, plan: Plan) -> str:
+def add_patch_embedding(graph: Graph, embedding: PatchEmbedding, layers: Layers) -> str:
     """Add the input `pixels`, uint8 (B, S, S, 3), and its rows.
 
     Pixels beyond the last whole patch are cut off, as by a convolution whose stride is the patch.
@@ -35,14 +36,11 @@ def add_patch_embedding(graph: Graph, embedding: PatchEmbedding, plan: Plan) -> 
     x = graph.op("Reshape", x, graph.const("patches", np.array([-1, n * n, patch * patch * 3])))
     token = embedding.class_token
     positions = embedding.positions if token is None else embedding.positions[1:]
-    x = graph.op("Add", _add_projection(graph, embedding, x, plan), graph.const("positions", positions))
+    x = graph.op("Add", layers.patches(x, embedding), graph.const("positions", positions))
     if token is not None:
         first = graph.const("class_token", (token + embedding.positions[0])[None, None])
         x = graph.op("Concat", add_batch(graph, first, "pixels", len(token)), x, axis=1)
-    if embedding.norm is None:
-        return x
-    gain, bias = graph.const("norm.gain", embedding.norm.gain), graph.const("norm.bias", embedding.norm.bias)
-    return graph.op("LayerNormalization", x, gain, bias, axis=-1, epsilon=embedding.norm.epsilon)
+    return x if embedding.norm is None else layers.norm(x, embedding.norm, "norm")
 
 
 def add_batch(graph: Graph, row: str, like: str, width: int) -> str:
@@ -52,33 +50,7 @@ def add_batch(graph: Graph, row: str, like: str, width: int) -> str:
     return graph.op("Expand", row, shape)
 
 
-def _add_projection(graph: Graph, embedding: PatchEmbedding, x: str, plan: Plan) -> str:
-    """Project uint8 patches (B, n * n, patch * patch * 3) to float32 (B, n * n, C).
-
-    Pixels are centred on 128. This is exact in every precision, and the rounding errors of the weights are multiplied
-    by small numbers.
-    """
-    weight, bias = _fold_pixels(embedding)
-    if PATCHES_SITE in plan.sites:
-        quantised, scale = quantise_weight(weight)
-        inputs = [x, graph.const("patches.weight", quantised), graph.const("patches.input_scale", np.float32(1))]
-        inputs += [graph.const("patches.scale", scale), graph.const("patches.input_zero", np.uint8(128)), ""]
-        return graph.op("MatMulIntegerToFloat", *inputs, graph.const("patches.bias", bias))
-    x = graph.op("Sub", graph.cast(x, TensorProto.FLOAT), graph.const("patches.centre", np.float32(128)))
-    if not plan.fp16_stored:
-        y = graph.op("MatMul", x, graph.const("patches.weight", weight))
-    else:
-        # (pixel - 128) / 128 is exact in fp16, and weights 128 times as large are not subnormal
-        half = graph.const("patches.weight", (weight * 128).astype(np.float16))
-        x = graph.op("Mul", x, graph.const("patches.step", np.float32(1 / 128)))
-        if plan.precision == "fp16":
-            y = graph.cast(graph.op("MatMul", graph.cast(x, TensorProto.FLOAT16), half), TensorProto.FLOAT)
-        else:
-            y = graph.op("MatMul", x, graph.cast(half, TensorProto.FLOAT))
-    return graph.op("Add", y, graph.const("patches.bias", bias))
-
-
-def _fold_pixels(embedding: PatchEmbedding) -> tuple[FloatArray, FloatArray]:
+def fold_pixels(embedding: PatchEmbedding) -> tuple[FloatArray, FloatArray]:
     """Return weight and bias of the patch linear for inputs pixel - 128, with (pixel / 255 - mean) / std folded in."""
     pixels = embedding.patch * embedding.patch
     weight = embedding.linear.weight.astype(np.float64)

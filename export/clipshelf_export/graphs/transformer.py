@@ -16,48 +16,34 @@ from collections import Counter
 import numpy as np
 from onnx import TensorProto
 
-from clipshelf_export.checkpoints.towers import Linear, PatchEmbedding, Transformer
-from clipshelf_export.graphs.branches import (
-    ACTIVATION_KERNELS,
-    add_attention,
-    add_mlp,
-    add_norm,
-    to_branch,
-    to_stream,
-    uses_qattention,
-)
+from clipshelf_export.checkpoints.towers import PatchEmbedding, Transformer
 from clipshelf_export.graphs.builder import Graph
+from clipshelf_export.graphs.float_layers import FloatLayers
+from clipshelf_export.graphs.functions import ACTIVATION_KERNELS, Style
 from clipshelf_export.graphs.inputs import add_patch_embedding, add_token_embedding
-from clipshelf_export.graphs.linears import add_weight
+from clipshelf_export.graphs.kernel_layers import KernelLayers
+from clipshelf_export.graphs.layers import Layers, Token
 from clipshelf_export.graphs.plan import Plan
-from clipshelf_export.graphs.pooling import (
-    Select,
-    add_attention_pool,
-    divide_by_count,
-    end_token,
-    first_token,
-    last_token,
-    masked_sum,
-)
+from clipshelf_export.graphs.pooling import divide_by_count, end_token, first_token, last_token
 
 
 def build(tower: Transformer, plan: Plan) -> tuple[Graph, str]:
     """Build the graph of a tower as `plan` says; return it and the name of its output, unit-norm (B, D)."""
     graph = Graph()
+    layers: Layers = (KernelLayers if plan.precision == "int8" else FloatLayers)(graph, tower, plan)
     if isinstance(tower.embedding, PatchEmbedding):
-        x = add_patch_embedding(graph, tower.embedding, plan)
-        pooled = _add_pre_norm_layers(graph, tower, plan, x)
+        x = add_patch_embedding(graph, tower.embedding, layers)
+        pooled = _add_pre_norm_layers(graph, tower, layers, x)
     else:
         x = add_token_embedding(graph, tower.embedding, plan)
         add_layers = _add_post_norm_layers if tower.post_norm else _add_pre_norm_layers
-        pooled = add_layers(graph, tower, plan, x)
+        pooled = add_layers(graph, tower, layers, x)
     if tower.hidden_projection is not None:
-        hidden = _add_projection(graph, "hidden_projection", pooled, tower.hidden_projection, plan)
-        pooled = graph.op("Gelu", hidden)
+        pooled = layers.projection("hidden_projection", pooled, tower.hidden_projection, gelu=True)
     if tower.projection is not None:
-        pooled = _add_projection(graph, "projection", pooled, tower.projection, plan)
+        pooled = layers.projection("projection", pooled, tower.projection)
     rows = graph.op("Reshape", pooled, graph.const("rows", np.array([-1, tower.dim])))
-    return graph, graph.op("LpNormalization", rows, axis=-1, p=2)
+    return graph, layers.unit_norm(rows)
 
 
 def fused_nodes(tower: Transformer, plan: Plan) -> Counter[str]:
@@ -65,7 +51,7 @@ def fused_nodes(tower: Transformer, plan: Plan) -> Counter[str]:
     layers = len(tower.layers)
     pools = 0 if tower.attention_pool is None else 1
     last = layers - 1 if not pools and tower.pooling != "mean" else layers
-    qattention = sum(uses_qattention(tower, plan, f"layers.{index}.qkv", last=index == last) for index in range(layers))
+    qattention = sum(_uses_qattention(tower, plan, index, pooled=index == last) for index in range(layers))
     attention = {"QAttention": qattention, "MultiHeadAttention": layers - qattention + pools}
     counts = Counter({**attention, ACTIVATION_KERNELS[tower.activation]: layers + pools, "LpNormalization": 1})
     if tower.hidden_projection is not None:
@@ -73,64 +59,57 @@ def fused_nodes(tower: Transformer, plan: Plan) -> Counter[str]:
     return counts
 
 
-def _add_projection(graph: Graph, name: str, x: str, projection: Linear, plan: Plan) -> str:
-    weight = add_weight(graph, f"{name}.weight", projection.weight, plan)
-    y = to_stream(graph, graph.op("MatMul", to_branch(graph, x, plan), weight), plan)
-    return y if projection.bias is None else graph.op("Add", y, graph.const(f"{name}.bias", projection.bias))
+def _uses_qattention(tower: Transformer, plan: Plan, index: int, *, pooled: bool) -> bool:
+    """Tell whether one node computes the int8 linear and the attention of a layer."""
+    params = plan.sites.get(f"layers.{index}.qkv")
+    return params is not None and Style.of(tower).uses_qattention(columns=bool(params.outliers), position=pooled)
 
 
-def _add_pre_norm_layers(graph: Graph, tower: Transformer, plan: Plan, x: str) -> str:
+def _add_pre_norm_layers(graph: Graph, tower: Transformer, layers: Layers, x: str) -> str:
     """Add CLIP's layers on x (B, L, C): x += attention(norm1(x)); x += mlp(norm2(x)).
 
     Returns the pooled token (B, 1, C) after the final norm. In the last layer it is taken out of the others as early as
     possible, unless all of them are pooled.
     """
-    select = _selector(graph, tower)
+    pooled = _pooled_token(graph, tower)
     for index, layer in enumerate(tower.layers):
-        chosen = select if index == len(tower.layers) - 1 else None
+        token = pooled if index == len(tower.layers) - 1 else None
         with graph.scope(f"layers.{index}"):
-            h = add_norm(graph, x, layer.norm1, plan, "qkv")
-            attended = add_attention(graph, tower, layer, plan, h, select=chosen)
-            x = _add_residual(graph, x if chosen is None else chosen(x), attended, plan)
-            h = add_norm(graph, x, layer.norm2, plan, "fc1")
-            x = _add_residual(graph, x, add_mlp(graph, tower, layer, plan, h), plan)
-    x = add_norm(graph, x, tower.final_norm, Plan(), "") if tower.final_norm else x
-    return x if tower.attention_pool is None else add_attention_pool(graph, tower, tower.attention_pool, plan, x)
+            x = layers.attention(layers.site_norm(x, layer.norm1, "qkv"), layer, x, token=token, keys="")
+            x = layers.mlp(layers.site_norm(x, layer.norm2, "fc1"), layer, x)
+    x = layers.norm(x, tower.final_norm, "final_norm") if tower.final_norm else x
+    return x if tower.attention_pool is None else layers.attention_pool(tower.attention_pool, x)
 
 
-def _add_post_norm_layers(graph: Graph, tower: Transformer, plan: Plan, x: str) -> str:
+def _add_post_norm_layers(graph: Graph, tower: Transformer, layers: Layers, x: str) -> str:
     """Add BERT's layers on x (B, L, C): x = norm1(x + attention(x)); x = norm2(x + mlp(x)).
 
     Returns the first token (B, 1, C), or for the pooling `mean` the sum over the mask: the mean differs from it by a
-    factor that the final L2 norm removes, unless an activation comes between them. A norm is added twice where its site
-    has a smoothing or a shift, since the residual needs the plain one.
+    factor that the final L2 norm removes, unless an activation comes between them.
     """
     mask = graph.input("attention_mask", TensorProto.INT64, ["batch", "tokens"])
     keys = graph.cast(mask, TensorProto.INT32)
     if tower.embedding.norm is None:
         raise ValueError("a tower with post_norm: expected a norm in its embedding, found none")
-    select = _selector(graph, tower)
-    total, norm = x, tower.embedding.norm
+    pooled = _pooled_token(graph, tower)
+    norm = tower.embedding.norm
     for index, layer in enumerate(tower.layers):
-        chosen = select if index == len(tower.layers) - 1 else None
+        token = pooled if index == len(tower.layers) - 1 else None
         with graph.scope(f"layers.{index}"):
-            h = add_norm(graph, total, norm, plan, "qkv")
-            x = h if _serves_residual(graph, plan, "qkv") else add_norm(graph, total, norm, Plan(), "residual")
-            attended = add_attention(graph, tower, layer, plan, h, select=chosen, keys=keys)
-            total = _add_residual(graph, x if chosen is None else chosen(x), attended, plan)
-            h = add_norm(graph, total, layer.norm1, plan, "fc1")
-            x = h if _serves_residual(graph, plan, "fc1") else add_norm(graph, total, layer.norm1, Plan(), "residual")
-            total, norm = _add_residual(graph, x, add_mlp(graph, tower, layer, plan, h), plan), layer.norm2
-    x = add_norm(graph, total, norm, Plan(), "")
-    x = add_norm(graph, x, tower.final_norm, Plan(), "pool") if tower.final_norm else x
+            rows, x = layers.site_norm_and_stream(x, norm, "qkv")
+            x = layers.attention(rows, layer, x, token=token, keys=keys)
+            rows, x = layers.site_norm_and_stream(x, layer.norm1, "fc1")
+            x, norm = layers.mlp(rows, layer, x), layer.norm2
+    x = layers.norm(x, norm, "final_norm")
+    x = layers.norm(x, tower.final_norm, "pool_norm") if tower.final_norm else x
     if tower.pooling != "mean":
         return x
-    total = masked_sum(graph, x, mask)
+    total = layers.token_sum(x, mask)
     return total if tower.hidden_projection is None else divide_by_count(graph, total, mask)
 
 
-def _selector(graph: Graph, tower: Transformer) -> Select | None:
-    """Return the function that takes the pooled token out, None where all tokens are pooled."""
+def _pooled_token(graph: Graph, tower: Transformer) -> Token | None:
+    """Return the pooled token, None where all tokens are pooled."""
     match tower.pooling:
         case "first":
             return first_token(graph)
@@ -140,13 +119,3 @@ def _selector(graph: Graph, tower: Transformer) -> Select | None:
             return end_token(graph, tower)
         case _:
             return None
-
-
-def _serves_residual(graph: Graph, plan: Plan, site: str) -> bool:
-    """Tell whether the norm before `site` has the values and the type that the residual needs."""
-    params = plan.sites.get(graph.site_name(site))
-    return plan.precision != "fp16" and (params is None or not params.transforms)
-
-
-def _add_residual(graph: Graph, x: str, branch: str, plan: Plan) -> str:
-    return graph.op("Add", x, to_stream(graph, branch, plan))

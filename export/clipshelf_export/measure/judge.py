@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from clipshelf.errors import ExportError
+from clipshelf.runtime.native import Kernels
 from clipshelf.types import FloatArray
 
 from clipshelf_export.checkpoints.towers import Tower
 from clipshelf_export.graphs.build import write_graph
+from clipshelf_export.graphs.builder import Graph
 from clipshelf_export.graphs.plan import Plan
 from clipshelf_export.measure import fidelity
 from clipshelf_export.measure.fidelity import Fidelity
@@ -61,10 +63,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Accepted:
-    """An accepted plan and its fidelity on the final samples."""
+    """An accepted plan and its fidelity on the final samples.
+
+    - `kernels`: its fidelity with the native kernels; None where the graph has none of their operators, or the library
+      was not there.
+    """
 
     plan: Plan
     fidelity: Fidelity
+    kernels: Fidelity | None = None
 
 
 @dataclass
@@ -78,6 +85,7 @@ class Judge:
     - `scratch`: the file to which graphs are written while they are measured.
     - `threads`: of a measurement.
     - `target`: what a plan must reach.
+    - `kernels`: the native kernels, None where the library is not there.
     - `margin`: the present margin on the choosing samples.
     - `rungs`: a line for each measured plan.
     """
@@ -90,6 +98,7 @@ class Judge:
     scratch: Path
     threads: int
     target: Target = field(default_factory=Target)
+    kernels: Kernels | None = None
     margin: float = MARGIN
     rungs: list[str] = field(default_factory=list)
 
@@ -107,6 +116,16 @@ class Judge:
         """Return the fidelity of `plan` on the final samples."""
         reference = self.reference[len(self.choosing_samples) :]
         return fidelity.compare(reference, self._embed(plan, self.final_samples))
+
+    def measure_kernels(self, plan: Plan) -> Fidelity | None:
+        """Return the fidelity of `plan` with the native kernels on the final samples.
+
+        None where the graph has none of their operators, or the library is not there.
+        """
+        if self.kernels is None or not self._write(plan).count_kernels():
+            return None
+        reference = self.reference[len(self.choosing_samples) :]
+        return fidelity.compare(reference, self._run(self.final_samples, self.kernels))
 
     def passes(self, plan: Plan, label: str, target: Target | None = None) -> bool:
         """Measure `plan` on the choosing samples and record the rung.
@@ -134,13 +153,16 @@ class Judge:
     def accept(self, plan: Plan) -> Accepted | None:
         """Measure `plan` on the final samples and record the rung.
 
-        Returns the accepted plan, or None where it misses the target; then the margin has grown.
+        Returns the accepted plan, or None where it misses the target, with the native kernels or without; then the
+        margin has grown.
         """
-        measured = self.measure_final(plan)
-        reached = self.target.is_reached(measured)
-        self.rungs.append(f"{'accepted' if reached else 'not accepted'} on the final samples: {measured.summary()}")
+        measured, on_kernels = self.measure_final(plan), self.measure_kernels(plan)
+        reached = self.target.is_reached(measured) and (on_kernels is None or self.target.is_reached(on_kernels))
+        with_kernels = "" if on_kernels is None else f"; with the kernels {on_kernels.summary()}"
+        verdict = "accepted" if reached else "not accepted"
+        self.rungs.append(f"{verdict} on the final samples: {measured.summary()}{with_kernels}")
         if reached:
-            return Accepted(plan, measured)
+            return Accepted(plan, measured, on_kernels)
         self.margin = min(1.0, self.margin + MARGIN)
         return None
 
@@ -153,5 +175,12 @@ class Judge:
         )
 
     def _embed(self, plan: Plan, samples: Sequence[Any]) -> FloatArray:
-        write_graph(self.tower, plan, self.scratch)
-        return embed(open_session(self.scratch, self.threads), samples, f"{self.name}: measuring")
+        self._write(plan)
+        return self._run(samples, None)
+
+    def _write(self, plan: Plan) -> Graph:
+        return write_graph(self.tower, plan, self.scratch)
+
+    def _run(self, samples: Sequence[Any], kernels: Kernels | None) -> FloatArray:
+        """Embed samples with the graph that was written last."""
+        return embed(open_session(self.scratch, self.threads, kernels), samples, f"{self.name}: measuring")

@@ -8,13 +8,22 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from clipshelf.runtime.native import Kernels
 from clipshelf.types import FloatArray
 from tqdm import tqdm
 
 
-def open_session(path: Path, threads: int) -> Any:
-    """Open the graph at `path` on the CPU, with `threads` threads; return an onnxruntime session."""
+def open_session(path: Path, threads: int, kernels: Kernels | None = None) -> Any:
+    """Open the graph at `path` on the CPU.
+
+    - `threads`: of a run.
+    - `kernels`: the native kernels that run its operators; None for the functions that it carries for them.
+
+    Returns an onnxruntime session.
+    """
     options = ort.SessionOptions()
+    if kernels is not None:
+        options.register_custom_ops_library(str(kernels.path))
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
