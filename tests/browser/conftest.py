@@ -53,6 +53,7 @@ def open_page(browser: Browser, service: RunningService) -> Iterator[Open]:
         wait: bool = True,
         **options: Any,
     ) -> Page:
+        options = {"reduced_motion": "reduce"} | options  # what glides is drawn again and again
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         context.set_default_timeout(30_000)
         contexts.append(context)
