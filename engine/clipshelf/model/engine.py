@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,13 +17,14 @@ from clipshelf.model.image import Decode, ImageReader, PreparedImage
 from clipshelf.model.image_limits import ImageLimits
 from clipshelf.model.image_sources import CroppedImage, source_name
 from clipshelf.model.match_probability import check_gives_probabilities, match_probabilities
+from clipshelf.model.text_cache import TextCache, TextCacheUse
 from clipshelf.model.text_cleaning import clean_text
 from clipshelf.model.text_parts import check_text, group_by_length, pool_parts
 from clipshelf.model.towers import Towers, running_kernels
 from clipshelf.runtime.cpus import available_cpus, resolve_threads
-from clipshelf.runtime.providers import resolve_precision, resolve_provider
+from clipshelf.runtime.providers import CPU, resolve_precision, resolve_provider
 from clipshelf.timeline import Timeline
-from clipshelf.types import DoubleArray, FloatArray, ImageSource, PathLike, Pixels, Progress
+from clipshelf.types import DoubleArray, FloatArray, ImageSource, PathLike, Pixels, Progress, TokenIds
 from clipshelf.workers import Workers, batches
 
 Value = TypeVar("Value")
@@ -60,6 +61,7 @@ class Engine:
         decode: Decode = "fast",
         clean_texts: bool = True,
         limits: ImageLimits | None = None,
+        text_cache: int = 0,
     ) -> None:
         """See `load`, which takes a path instead of an opened artifact."""
         self.artifact = artifact
@@ -74,7 +76,10 @@ class Engine:
             "decode": decode,
             "clean_texts": clean_texts,
             "limits": limits,
+            "text_cache": text_cache,
         }
+        cache = TextCache(text_cache)  # checks the size
+        self._cached_texts = cache if self._is_deterministic else TextCache(0)
         self._reader = ImageReader(artifact.manifest.image, decode, limits)
         self._image_batch = _IMAGE_BATCH if artifact.manifest.image.size <= _LARGE_IMAGE else _LARGE_IMAGE_BATCH
         self._decoders = Workers(available_cpus())
@@ -89,6 +94,7 @@ class Engine:
         *,
         clean_texts: bool = True,
         limits: ImageLimits | None = None,
+        text_cache: int = 0,
     ) -> Engine:
         """Open an artifact.
 
@@ -98,12 +104,23 @@ class Engine:
         - `decode`: "fast" or "exact", as docs/pictures.md explains.
         - `clean_texts`: whether markup, entities and broken encodings are removed from texts before they are embedded.
         - `limits`: what a picture may cost; None for safe defaults.
+        - `text_cache`: embeddings of texts that are kept for the next time, those used last; a service that gets the
+          same words again answers them without the text tower. Only int8 on the CPU keeps any: it computes the same
+          bytes each time, whatever else is embedded at once.
 
         Raises ArtifactError, ProviderUnavailable or InputError, and MissingExtra for a model of the hub where the extra
         `hub` is not installed.
         """
         artifact = open_artifact(bundled.model_path() if path is None else path)
-        return cls(artifact, provider=provider, threads=threads, decode=decode, clean_texts=clean_texts, limits=limits)
+        return cls(
+            artifact,
+            provider=provider,
+            threads=threads,
+            decode=decode,
+            clean_texts=clean_texts,
+            limits=limits,
+            text_cache=text_cache,
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = None if self.is_default else self.artifact.reference or str(self.artifact.path.resolve())
@@ -126,6 +143,16 @@ class Engine:
         docs/kernels.md says when which of them runs. Raises ArtifactError where a graph cannot be read.
         """
         return running_kernels(self.artifact, self.precision, self.provider)
+
+    @property
+    def text_cache_use(self) -> TextCacheUse:
+        """How many embeddings of texts are kept, and how often they served; see `load`."""
+        return self._cached_texts.use
+
+    @property
+    def _is_deterministic(self) -> bool:
+        """Whether an embedding is the same to the bit each time, in any batch: the ranges of int8 are fixed."""
+        return self.precision == "int8" and self.provider == CPU
 
     @property
     def is_default(self) -> bool:
@@ -295,13 +322,27 @@ class Engine:
         parts = [part for parts in parts_by_text for part in parts]
         embeds: FloatArray = np.empty((len(parts), self.dim), np.float32)
         with timeline.stage("text"):
-            for positions in group_by_length(parts, _TEXT_BATCH):
+            for positions in self._take_cached(parts, embeds):
                 ids = np.array([parts[position] for position in positions])
                 mask = {"attention_mask": np.ones_like(ids)} if self.artifact.manifest.text.attention_mask else {}
                 embeds[positions] = session.run({"input_ids": ids} | mask)
+                for position in positions:
+                    self._cached_texts.put(parts[position], embeds[position])
         if len(parts) == len(sentences):
             return embeds
         return pool_parts(embeds, [len(part) for part in parts], [len(parts) for parts in parts_by_text])
+
+    def _take_cached(self, parts: Sequence[TokenIds], embeds: FloatArray) -> Iterator[list[int]]:
+        """Fill in the embeddings of parts that the cache has; yield the positions of the others in batches."""
+        missing = []
+        for position, part in enumerate(parts):
+            row = self._cached_texts.get(part)
+            if row is None:
+                missing.append(position)
+            else:
+                embeds[position] = row
+        for positions in group_by_length([parts[position] for position in missing], _TEXT_BATCH):
+            yield [missing[position] for position in positions]
 
 
 def _counter(progress: Progress | None, items: object) -> Callable[[int], object]:
