@@ -13,6 +13,7 @@ import numpy as np
 
 from clipshelf.cached import cached_property
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys, id_keys
+from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.columns import Column, columns_of
 from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind
@@ -63,6 +64,14 @@ class Contents(Protocol):
     def column(self, name: str) -> Column:
         """Return the column `name`, which is not of the kind mixed."""
 
+    @property
+    def word_columns(self) -> Sequence[str]:
+        """The fields whose words are indexed."""
+
+    @property
+    def words(self) -> WordIndex | None:
+        """The index of these words, None without such fields."""
+
 
 @dataclass(frozen=True)
 class MemoryContents:
@@ -72,12 +81,14 @@ class MemoryContents:
     - `embeddings`: (N, 2D) float32, image rows | text rows, zeros where a product lacks a side.
     - `keys`: (N, 3, 16) uint8 keys of id, picture and text.
     - `declared`: the declarations of columns; those of others are inferred.
+    - `word_columns`: the fields whose words are indexed.
     """
 
     products: Sequence[Product]
     embeddings: FloatArray
     keys: Keys
     declared: Mapping[str, Declaration] = field(default_factory=dict)
+    word_columns: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.products)
@@ -117,6 +128,11 @@ class MemoryContents:
         return self._columns[name]
 
     @cached_property
+    def words(self) -> WordIndex | None:
+        """The index of the words of `word_columns`, None without any."""
+        return WordIndex.of(self.products, self.word_columns) if self.word_columns else None
+
+    @cached_property
     def _columns(self) -> dict[str, Column]:
         return columns_of(self.products, self.declared)
 
@@ -127,6 +143,7 @@ class MemoryContents:
             "embeddings": np.asarray(self.embeddings),
             "keys": np.asarray(self.keys),
             "declared": dict(self.declared),
+            "word_columns": tuple(self.word_columns),
         }
 
 
@@ -154,6 +171,7 @@ def append_products(old: Contents, new: MemoryContents) -> MemoryContents:
         np.concatenate((old.embeddings, new.embeddings)) if len(new) else old.embeddings,
         np.concatenate((old.keys, new.keys)),
         _joined(old, new),
+        old.word_columns,
     )
 
 
@@ -178,7 +196,7 @@ def replace_fields(old: Contents, rows: Rows, new: MemoryContents, fields: Seque
     if not np.array_equal(matrix[rows], changed):
         matrix = np.array(matrix)
         matrix[rows] = changed
-    return MemoryContents(products, matrix, keys, _joined(old, new))
+    return MemoryContents(products, matrix, keys, _joined(old, new), old.word_columns)
 
 
 def merge_records(old: Product, new: Product, names: Set[str]) -> Product:
@@ -199,7 +217,7 @@ def remove_rows(old: Contents, rows: Rows) -> MemoryContents:
     remains = np.ones(len(old), bool)
     remains[rows] = False
     products = [product for product, remain in zip(old.products, remains.tolist(), strict=True) if remain]
-    return MemoryContents(products, old.embeddings[remains], old.keys[remains], old.declarations)
+    return MemoryContents(products, old.embeddings[remains], old.keys[remains], old.declarations, old.word_columns)
 
 
 def present_sides(matrix: FloatArray) -> Mask:

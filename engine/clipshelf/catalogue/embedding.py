@@ -183,7 +183,7 @@ class _BatchEmbedder:
             # Only then, for the matrix may take a large part of the memory.
             matrix, keys = matrix[rows], keys[rows]
         records = [self._records[row] for row in rows.tolist()]
-        contents = MemoryContents(records, matrix, keys, self._batch.declarations)
+        contents = MemoryContents(records, matrix, keys, self._batch.declarations, self._batch.words)
         return EmbeddedBatch(contents, rows, self.without_picture)
 
 

@@ -15,6 +15,7 @@ from clipshelf.catalogue.filtering.filter_parser import parse_where
 from clipshelf.catalogue.filtering.filter_words import split_terms, to_words
 from clipshelf.catalogue.filtering.filters import Filter, Where
 from clipshelf.catalogue.ids import product_id
+from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.display import describe
@@ -104,6 +105,11 @@ class ProductTable:
     def columns(self) -> FilterColumns:
         """The kind of each column by name, and the columns themselves, as filters see them."""
         return FilterColumns(self._contents)
+
+    @property
+    def words(self) -> WordIndex | None:
+        """The index of words that `ProductFields.words` asked for, None without one."""
+        return self._contents.words
 
     def row(self, id_: str) -> int:
         """Return the row of the product `id_`; raises UnknownIdError."""

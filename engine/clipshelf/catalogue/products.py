@@ -31,6 +31,7 @@ class ProductBatch:
     - `positions`: n positions of them in their source, from 0.
     - `fields`: n sets of the names that the source has for each, also those without a value (a blank cell, a null):
       what a partial update changes. The names of id, text and image are these three.
+    - `words`: the fields of records whose words are indexed.
     - `declarations`: the declaration of every column by name, "" for one that has no value yet; what a catalogue keeps
       and hands to `columns_of`.
     """
@@ -39,6 +40,7 @@ class ProductBatch:
     products: list[Product]
     positions: list[int]
     fields: Sequence[frozenset[str]] = ()
+    words: tuple[str, ...] = ()
     declarations: Mapping[str, Declaration] = field(default_factory=dict)
 
     def take(self, rows: Sequence[int]) -> ProductBatch:
@@ -92,7 +94,8 @@ def read_products(
         _tidy_ids(batch.products, warn)
     batch = _without_repeated_ids(table, batch, checker, on_error)
     kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
-    return replace(batch, declarations=kinds)
+    words = tuple("text" if name == fields.text else name for name in fields.words)
+    return replace(batch, declarations=kinds, words=words)
 
 
 def _check_header(source: Source, fields: ProductFields, *, sides_required: bool, ids_required: bool) -> None:

@@ -112,6 +112,14 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "th
         help="kind of a column, instead of the one that its values show: bool, number, text, date, date:%%d.%%m.%%Y, "
         "numbers, texts; may be repeated",
     )
+    parser.add_argument(
+        "--words",
+        metavar="COLUMN",
+        action="append",
+        default=[],
+        help="index the words of a column, so that texts of queries find its codes and names (docs/shop.md); may be "
+        "repeated, for the column of the text too",
+    )
     parser.add_argument("--encoding", metavar="NAME", help="encoding of a CSV or JSON file (default: found out)")
     parser.add_argument(
         "--delimiter",
@@ -138,6 +146,7 @@ def product_fields(args: argparse.Namespace) -> ProductFields:
         text=args.text_column,
         image=args.image_column,
         columns=dict(args.column),
+        words=args.words,
         encoding=args.encoding,
         delimiter=args.delimiter,
     )

@@ -1,4 +1,4 @@
-"""What a query adds to scores because of a product's columns: boosts by numbers, and freshness by dates.
+"""What a query adds to scores because of a product's columns: boosts by numbers, freshness by dates, words that match.
 
 A boost of weight w by a column of numbers, or of true and false, adds
 
@@ -10,14 +10,16 @@ over the catalogue is 0. Freshness of weight w by a column of dates adds
 
     w 0.5 ** (age / half-life)
 
-to a product, w for one of now or of the future. A product without a value gains and loses nothing. Both are on the
-scale of scores (`clipshelf.recommend.fusion`), whose spread over a catalogue is about 1, and are not changed by the
-weights of signals.
+to a product, w for one of now or of the future. The words of a query's texts add w L, with L the mean word match
+(`clipshelf.catalogue.lexical.word_index`) over the texts. Words count for relevance, the others do not.
+
+A product without a value gains and loses nothing. All are on the scale of scores (`clipshelf.recommend.fusion`), whose
+spread over a catalogue is about 1, and are not changed by the weights of signals.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.types import DoubleArray, FloatArray, Rows
 
+_MATCHES_KEPT = 8
 BOOST_KINDS, FRESH_KINDS = ("number", "bool"), ("date",)
 
 
@@ -47,6 +50,21 @@ class Addition(NamedTuple):
     def name(self) -> str:
         """The name of its contributions, such as `boost popularity`."""
         return f"boost {self.column}" if self.half_life is None else f"fresh {self.column}"
+
+
+class WordMatch(NamedTuple):
+    """What the words of texts add to the scores of products that have them."""
+
+    texts: tuple[str, ...]
+    weight: float
+
+    @property
+    def name(self) -> str:
+        """The name of its contributions."""
+        return "words"
+
+
+Added: TypeAlias = Addition | WordMatch
 
 
 def check_column(catalogue: Catalogue, argument: str, name: str, kinds: tuple[str, ...]) -> None:
@@ -72,22 +90,56 @@ class Booster:
         self._shares: dict[str, FloatArray] = {}
         self._quantiles: dict[str, DoubleArray] = {}
         self._seconds: dict[str, DoubleArray] = {}
+        self._last_matches: dict[tuple[str, ...], list[tuple[Rows, DoubleArray]]] = {}
 
-    def offsets(self, additions: tuple[Addition, ...]) -> FloatArray | None:
+    def offsets(self, additions: tuple[Added, ...]) -> FloatArray | None:
         """(N,) sum of additions for all products, None where there are none."""
         total: FloatArray | None = None
         for addition in additions:
-            values = np.float32(addition.weight) * self._share_of_each(addition)
+            shares = self._matches(addition) if isinstance(addition, WordMatch) else self._share_of_each(addition)
+            values = np.float32(addition.weight) * shares
             total = values if total is None else np.add(total, values, out=total)
         return total
 
-    def values(self, additions: tuple[Addition, ...], rows: Rows) -> DoubleArray:
+    def values(self, additions: tuple[Added, ...], rows: Rows) -> DoubleArray:
         """(A, n) what each of A additions adds to the scores of n products."""
         values = np.empty((len(additions), len(rows)))
         for line, addition in zip(values, additions, strict=True):
+            if isinstance(addition, WordMatch):
+                line[:] = addition.weight * self._matches_of(addition, rows)
+                continue
             numbers = self._table(addition)[self._column(addition).codes[rows]]
             line[:] = addition.weight * (numbers if addition.half_life is None else np.exp2(-_ages(addition, numbers)))
         return values
+
+    def _matches(self, addition: WordMatch) -> FloatArray:
+        """(N,) mean word match of the texts with all products."""
+        shares = np.zeros(len(self._catalogue), np.float32)
+        for rows, matches in self._found(addition):
+            shares[rows] += (matches / len(addition.texts)).astype(np.float32)
+        return shares
+
+    def _matches_of(self, addition: WordMatch, rows: Rows) -> DoubleArray:
+        """(n,) mean word match of the texts with n products."""
+        total = np.zeros(len(rows))
+        for found, matches in self._found(addition):
+            if len(found):
+                positions = np.minimum(np.searchsorted(found, rows), len(found) - 1)
+                total += np.where(found[positions] == rows, matches[positions], 0.0)
+        return total / len(addition.texts)
+
+    def _found(self, addition: WordMatch) -> list[tuple[Rows, DoubleArray]]:
+        """The rows and word matches of each text. Those of the last texts stay in memory, for their contributions."""
+        words = self._catalogue.words
+        if words is None:
+            return []
+        found = self._last_matches.get(addition.texts)
+        if found is None:
+            found = list(map(words.match, addition.texts))
+            while len(self._last_matches) >= _MATCHES_KEPT:
+                self._last_matches.pop(next(iter(self._last_matches)), None)
+            self._last_matches[addition.texts] = found
+        return found
 
     def _share_of_each(self, addition: Addition) -> FloatArray:
         """(N,) addition of weight 1. That of a boost stays in memory."""

@@ -18,7 +18,7 @@ from clipshelf.display import describe
 from clipshelf.errors import InputError, UnknownIdError
 from clipshelf.failures import attempt
 from clipshelf.recommend.arguments import check_iterable
-from clipshelf.recommend.boosts import BOOST_KINDS, FRESH_KINDS, Addition, check_column
+from clipshelf.recommend.boosts import BOOST_KINDS, FRESH_KINDS, Added, Addition, WordMatch, check_column
 from clipshelf.recommend.groups import GROUP_KINDS
 from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.query import Query
@@ -43,7 +43,7 @@ class ResolvedQuery:
     - `k`: number of products to answer with, at most N.
     - `mask`: (N,), true for the products that may be answered; None for all.
     - `excluded`: rows that are not answered, whatever the mask says.
-    - `additions`: what is added to scores by columns.
+    - `additions`: what is added to scores by columns and by words.
     - `group_by`, `group_members`: as in the query; the column is one that groups.
     - `answerable`: number of products that the mask allows and that are not excluded.
     - `diversity`, `min_relevance`: 0 to 1.
@@ -66,7 +66,7 @@ class ResolvedQuery:
     where: Where | str | None
     unknown_ids: tuple[str, ...]
     probability: bool
-    additions: tuple[Addition, ...]
+    additions: tuple[Added, ...]
     group_by: str | None
     group_members: int
 
@@ -132,7 +132,7 @@ class _Resolver:
             min_relevance=query.min_relevance,
             where=where,
             unknown_ids=tuple(sorted(unknown)),
-            additions=self._additions(query, weights.fresh, now),
+            additions=self._additions(query, weights, now),
             group_by=self._group_by(query),
             group_members=query.group_members,
             probability=query.probability,
@@ -176,14 +176,16 @@ class _Resolver:
             self.masks[key] = self.catalogue.mask(where)
         return self.masks[key]
 
-    def _additions(self, query: Query, fresh_weight: float, now: float) -> tuple[Addition, ...]:
+    def _additions(self, query: Query, weights: Weights, now: float) -> tuple[Added, ...]:
         boosts, fresh = query.boost or {}, query.fresh or {}
         for argument, columns, kinds in (("boost", boosts, BOOST_KINDS), ("fresh", fresh, FRESH_KINDS)):
             for name in columns:
                 check_column(self.catalogue, argument, name, kinds)
-        additions = [Addition(name, weight) for name, weight in boosts.items() if weight]
-        if fresh_weight:
-            additions += [Addition(name, fresh_weight, float(days) * _DAY, now) for name, days in fresh.items()]
+        additions: list[Added] = [Addition(name, weight) for name, weight in boosts.items() if weight]
+        if weights.fresh:
+            additions += [Addition(name, weights.fresh, float(days) * _DAY, now) for name, days in fresh.items()]
+        if weights.words and query.texts and self.catalogue.words is not None:
+            additions.append(WordMatch(query.texts, weights.words))
         return tuple(additions)
 
     def _group_by(self, query: Query) -> str | None:

@@ -13,7 +13,7 @@ from clipshelf.calls import calls
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.rank.ranker import Ranker
-from clipshelf.recommend.boosts import Booster
+from clipshelf.recommend.boosts import Booster, WordMatch
 from clipshelf.recommend.calibration import Calibration, side_patterns
 from clipshelf.recommend.diversity import Likeness, choose
 from clipshelf.recommend.fusion import QueryVector, centred_products
@@ -90,11 +90,15 @@ class Searcher:
         lines, rows = np.arange(len(queries)).repeat(counts), np.concatenate(candidates)
         side_factors = levels.side_factors[lines, self._patterns[rows]]
         fits = side_factors * np.concatenate(list(map(self._plain_fits, vectors, candidates)))
+        added = [self._booster.values(query.additions, found) for query, found in zip(queries, candidates, strict=True)]
+        is_words = [[isinstance(each, WordMatch) for each in query.additions] for query in queries]
+        fits += np.concatenate([values[which].sum(axis=0) for values, which in zip(added, is_words, strict=True)])
         answerable = np.array([query.answerable for query in queries])
         relevance = levels.relevance(lines, fits, answerable[lines])
         if self._catalogue.relevance_curve is not None:
             relevance = self._catalogue.relevance_curve(relevance)
-        fits += np.concatenate(list(map(self._added, queries, candidates)))
+        others = [[not is_word for is_word in which] for which in is_words]
+        fits += np.concatenate([values[which].sum(axis=0) for values, which in zip(added, others, strict=True)])
         order, none = np.lexsort((rows, -fits, lines)), np.zeros(len(rows))
         ordered = Hits(rows, fits, none, side_factors, relevance).take(order, none)
         pools = []
@@ -133,11 +137,6 @@ class Searcher:
         """Names and values (k,) of what a query adds to the scores of its hits by columns."""
         values = self._booster.values(query.additions, hits.rows)
         return [(addition.name, line) for addition, line in zip(query.additions, values, strict=True)]
-
-    def _added(self, query: ResolvedQuery, rows: Rows) -> DoubleArray:
-        """(n,) what a query adds to the scores of n products."""
-        added: DoubleArray = self._booster.values(query.additions, rows).sum(axis=0)
-        return added
 
     def _grouping(self, name: str) -> Grouping:
         if name not in self._groupings:

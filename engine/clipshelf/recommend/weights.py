@@ -25,7 +25,8 @@ class Weights:
     - `text`, `image`: all texts and all pictures of a query.
     - `liked`, `disliked`, `history`: a product of that kind. A liked product has two sides, so that half of a text's
       weight makes it count as much. A dislike says less about what is wanted, so it counts a fifth of a like.
-    - `fresh`: freshness, on the scale of scores (`clipshelf.recommend.boosts`); the only one that is no signal's.
+    - `words`, `fresh`: words that match and freshness, on the scale of scores (`clipshelf.recommend.boosts`); they are
+      added to the weighted mean of the cosines.
     - `text_text`, `text_image`, `image_text`, `image_image`: side of the query, then side of the product. A cosine
       between words and pictures counts half.
 
@@ -38,6 +39,7 @@ class Weights:
     liked: float = 0.5
     disliked: float = 0.1
     history: float = 0.5
+    words: float = 3.0
     fresh: float = 0.5
     text_text: float = 1.0
     text_image: float = 0.5

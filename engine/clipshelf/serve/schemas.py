@@ -66,6 +66,7 @@ class WeightsChange(Struct, forbid_unknown_fields=True, frozen=True):
     liked: Weight | UnsetType = UNSET
     disliked: Weight | UnsetType = UNSET
     history: Weight | UnsetType = UNSET
+    words: Weight | UnsetType = UNSET
     fresh: Weight | UnsetType = UNSET
     text_text: Weight | UnsetType = UNSET
     text_image: Weight | UnsetType = UNSET

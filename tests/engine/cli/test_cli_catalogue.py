@@ -46,3 +46,18 @@ def test_bad_products_are_listed_with_their_reasons(catalogue: Path, capsys: pyt
     assert "4 products" in output.out
     assert "left out product 'm': " in output.err
     assert "left out product 'n': " in output.err and "nowhere.png" in output.err
+
+
+def test_words_of_columns_find_codes(
+    shop: Path, tiny_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "codes.csv"
+    table.write_text("id,Title,SKU\na,red shoe,DM-1942\nb,red shoe,DM-1943\nc,red shoe,DM-1944\n")
+    folder = str(tmp_path / "codes")
+    options = ["--artifact", str(tiny_artifact), "--text-column", "Title", "--words", "title", "--words", "sku"]
+    assert main(["index", str(table), folder, *options]) == 0
+    assert main(["verify", folder]) == 0
+    capsys.readouterr()
+    assert main(["recommend", "--catalogue", folder, "--text", "dm 1943", "-k", "1", "--explain"]) == 0
+    out = capsys.readouterr().out
+    assert out.split()[3] == "b" and "words" in out

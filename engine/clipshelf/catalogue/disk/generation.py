@@ -9,6 +9,7 @@
     offsets.<gen>.npy         int64 (N + 1,): where each line of products starts, and the end
     columns.<gen>.bin         the columns, and
     column-offsets.<gen>.npy  where each of them starts and ends, as in `column_files`
+    words-*.<gen>.npy         the index of words where there is one, as in `word_files`
     blocks.<gen>.npy          uint32: CRC-32 of each 64 KiB of the files above, in the manifest's order
     journal.<fingerprint>     what an interrupted `clipshelf index` has embedded, as in `journal`
     .lock                     locked while a process writes to the folder
@@ -44,6 +45,8 @@ from clipshelf.catalogue.disk.checksummed import BLOCK, BlockReader, Sums, npy_a
 from clipshelf.catalogue.disk.column_files import is_old_column, read_column
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
 from clipshelf.catalogue.disk.product_lines import ProductLines
+from clipshelf.catalogue.disk.word_files import read_words
+from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.columns import Column
 from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind
@@ -184,6 +187,16 @@ class Generation:
         if name not in self._columns:
             self._columns[name] = read_column(self.readers, self.kinds, name, len(self))
         return self._columns[name]
+
+    @property
+    def word_columns(self) -> Sequence[str]:
+        """The fields whose words are indexed."""
+        return self.manifest.word_columns
+
+    @cached_property
+    def words(self) -> WordIndex | None:
+        """The index of these words, memory-mapped; None without such fields."""
+        return read_words(self.readers, len(self)) if self.word_columns else None
 
     def _reader(self, role: str) -> BlockReader:
         self.manifest.name(role)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "columns": (dict,),
     "declarations": (dict,),
     "relevance_curve": (dict, type(None)),
+    "word_columns": (list,),
     "files": (dict,),
 }
 # Fields that catalogues had not from the beginning, and what they mean where they are missing.
@@ -47,6 +48,7 @@ _LATER_FIELDS: Mapping[str, Any] = {
     "relative_root": None,
     "declarations": {},
     "relevance_curve": None,
+    "word_columns": [],
 }
 
 
@@ -65,6 +67,7 @@ class CatalogueManifest:
     - `columns`: the kind of each column by name.
     - `declarations`: what `columns_of` takes to convert later values of each column alike; empty in older catalogues.
     - `relevance_curve`: what `clipshelf calibrate` fitted; None where it was not run.
+    - `word_columns`: the fields whose words are indexed; empty where none are.
     - `files`: size and SHA-256 of every other file by name; the name up to the first dot is the file's role.
     """
 
@@ -79,6 +82,7 @@ class CatalogueManifest:
     columns: Mapping[str, Kind]
     declarations: Mapping[str, Declaration] = field(default_factory=dict)
     relevance_curve: RelevanceCurve | None = None
+    word_columns: Sequence[str] = ()
     files: Mapping[str, FileRecord]
 
     def name(self, role: str) -> str:
@@ -147,6 +151,9 @@ def _checked(path: Path, data: dict[str, Any]) -> CatalogueManifest:
     wrong += [declaration for declaration in data["declarations"].values() if not isinstance(declaration, str)]
     if wrong:
         raise CatalogueError(f"{path}: columns: expected known kinds and declarations, found {wrong[0]!r:.80}")
+    wrong = [name for name in data["word_columns"] if not isinstance(name, str)]
+    if wrong:
+        raise CatalogueError(f"{path}: word_columns: expected names of fields, found {wrong[0]!r:.80}")
     wrong = [name for name in data["files"] if not _is_plain_name(name)]
     if wrong:
         raise CatalogueError(f"{path}: files: expected plain file names, found {wrong[0]!r:.80}")

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +26,7 @@ from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.journal import is_journal
 from clipshelf.catalogue.disk.locations import relative_to
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
+from clipshelf.catalogue.disk.word_files import word_arrays
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.errors import CatalogueError
 from clipshelf.files import LOCK, FileRecord, durable, sync_folder, writing
@@ -33,7 +35,7 @@ Write: TypeAlias = Callable[[BlockWriter], object]
 _Spans: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
 _GENERATION_FILE = re.compile(
-    r"(embeddings|keys|ids|statistics|products|offsets|blocks|columns|column-offsets|column\d+(-values)?)"
+    r"(embeddings|keys|ids|statistics|products|offsets|blocks|columns|column-offsets|column\d+(-values)?|words-[a-z]+)"
     r"\.\d+\.(npy|json|jsonl|bin)"
 )
 _UNFINISHED_MANIFEST = re.compile(re.escape(f".{MANIFEST}.") + r"[0-9a-f]+")
@@ -132,6 +134,7 @@ def save_generation(
                 columns=dict(contents.kinds),
                 declarations=dict(contents.declarations),
                 relevance_curve=relevance_curve,
+                word_columns=list(contents.word_columns),
                 files=files,
             )
             # The names of the new files must be on the disk before the manifest that has them.
@@ -228,6 +231,9 @@ def _writers(contents: Contents, *, with_matrix: bool) -> Iterator[tuple[str, st
     spans: list[_Spans] = []
     yield COLUMNS, "bin", lambda file: spans.extend(_write_columns(file, contents))
     yield OFFSETS, "npy", lambda file: _write_array(file, np.array(spans, np.int64).reshape(-1, 2, 2))
+    if contents.words is not None:
+        for role, array in word_arrays(contents.words):
+            yield role, "npy", partial(_write_array, array=array)
 
 
 def _write_columns(file: BlockWriter, contents: Contents) -> Iterator[_Spans]:

@@ -11,6 +11,7 @@ import numpy as np
 from clipshelf.catalogue.content_keys import id_keys
 from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.manifest import read_manifest
+from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.columns import columns_of
 from clipshelf.errors import CatalogueError
@@ -37,7 +38,8 @@ def find_problems(folder: Path) -> list[str]:
         generation = Generation.open(folder)
     except CatalogueError as error:
         return [str(error)]
-    return [problem for check in (_compare_ids, _compare_columns, _compare_statistics) for problem in check(generation)]
+    checks = (_compare_ids, _compare_columns, _compare_words, _compare_statistics)
+    return [problem for check in checks for problem in check(generation)]
 
 
 def _problems(check: Callable[[Generation], Iterator[str]]) -> Callable[[Generation], list[str]]:
@@ -78,6 +80,13 @@ def _compare_columns(generation: Generation) -> Iterator[str]:
     for name, column in columns.items():
         if column.kind != "mixed" and name in generation.kinds and not column.equals(generation.column(name)):
             yield f"column {name}: expected the values of the products, found others"
+
+
+@_problems
+def _compare_words(generation: Generation) -> Iterator[str]:
+    words = generation.words
+    if words is not None and not words.equals(WordIndex.of(generation.products, generation.word_columns)):
+        yield "words: expected those of the products, found others"
 
 
 @_problems

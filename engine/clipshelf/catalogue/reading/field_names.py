@@ -53,7 +53,8 @@ def match_fields(
         raise InputError(
             f"columns: expected declarations of others than id, text and image, found {shorten_list(taken)}"
         )
-    return replace(fields, columns=columns, **roles)
+    words = [name if name in others and name not in names else match(name, optional=False) for name in fields.words]
+    return replace(fields, columns=columns, words=words, **roles)
 
 
 class _Matcher:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class ProductFields:
     - `text`: the column of texts.
     - `image`: the column of pictures.
     - `columns`: declarations of further columns by name, see `kinds`; the kinds of others are inferred.
+    - `words`: the columns whose words a query's texts are compared with (`clipshelf.catalogue.lexical`), that of the
+      text among them if it should be; none by default. A catalogue keeps them.
     - `encoding`: the encoding of a CSV or JSON file, None to find it out.
     - `delimiter`: the character between the cells of a CSV file, None to find it out.
 
@@ -38,11 +40,14 @@ class ProductFields:
     text: str = "text"
     image: str = "image"
     columns: Mapping[str, Declaration] = field(default_factory=dict, hash=False)
+    words: Sequence[str] = ()
     encoding: str | None = None
     delimiter: str | None = None
 
     def __post_init__(self) -> None:
         check_declarations(self.columns)
+        if isinstance(self.words, str) or not all(isinstance(name, str) for name in self.words):
+            raise InputError(f"words: expected names of columns, found {self.words!r:.80}")
 
 
 DEFAULT_FIELDS = ProductFields()

@@ -1,0 +1,133 @@
+"""An inverted index of the words of products, and their BM25 (Robertson and Zaragoza 2009, The probabilistic relevance
+framework: BM25 and beyond).
+
+The word match of product p with a query of tokens t is
+
+    L(p) = sum c(t) idf(t) tf (K + 1) / (tf + K (1 - B + B length / mean length))  /  sum idf(t)
+    idf(t) = ln(1 + (N - n + 0.5) / (n + 0.5))
+
+with tf the number of times that p has t, n the number of products with t, K = 1.2 and B = 0.75. c is 4 for a code, a
+token of at least three characters with a digit among them, and 1 for others: who types a code looks for nothing else. L
+is about 1 where p has every word once, 4 where it has a code, and 0 where it has nothing. A token that more than one in
+eight products has, and more than 16, says little and does not count.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clipshelf.catalogue.lexical.tokens import is_code, query_tokens, token_key, tokens, whole_token
+from clipshelf.types import DoubleArray, Product, Rows
+
+K, B = 1.2, 0.75
+_COMMON_AT_LEAST, _COMMON_ONE_IN = 16, 8
+_CODE_WEIGHT = 4
+_MOST_COUNTED = 255  # times that a product has a token
+
+Integers = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class WordIndex:
+    """The words of N products: V distinct tokens, P pairs of a token and a product that has it.
+
+    - `keys`: (V,) uint64 keys of the tokens, ascending.
+    - `starts`: (V + 1,) int64, where the pairs of each token start, and the end.
+    - `rows`: (P,) int32, the product of each pair, ascending for each token.
+    - `counts`: (P,) uint8, how often it has the token; 255 for more.
+    - `lengths`: (N,) int32, the number of tokens of each product.
+    """
+
+    keys: Integers
+    starts: Integers
+    rows: Integers
+    counts: Integers
+    lengths: Integers
+
+    @classmethod
+    def of(cls, products: Iterable[Product], columns: Sequence[str]) -> WordIndex:
+        """Index the words of some columns of N products."""
+        key_of = lru_cache(1 << 20)(token_key)
+        keys, rows, counts, lengths = array("Q"), array("i"), array("i"), array("i")
+        for row, product in enumerate(products):
+            found = _tokens_of(product, columns)
+            lengths.append(found.total())
+            keys.extend(map(key_of, found))
+            counts.extend(found.values())
+            rows.extend([row] * len(found))
+        all_keys, all_rows = np.array(keys, np.uint64), np.array(rows, np.int32)
+        order = np.argsort(all_keys, kind="stable")
+        distinct, firsts = np.unique(all_keys[order], return_index=True)
+        return cls(
+            distinct,
+            np.append(firsts, len(all_keys)).astype(np.int64),
+            all_rows[order],
+            np.minimum(np.array(counts, np.int64)[order], _MOST_COUNTED).astype(np.uint8),
+            np.array(lengths, np.int32),
+        )
+
+    def equals(self, other: WordIndex) -> bool:
+        """Whether both indices have the same arrays."""
+        return all(np.array_equal(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+
+    def match(self, text: str) -> tuple[Rows, DoubleArray]:
+        """The word matches of a query: rows (n,), ascending, of products that have any of it, and L (n,) of each."""
+        words, neighbours = query_tokens(text)
+        spans = [(token, self._span(token)) for token in (*words, *neighbours)]
+        count, total = len(self.lengths), 0.0
+        rows, values = [], []
+        for token, span in spans[: len(words)] + [pair for pair in spans[len(words) :] if pair[1]]:
+            start, stop = span or (0, 0)
+            having = stop - start
+            if having > max(_COMMON_AT_LEAST, count // _COMMON_ONE_IN):
+                continue
+            idf = math.log1p((count - having + 0.5) / (having + 0.5))
+            total += idf
+            rows.append(self.rows[start:stop])
+            values.append((_CODE_WEIGHT if is_code(token) else 1) * idf * self._saturations(start, stop))
+        if not rows:
+            return np.empty(0, np.int64), np.empty(0)
+        found, position = np.unique(np.concatenate(rows).astype(np.int64), return_inverse=True)
+        return found, np.bincount(position, np.concatenate(values), len(found)) / total
+
+    def _saturations(self, start: int, stop: int) -> DoubleArray:
+        counts = self.counts[start:stop].astype(np.float64)
+        relative = self.lengths[self.rows[start:stop]] / self._mean_length
+        saturations: DoubleArray = counts * (K + 1) / (counts + K * (1 - B + B * relative))
+        return saturations
+
+    @property
+    def _mean_length(self) -> float:
+        return max(1.0, float(self.lengths.mean())) if len(self.lengths) else 1.0
+
+    def _span(self, token: str) -> tuple[int, int] | None:
+        """Where the pairs of a token start and end, None for a token that no product has."""
+        key = np.uint64(token_key(token))
+        position = int(np.searchsorted(self.keys, key))
+        if position == len(self.keys) or self.keys[position] != key:
+            return None
+        return int(self.starts[position]), int(self.starts[position + 1])
+
+
+def _tokens_of(product: Product, columns: Sequence[str]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for column in columns:
+        value = product.get(column)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, bool) or not isinstance(item, (str, int, float)):
+                continue
+            text = str(item)
+            words = list(tokens(text))
+            found.update(words)
+            if column != "text" and (whole := whole_token(text)) and whole not in words:
+                found[whole] += 1
+    return found
