@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -107,6 +108,26 @@ class Clipshelf(Contender):
         from clipshelf import Engine
 
         return Engine.load(self.shipped_folder(job.require_subject()), threads=job.threads)
+
+
+class ClipshelfFunctions(Clipshelf):
+    """The same artifact without the native kernels, on operators of onnxruntime."""
+
+    name = "clipshelf-onnxruntime"
+    description = "clipshelf, int8 artifact, without its kernels"
+    quick = False
+
+    def tasks(self) -> Mapping[Task, Callable[[Job], Call]]:
+        """The towers."""
+        return {"image": self.image, "text": self.text}
+
+    def shipped_folder(self, subject: Subject) -> Path:
+        """The artifact of `Clipshelf`."""
+        return Clipshelf().shipped_folder(subject)
+
+    def _engine(self, job: Job) -> Engine:
+        os.environ["CLIPSHELF_KERNELS"] = "off"  # of this contender's own process
+        return super()._engine(job)
 
 
 class ClipshelfFloat(Clipshelf):
