@@ -24,6 +24,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.lexical.word_index import Integers
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.catalogue.typed_columns.columns import Column
 from clipshelf.display import describe
@@ -90,7 +91,7 @@ class Booster:
         self._shares: dict[str, FloatArray] = {}
         self._quantiles: dict[str, DoubleArray] = {}
         self._seconds: dict[str, DoubleArray] = {}
-        self._last_matches: dict[tuple[str, ...], list[tuple[Rows, DoubleArray]]] = {}
+        self._last_matches: dict[tuple[str, ...], list[tuple[Integers, FloatArray]]] = {}
 
     def offsets(self, additions: tuple[Added, ...]) -> FloatArray | None:
         """(N,) sum of additions for all products, None where there are none."""
@@ -115,31 +116,30 @@ class Booster:
     def _matches(self, addition: WordMatch) -> FloatArray:
         """(N,) mean word match of the texts with all products."""
         shares = np.zeros(len(self._catalogue), np.float32)
-        for rows, matches in self._found(addition):
-            shares[rows] += (matches / len(addition.texts)).astype(np.float32)
-        return shares
+        for rows, matches in self._parts(addition):
+            shares[rows] += matches
+        return shares / np.float32(len(addition.texts)) if len(addition.texts) > 1 else shares
 
     def _matches_of(self, addition: WordMatch, rows: Rows) -> DoubleArray:
         """(n,) mean word match of the texts with n products."""
         total = np.zeros(len(rows))
-        for found, matches in self._found(addition):
-            if len(found):
-                positions = np.minimum(np.searchsorted(found, rows), len(found) - 1)
-                total += np.where(found[positions] == rows, matches[positions], 0.0)
+        for found, matches in self._parts(addition):
+            positions = np.minimum(np.searchsorted(found, rows.astype(found.dtype)), len(found) - 1)
+            total += np.where(found[positions] == rows, matches[positions], 0.0)
         return total / len(addition.texts)
 
-    def _found(self, addition: WordMatch) -> list[tuple[Rows, DoubleArray]]:
-        """The rows and word matches of each text. Those of the last texts stay in memory, for their contributions."""
+    def _parts(self, addition: WordMatch) -> list[tuple[Integers, FloatArray]]:
+        """What each token of the texts adds. Those of the last texts stay in memory, for their contributions."""
         words = self._catalogue.words
         if words is None:
             return []
-        found = self._last_matches.get(addition.texts)
-        if found is None:
-            found = list(map(words.match, addition.texts))
+        parts = self._last_matches.get(addition.texts)
+        if parts is None:
+            parts = [part for text in addition.texts for part in words.parts(text)]
             while len(self._last_matches) >= _MATCHES_KEPT:
                 self._last_matches.pop(next(iter(self._last_matches)), None)
-            self._last_matches[addition.texts] = found
-        return found
+            self._last_matches[addition.texts] = parts
+        return parts
 
     def _share_of_each(self, addition: Addition) -> FloatArray:
         """(N,) addition of weight 1. That of a boost stays in memory."""

@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clipshelf.cached import cached_property
 from clipshelf.catalogue.lexical.tokens import is_code, query_tokens, token_key, tokens, whole_token
-from clipshelf.types import DoubleArray, Product, Rows
+from clipshelf.types import DoubleArray, FloatArray, Product, Rows
 
 K, B = 1.2, 0.75
 _COMMON_AT_LEAST, _COMMON_ONE_IN = 16, 8
@@ -81,10 +82,19 @@ class WordIndex:
 
     def match(self, text: str) -> tuple[Rows, DoubleArray]:
         """The word matches of a query: rows (n,), ascending, of products that have any of it, and L (n,) of each."""
+        parts = self.parts(text)
+        if not parts:
+            return np.empty(0, np.int64), np.empty(0)
+        found, positions = np.unique(np.concatenate([rows for rows, _ in parts]), return_inverse=True)
+        values = np.concatenate([values for _, values in parts])
+        return found.astype(np.int64), np.bincount(positions, values, len(found)).astype(np.float64, copy=False)
+
+    def parts(self, text: str) -> list[tuple[Integers, FloatArray]]:
+        """What each token of a query adds to L: the rows (n,), ascending, of products that have it, and values (n,)."""
         words, neighbours = query_tokens(text)
         spans = [(token, self._span(token)) for token in (*words, *neighbours)]
         count, total = len(self.lengths), 0.0
-        rows, values = [], []
+        counted: list[tuple[int, int, float]] = []
         for token, span in spans[: len(words)] + [pair for pair in spans[len(words) :] if pair[1]]:
             start, stop = span or (0, 0)
             having = stop - start
@@ -92,20 +102,24 @@ class WordIndex:
                 continue
             idf = math.log1p((count - having + 0.5) / (having + 0.5))
             total += idf
-            rows.append(self.rows[start:stop])
-            values.append((_CODE_WEIGHT if is_code(token) else 1) * idf * self._saturations(start, stop))
-        if not rows:
-            return np.empty(0, np.int64), np.empty(0)
-        found, position = np.unique(np.concatenate(rows).astype(np.int64), return_inverse=True)
-        return found, np.bincount(position, np.concatenate(values), len(found)) / total
+            if having:
+                counted.append((start, stop, idf * (_CODE_WEIGHT if is_code(token) else 1)))
+        return [
+            (self.rows[start:stop], np.float32(weight / total) * self._saturations(start, stop))
+            for start, stop, weight in counted
+        ]
 
-    def _saturations(self, start: int, stop: int) -> DoubleArray:
-        counts = self.counts[start:stop].astype(np.float64)
-        relative = self.lengths[self.rows[start:stop]] / self._mean_length
-        saturations: DoubleArray = counts * (K + 1) / (counts + K * (1 - B + B * relative))
-        return saturations
+    def _saturations(self, start: int, stop: int) -> FloatArray:
+        counts = self.counts[start:stop].astype(np.float32)
+        weights = self.lengths[self.rows[start:stop]].astype(np.float32)
+        weights *= np.float32(K * B / self._mean_length)
+        weights += np.float32(K * (1 - B))
+        weights += counts
+        counts *= np.float32(K + 1)
+        counts /= weights
+        return counts
 
-    @property
+    @cached_property
     def _mean_length(self) -> float:
         return max(1.0, float(self.lengths.mean())) if len(self.lengths) else 1.0
 
