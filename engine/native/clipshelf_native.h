@@ -13,7 +13,7 @@
 #endif
 
 /* What runtime/native.py expects: it counts up when an exported function or an operator changes its arguments. */
-#define CLIPSHELF_INTERFACE 1
+#define CLIPSHELF_INTERFACE 2
 CLIPSHELF_EXPORT int clipshelf_interface(void);
 
 /* Add the operators to the options of a session; onnxruntime looks for this name. */

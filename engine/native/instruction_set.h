@@ -3,6 +3,7 @@
 #define CLIPSHELF_INSTRUCTION_SET_H
 
 #include "kernels.h"
+#include "scan.h"
 
 #if defined(__GNUC__) || defined(__clang__)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
@@ -43,6 +44,6 @@ static inline void tiles_end(const Tiles *tiles) { (void)tiles; }
 /* Define the table `symbol` of the functions that were included. */
 #define DEFINE_KERNELS(symbol, name, needs_exact_pairs)                                                                \
     const Kernels symbol = {name, needs_exact_pairs, TILE_ROWS, linear, float_linear, norm, attention, normalize,      \
-                            function}
+                            function, scan}
 
 #endif

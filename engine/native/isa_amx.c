@@ -10,6 +10,8 @@
 #include "read_ahead.h"
 #include "tile_amx.h"
 #include "linear.h"
+#include "scan_avx512.h"
+#include "scan_kernel.h"
 
 extern const Kernels clipshelf_kernels_amx;
 DEFINE_KERNELS(clipshelf_kernels_amx, "amx", false);

@@ -13,6 +13,8 @@
     ((sum) = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), _mm256_set1_epi16(1))))
 #include "tile_avx2.h"
 #include "linear.h"
+#include "scan_avx2.h"
+#include "scan_kernel.h"
 
 extern const Kernels clipshelf_kernels_avx2;
 DEFINE_KERNELS(clipshelf_kernels_avx2, "avx2", true);

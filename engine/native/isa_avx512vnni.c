@@ -8,6 +8,8 @@
 #include "attention.h"
 #include "tile_avx512vnni.h"
 #include "linear.h"
+#include "scan_avx512.h"
+#include "scan_kernel.h"
 
 extern const Kernels clipshelf_kernels_avx512vnni;
 DEFINE_KERNELS(clipshelf_kernels_avx512vnni, "avx512vnni", false);

@@ -17,6 +17,8 @@
 #endif
 #include "tile_avx2.h"
 #include "linear.h"
+#include "scan_avx2.h"
+#include "scan_kernel.h"
 
 extern const Kernels clipshelf_kernels_avxvnni;
 DEFINE_KERNELS(clipshelf_kernels_avxvnni, "avxvnni", false);

@@ -25,6 +25,9 @@ static inline int32x4_t add_products(int32x4_t sum, Inputs x, int8x16_t w) {
 #define DOT_PRODUCT(sum, x, w) ((sum) = add_products(sum, x, w))
 #include "tile_neon.h"
 #include "linear.h"
+#define DOT_PRODUCT_16(sum, x, w) ((sum) = add_products(sum, x, w))
+#include "scan_neon.h"
+#include "scan_kernel.h"
 
 extern const Kernels clipshelf_kernels_neon;
 DEFINE_KERNELS(clipshelf_kernels_neon, "neon", false);

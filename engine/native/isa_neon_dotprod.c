@@ -18,6 +18,9 @@ static inline Inputs inputs_of(const uint8_t *x) {
 #define DOT_PRODUCT(sum, x, w) ((sum) = vdotq_s32(sum, w, x))
 #include "tile_neon.h"
 #include "linear.h"
+#define DOT_PRODUCT_16(sum, x, w) ((sum) = vdotq_s32(sum, x, w))
+#include "scan_neon.h"
+#include "scan_kernel.h"
 
 extern const Kernels clipshelf_kernels_neon_dotprod;
 DEFINE_KERNELS(clipshelf_kernels_neon_dotprod, "neon-dotprod", false);

@@ -28,6 +28,8 @@ static void tile(Tiles *tiles, const Linear *job, const uint8_t *x, size_t rows,
 }
 
 #include "linear.h"
+#include "scan_portable.h"
+#include "scan_kernel.h"
 
 extern const Kernels clipshelf_kernels_portable;
 DEFINE_KERNELS(clipshelf_kernels_portable, "portable", false);

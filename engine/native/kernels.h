@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "scan_block.h"
+
 enum {
     PANEL_COLUMNS = 64,  /* columns of a panel */
     GROUP_INPUTS = 4,    /* neighbouring inputs of a column that lie together */
@@ -131,6 +133,7 @@ typedef struct {
     void (*normalize)(const Normalize *job, Range rows);
     /* y = function(x) of n values, for tests: 0 exp, else an Activation. */
     void (*function)(int which, size_t count, const float *x, float *y);
+    ScanBlockFunction *scan; /* one block of rows of a ranker */
 } Kernels;
 
 static inline size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }

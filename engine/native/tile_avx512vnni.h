@@ -2,17 +2,11 @@
 #ifndef CLIPSHELF_TILE_AVX512VNNI_H
 #define CLIPSHELF_TILE_AVX512VNNI_H
 
+#include "dot_product_avx512vnni.h"
+
 #include "read_ahead.h"
 
 enum { TILE_ROWS = 6, TILE_REGISTERS = PANEL_COLUMNS / LANES };
-
-/* sum + the products of 4 uint8 of x and 4 int8 of w in each lane. GCC 12 spills the sums of a tile to memory with the
- * intrinsic, at half the speed, and does not with an asm statement. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define DOT_PRODUCT(sum, x, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w))
-#else
-#define DOT_PRODUCT(sum, x, w) ((sum) = _mm512_dpbusd_epi32(sum, x, w))
-#endif
 
 /* The 4 bytes at x, in each lane. */
 static inline __m512i broadcast_group(const uint8_t *x) {

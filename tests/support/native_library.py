@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from clipshelf.runtime import native
 
 SOURCES = Path(__file__).resolve().parents[2] / "engine" / "native"
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -35,6 +41,28 @@ def native_library(*options: str) -> Path:
     name = "-".join(["native", *(option.strip("-").replace("=", "-").replace(",", "-") for option in options)])
     folder = cached(name, [*sources, COMPILER, version, str(CHECKOUT), *options], make)
     return next((folder / "build").glob("clipshelf_native.*"))
+
+
+@contextmanager
+def running_kernels(instruction_set: str) -> Iterator[None]:
+    """Have what is made meanwhile use an instruction set of the compiled library, "" for the best one.
+
+    Skips the test where this CPU lacks it. "off" is onnxruntime, which needs no library.
+    """
+    folders = () if instruction_set == native.OFF else (native_library().parent,)
+    with (
+        mock.patch.dict(os.environ, {native.VARIABLE: instruction_set}),
+        mock.patch.object(native, "_FOLDERS", folders),
+    ):
+        native._load.cache_clear()
+        try:
+            if instruction_set not in ("", native.OFF):
+                library = ctypes.CDLL(str(native_library()))
+                if not library.clipshelf_has_instruction_set(instruction_set.encode()):
+                    pytest.skip(f"this CPU lacks {instruction_set}")
+            yield
+        finally:
+            native._load.cache_clear()
 
 
 def _run(*arguments: str) -> None:

@@ -20,6 +20,18 @@ import numpy.typing as npt
 
 from clipshelf.calls import calls
 from clipshelf.errors import InputError
+from clipshelf.rank.quantising import (
+    LONGEST_ROW,
+    ROWS_AT_A_TIME,
+    SMALLEST_WIDTH,
+    UNIT_ROUNDOFF,
+    can_estimate,
+    centre_of,
+    norms_of,
+    quantise,
+    smallest_step,
+    strips,
+)
 from clipshelf.runtime.matmul import Int8MatMul
 from clipshelf.types import DoubleArray, FloatArray
 
@@ -27,19 +39,14 @@ Digits: TypeAlias = npt.NDArray[np.uint8]
 
 # A part is padded to a multiple of LANES rows, so that they fall into LANES runs of the same length.
 LANES = 64
-# Rows have levels from -91 to 91. Queries have digits from -90 to 90, stored from 0. Two products 91 * 180 fit the 16
-# bits that CPUs without VNNI add in, and the errors of levels and digits, which add up to the bound, are alike.
-LARGEST_LEVEL = 91
+# Queries have digits from -90 to 90, stored from 0. Two products 91 * 180 of levels and digits fit the 16 bits that
+# CPUs without VNNI add in, and the errors of levels and digits, which add up to the bound, are alike.
 LARGEST_DIGIT = ZERO_POINT = 90
 DIGIT_BASE = 2 * LARGEST_DIGIT + 1
 
-UNIT_ROUNDOFF = 2.0**-24  # relative error of one rounding to float32
 SMALLEST_FLOAT32 = 2.0**-149
-SMALLEST_WIDTH = 2.0**-100  # underflow (below 2**-126) is less than what this adds to a width
-LONGEST_ROW = 1e30  # longer rows could overflow float32: they are not estimated, their slack is infinite
 TRUSTED_SQUARES = SMALLEST_WIDTH, LONGEST_ROW  # float32 sums of squares that neither underflow nor overflow spoils
 
-ROWS_AT_A_TIME = 256  # what lies between the rows and their int8 copy stays in the cache
 # Numbers in the rows up to which the products of one query are worth no second thread.
 LARGEST_UNSHARED = 2**21
 
@@ -67,7 +74,7 @@ def encode(queries: FloatArray, digits: int = 2) -> EncodedQueries:
     whole = np.rint(scaled)
     np.subtract(scaled, whole, out=rests)
     roundings = 5 * UNIT_ROUNDOFF * (largest + DIGIT_BASE) * math.sqrt(queries.shape[1] + 1)
-    slacks = _norms(scaled_and_rests).T + roundings
+    slacks = norms_of(scaled_and_rests).T + roundings
     whole += largest + (digits - 1) * ZERO_POINT
     if digits > 1:
         whole = np.concatenate(np.divmod(whole.astype(np.uint16), DIGIT_BASE))
@@ -105,7 +112,7 @@ class FloatRows:
         self.rows, dim = matrix.shape
         self.widths = _padded_ones(1, self.rows)
         self.widths[0, : self.rows] = (norms + SMALLEST_WIDTH) * (1 + 2 * UNIT_ROUNDOFF)
-        self._error = 1.1 * (dim + 4) * UNIT_ROUNDOFF if _can_estimate(matrix, norms) else math.inf
+        self._error = 1.1 * (dim + 4) * UNIT_ROUNDOFF if can_estimate(matrix, norms) else math.inf
 
     def estimate(self, queries: EncodedQueries) -> FloatArray:
         """See Part."""
@@ -126,7 +133,7 @@ class Int8Rows:
     Proof: row x = m + s q + e with mean m, step s and int8 q; query y = p + f with its digits p and rest f. Then
     x · y = m · y + s q · p + s q · f + e · y, so that m · y + s q · p is off by at most |e| |y| + |s q| |f|, by Cauchy
     and Schwarz. m · y is the offset, q · p is summed in integers, |e| and |s q| are the widths, |y| and |f| the slacks.
-    f includes the roundings of s q · high and s q · low, |e| those that `_quantise` names.
+    f includes the roundings of s q · high and s q · low, |e| those that `quantise` names.
 
     - `matrix`: rows (n, D) float32, only read.
     - `norms`: upper bounds (n,) of their norms, see `row_norms`.
@@ -139,16 +146,17 @@ class Int8Rows:
         self._matmul: Int8MatMul | None = None
         self.widths = _padded_ones(2, self.rows)
         self._mean = np.zeros(dim)
-        if not _can_estimate(matrix, norms):
+        if not can_estimate(matrix, norms):
             return
-        centre = _centre(matrix)
+        centre = centre_of(matrix)
         self._mean = centre.astype(np.float64)
         steps = _padded_ones(1, self.rows)[0]
         weights = np.zeros((dim, len(steps)), np.int8)
-        smallest_step = max(SMALLEST_WIDTH, float(norms.max(initial=0)) * 2.0**-30)
-        for start in range(0, self.rows, ROWS_AT_A_TIME):
-            strip = slice(start, min(start + ROWS_AT_A_TIME, self.rows))
-            _quantise(matrix[strip] - centre, smallest_step, weights[:, strip], steps[strip], self.widths[:, strip])
+        for strip in strips(self.rows):
+            levels, steps[strip], rest_norms, level_norms = quantise(matrix[strip] - centre, smallest_step(norms))
+            weights[:, strip] = levels.T
+            np.multiply(rest_norms, steps[strip], out=self.widths[0, strip])
+            np.multiply(level_norms, steps[strip], out=self.widths[1, strip])
         self._matmul = Int8MatMul(weights, steps, zero=ZERO_POINT, threads=threads)
 
     def estimate(self, queries: EncodedQueries) -> FloatArray:
@@ -203,49 +211,6 @@ def row_norms(matrix: FloatArray, start: int = 0) -> DoubleArray:
     return norms
 
 
-def _can_estimate(matrix: FloatArray, norms: DoubleArray) -> bool:
-    """Whether no product of these rows can overflow float32, nor a sum of digits int32."""
-    return bool(norms.max(initial=0) < LONGEST_ROW) and 0 < matrix.shape[1] <= 2**16
-
-
-def _norms(rows: DoubleArray) -> DoubleArray:
-    """Norms (...) of rows (..., D)."""
-    squares: DoubleArray = np.matmul(rows[..., None, :], rows[..., :, None])[..., 0, 0]
-    return np.sqrt(squares, out=squares)
-
-
 def _padded_ones(count: int, rows: int) -> FloatArray:
     """Ones (count, p), p the number of rows padded to a multiple of LANES."""
     return np.ones((count, -(-rows // LANES) * LANES), np.float32)
-
-
-def _centre(matrix: FloatArray) -> FloatArray:
-    """The mean row (D,), or zero where subtracting the mean makes rows longer by the median of a sample.
-
-    Embeddings share a large mean (two CLIP pictures have a cosine of about 0.8), but one giant row could spoil it.
-    """
-    mean: FloatArray = matrix.mean(axis=0, dtype=np.float64).astype(np.float32)
-    sample = matrix[:: len(matrix) // 1024 + 1].astype(np.float64)
-    shortens = np.median(_norms(sample - mean)) < np.median(_norms(sample))
-    return mean if shortens else np.zeros_like(mean)
-
-
-def _quantise(
-    rows: FloatArray, smallest_step: float, weights: npt.NDArray[np.int8], steps: FloatArray, widths: FloatArray
-) -> None:
-    """Quantise centred rows (n, D): fill `weights` (D, n), `steps` (n,) and `widths` (2, n), at least |e| and |s q|.
-
-    Roundings are added to |e|/s. Those of x - m and of its quotient by s: at most 2 u 128 sqrt(D) = sqrt(D) 2**-16. A
-    step is at least 2**-30 of the longest row |x|, so that offset and final score, each a sum in float64 with an error
-    below D 2**-53 |x| |y|, add at most D 2**-22.
-    """
-    np.maximum(np.abs(rows).max(axis=1) * np.float32(1 / LARGEST_LEVEL), np.float32(smallest_step), out=steps)
-    levels = rows / steps[:, None]
-    quantised = np.rint(levels)
-    weights[:] = quantised.T
-    levels -= quantised
-    dim = rows.shape[1]
-    roundings = math.sqrt(dim) * 2.0**-15 + (dim + 4) * 2.0**-22
-    growth = 1 + (dim + 8) * UNIT_ROUNDOFF  # of the float32 sums below
-    for width, numbers, addition in zip(widths, (levels, quantised), (roundings, 0.0), strict=True):
-        width[:] = (np.sqrt(np.einsum("ij,ij->i", numbers, numbers)) * growth + addition) * growth * steps

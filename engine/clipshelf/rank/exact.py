@@ -41,20 +41,35 @@ def scores_of(
     - `fetch`: returns the rows (m, D) in slots (m,).
     - `offsets`: what is added to the dot product of each slot.
     """
-    column = query[:, None]
     scores = np.empty(len(slots), np.float32)
     for start in range(0, len(slots), ROWS_AT_A_TIME):
-        strip = slice(start, start + ROWS_AT_A_TIME)
-        products = _dot_products(fetch(slots[strip]), column)
-        if offsets is not None:
-            products += offsets.take(slots[strip])
-        scores[strip] = products
+        strip = slots[start : start + ROWS_AT_A_TIME]
+        added = None if offsets is None else offsets.take(strip)
+        scores[start : start + len(strip)] = _exact_sums(fetch(strip).astype(np.float64), query, added)
     return scores
 
 
-def _dot_products(rows: FloatArray, column: DoubleArray) -> DoubleArray:
-    """Dot products (n,) of rows (n, D) with a column (D, 1); NumPy hands a stack of (1, D) to BLAS singly."""
-    stack = rows.astype(np.float64)[:, None, :]
+def _exact_sums(rows: DoubleArray, query: DoubleArray, offsets: FloatArray | None) -> DoubleArray:
+    """Dot products (n,) of rows (n, D) with a query (D,), plus offsets (n,); they round to float32 as exact sums do.
+
+    Each product of two float32 numbers is exact in float64, so that a sum errs by at most D u of the sizes of its
+    numbers. Those that lie within this of the edge between two numbers of float32 are summed again, with one rounding.
+    """
+    sums = _dot_products(rows, query)
+    sizes = np.sqrt(np.einsum("ij,ij->i", rows, rows)) * math.sqrt(np.einsum("i,i->", query, query))
+    if offsets is not None:
+        sums += offsets
+        sizes += np.abs(offsets)
+    errors = sizes * ((len(query) + 16) * 2.0**-53)
+    doubtful = (sums - errors).astype(np.float32) != (sums + errors).astype(np.float32)
+    for row in np.flatnonzero(doubtful):
+        sums[row] = math.fsum([*(rows[row] * query).tolist(), 0.0 if offsets is None else float(offsets[row])])
+    return sums
+
+
+def _dot_products(rows: DoubleArray, query: DoubleArray) -> DoubleArray:
+    """Dot products (n,) of rows (n, D) with a query (D,); NumPy hands a stack of (1, D) to BLAS singly."""
+    stack, column = rows[:, None, :], query[:, None]
     sums: DoubleArray = np.matmul(stack[..., :COLUMNS_AT_A_TIME], column[:COLUMNS_AT_A_TIME])
     for start in range(COLUMNS_AT_A_TIME, rows.shape[1], COLUMNS_AT_A_TIME):
         strip = slice(start, start + COLUMNS_AT_A_TIME)

@@ -16,8 +16,11 @@ from clipshelf.forks import call_in_child
 from clipshelf.rank.bounds import row_norms
 from clipshelf.rank.exact import Estimates, best_rows, scores_of, top
 from clipshelf.rank.rows import RowStore, SlotTerms
-from clipshelf.rank.scan import INT8_SCANS, Scanner, float_parts, int8_parts, reusable_parts
+from clipshelf.rank.scan import INT8_SCANS, Scanner, float_parts, int8_parts, quantised_parts, reusable_parts
+from clipshelf.rank.stream import stream_part
 from clipshelf.runtime.cpus import resolve_threads
+from clipshelf.runtime.native import load_kernels
+from clipshelf.runtime.native_scan import NativeScan, StreamPart, can_scan
 from clipshelf.types import FloatArray, Mask, Rows
 from clipshelf.workers import Workers
 
@@ -53,6 +56,9 @@ class Ranker:
         self._lock = threading.Lock()
         self._query_count = self._certified_count = 0
         self._store = RowStore(matrix)
+        self._kernels = load_kernels() if can_scan(matrix) else None
+        self._stream_parts: list[StreamPart] = []  # with native kernels in place of the int8 scanner
+        self._native_scan: NativeScan | None = None
         self._int8_scanner: Scanner | None = None
         self._float_scanner: Scanner | None = None
         self._update_scanners()
@@ -141,8 +147,15 @@ class Ranker:
         """Make the scanner of the precision cover all slots, reusing its parts."""
         self._float_scanner = None
         if self.precision == "fp32" or not self._store.slot_count:
-            self._int8_scanner = None
+            self._int8_scanner = self._native_scan = None
             self._open_float_scanner()
+            return
+        if self._kernels:
+            self._stream_parts, start = reusable_parts(self._stream_parts, self._store.slot_count, self._store.dim)
+            self._stream_parts += quantised_parts(
+                self._store.from_slot(start), self._threads, self._workers, stream_part
+            )
+            self._native_scan = NativeScan(self._kernels, self._stream_parts, self._store.matrices(), self._threads)
             return
         old_parts = () if self._int8_scanner is None else self._int8_scanner.parts
         reused, start = reusable_parts(old_parts, self._store.slot_count, self._store.dim)
@@ -151,7 +164,7 @@ class Ranker:
 
     def _open_int8_scanner(self) -> Scanner | None:
         """The int8 scanner, None without one; only a forked child makes it here."""
-        if self._int8_scanner is None and self.precision == "int8" and self._store.slot_count:
+        if self._kernels is None and self._int8_scanner is None and self.precision == "int8" and self._store.slot_count:
             with self._lock:
                 if self._int8_scanner is None:
                     self._update_scanners()
@@ -193,23 +206,34 @@ class Ranker:
 
     def _search(self, queries: FloatArray, terms: SlotTerms, results: Results, workers: Workers | None) -> None:
         """Fill the results by int8 scans where these leave few candidates, the others by a float32 scan."""
-        k = results[0].shape[1]
         unanswered: Sequence[int] = range(len(queries))
         int8_scanner = self._open_int8_scanner()
-        if int8_scanner is not None:
-            for scan in INT8_SCANS:
-                scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
-                estimates = int8_scanner.scan(scanned, terms.allowed, workers, scan.digits, terms.offsets)
-                unanswered = self._answer(scanned, unanswered, estimates, scan.limit(k, len(self)), terms, results)
-                if not unanswered:
-                    break
+        if self._native_scan:
+            limit = INT8_SCANS[-1].limit(results[0].shape[1], len(self))
+            unanswered = self._native_scan(queries, terms, limit, results, workers)
+        elif int8_scanner:
+            unanswered = self._search_int8(int8_scanner, queries, terms, results, workers)
         with self._lock:
             self._query_count += len(queries)
-            self._certified_count += len(queries) - (len(unanswered) if int8_scanner is not None else 0)
+            self._certified_count += len(queries) - (len(unanswered) if self._native_scan or int8_scanner else 0)
         if unanswered:
             scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
             estimates = self._open_float_scanner().scan(scanned, terms.allowed, offsets=terms.offsets)
             self._answer(scanned, unanswered, estimates, len(self), terms, results)
+
+    def _search_int8(
+        self, scanner: Scanner, queries: FloatArray, terms: SlotTerms, results: Results, workers: Workers | None
+    ) -> Sequence[int]:
+        """Fill the results by onnxruntime's int8 scans; return the positions of the queries that need another."""
+        unanswered: Sequence[int] = range(len(queries))
+        for scan in INT8_SCANS:
+            scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
+            estimates = scanner.scan(scanned, terms.allowed, workers, scan.digits, terms.offsets)
+            limit = scan.limit(results[0].shape[1], len(self))
+            unanswered = self._answer(scanned, unanswered, estimates, limit, terms, results)
+            if not unanswered:
+                break
+        return unanswered
 
     def _answer(  # noqa: PLR0917  (the parts of one search)
         self,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, repeat
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from clipshelf.rank.bounds import LANES, SMALLEST_WIDTH, UNIT_ROUNDOFF, FloatRows, Int8Rows, Part, encode, row_norms
+from clipshelf.rank.bounds import LANES, FloatRows, Int8Rows, Part, encode, row_norms
 from clipshelf.rank.exact import Estimates, PartEstimates
-from clipshelf.types import FloatArray, Mask
+from clipshelf.rank.quantising import SMALLEST_WIDTH, UNIT_ROUNDOFF
+from clipshelf.runtime.native_scan import StreamPart
+from clipshelf.types import DoubleArray, FloatArray, Mask
 from clipshelf.workers import Workers
+
+QuantisedPart = TypeVar("QuantisedPart", Part, StreamPart)
 
 PART_BYTES = 2**25  # from 32 MiB on, malloc maps an array by itself and gives it back; smaller arrays leave holes
 ONE_PART_BYTES = 2**24  # below this, sharing one product between threads beats one part for each
@@ -111,22 +115,36 @@ def _hide(values: FloatArray, rows: int, allowed: Mask | None) -> None:
 
 
 def int8_parts(matrix: FloatArray, threads: int, workers: Workers | None, *, whole: bool) -> list[Part]:
+    """Quantise the rows of a matrix (N, D) for onnxruntime, in parts as `quantised_parts` makes them.
+
+    If a single part is the `whole` of what is scanned, it shares its product between the threads.
+    """
+    part_threads = threads if whole and matrix.size <= ONE_PART_BYTES else 1
+    return quantised_parts(matrix, threads, workers, lambda rows, norms: Int8Rows(rows, norms, part_threads))
+
+
+def quantised_parts(
+    matrix: FloatArray,
+    threads: int,
+    workers: Workers | None,
+    quantise: Callable[[FloatArray, DoubleArray], QuantisedPart],
+) -> list[QuantisedPart]:
     """Quantise the rows of a matrix (N, D) in parts of 32 MiB or somewhat more, the same number for each thread.
 
-    A small matrix becomes one part. If it is the `whole` of what is scanned, this part shares its product between the
-    threads.
+    A small matrix becomes one part.
+
+    - `quantise`: makes a part of rows (n, D) and upper bounds (n,) of their norms.
     """
     rows, dim = matrix.shape
     parts = 1 if rows * dim <= ONE_PART_BYTES else max(1, rows * dim // (PART_BYTES * threads)) * threads
     size = LANES * -(-rows // (LANES * parts)) or 1
-    part_threads = threads if whole and parts == 1 else 1
 
-    def quantise(start: int) -> Part:
+    def quantise_from(start: int) -> QuantisedPart:
         part_rows = matrix[start : start + size]
-        return Int8Rows(part_rows, row_norms(part_rows, start), part_threads)
+        return quantise(part_rows, row_norms(part_rows, start))
 
     starts = range(0, rows, size)
-    return workers.map(quantise, starts) if workers and len(starts) > 1 else list(map(quantise, starts))
+    return workers.map(quantise_from, starts) if workers and len(starts) > 1 else list(map(quantise_from, starts))
 
 
 def float_parts(matrix: FloatArray) -> list[Part]:
@@ -134,7 +152,7 @@ def float_parts(matrix: FloatArray) -> list[Part]:
     return [FloatRows(matrix, row_norms(matrix))] if len(matrix) else []
 
 
-def reusable_parts(parts: Sequence[Part], slot_count: int, dim: int) -> tuple[list[Part], int]:
+def reusable_parts(parts: Sequence[QuantisedPart], slot_count: int, dim: int) -> tuple[list[QuantisedPart], int]:
     """The parts that stay when there are `slot_count` rows of D numbers, and the slot from which rows are quantised.
 
     The last part is quantised again, together with the rows after it, while it is at most twice as large as these and

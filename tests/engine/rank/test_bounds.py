@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from clipshelf.rank.bounds import LARGEST_DIGIT, LARGEST_LEVEL, ZERO_POINT, FloatRows, Int8Rows, Part, encode, row_norms
+from clipshelf.rank.bounds import LARGEST_DIGIT, ZERO_POINT, FloatRows, Int8Rows, Part, encode, row_norms
+from clipshelf.rank.quantising import LARGEST_LEVEL
 from clipshelf.runtime.matmul import Int8MatMul
 from support.matrices import KINDS, matrix_of
 

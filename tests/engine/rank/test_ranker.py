@@ -8,11 +8,16 @@ import pytest
 from clipshelf import Ranker
 from clipshelf.errors import InputError
 from clipshelf.rank import exact, scan
+from clipshelf.rank import ranker as ranker_module
 from clipshelf.rank.bounds import Int8Rows
-from clipshelf.types import FloatArray
+from clipshelf.rank.stream import stream_part
+from clipshelf.runtime.native_scan import StreamPart
+from clipshelf.types import DoubleArray, FloatArray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.matrices import KINDS, best_of, exact_scores, matrix_of
+
+pytestmark = pytest.mark.usefixtures("int8_path")
 
 SEEDS = st.integers(0, 2**32 - 1)
 PRECISIONS = ("fp32", "int8")
@@ -73,12 +78,20 @@ def near_ties() -> tuple[FloatArray, FloatArray]:
     return rows.astype(np.float32), query[None].astype(np.float32)
 
 
-def test_without_the_slack_near_ties_come_out_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_slack_near_ties_come_out_wrong(int8_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     matrix, query = near_ties()
     expected = best_of(exact_scores(matrix, query[0]), 10)
     np.testing.assert_array_equal(Ranker(matrix, "int8").top_k(query, 10)[1][0], expected)
-    bound = Int8Rows.bound
-    monkeypatch.setattr(Int8Rows, "bound", lambda part, queries: (bound(part, queries)[0], np.zeros((1, 2))))
+    if int8_path == "off":
+        bound = Int8Rows.bound
+        monkeypatch.setattr(Int8Rows, "bound", lambda part, queries: (bound(part, queries)[0], np.zeros((1, 2))))
+    else:
+        part = stream_part
+
+        def part_without_bound(matrix: FloatArray, norms: DoubleArray) -> StreamPart:
+            return part(matrix, norms)._replace(rest_norm=0.0, level_norm=0.0)
+
+        monkeypatch.setattr(ranker_module, "stream_part", part_without_bound)
     assert Ranker(matrix, "int8").top_k(query, 10)[1][0].tolist() != expected.tolist()
 
 

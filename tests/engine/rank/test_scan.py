@@ -5,13 +5,16 @@ import math
 import numpy as np
 import pytest
 from clipshelf import Ranker
+from clipshelf.rank import ranker as ranker_module
 from clipshelf.rank import scan
 from clipshelf.rank.bounds import Int8Rows
-from clipshelf.types import FloatArray
+from clipshelf.rank.stream import stream_part
+from clipshelf.runtime.native_scan import StreamPart
+from clipshelf.types import DoubleArray, FloatArray
 from support.matrices import matrix_of
 
 
-def test_adding_keeps_the_large_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_keeps_the_large_parts(int8_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
 
     class Counted(Int8Rows):
@@ -19,7 +22,12 @@ def test_adding_keeps_the_large_parts(monkeypatch: pytest.MonkeyPatch) -> None:
             built.append(len(matrix))
             super().__init__(matrix, *rest)  # type: ignore[arg-type]
 
+    def counted_part(matrix: FloatArray, norms: DoubleArray) -> StreamPart:
+        built.append(len(matrix))
+        return stream_part(matrix, norms)
+
     monkeypatch.setattr(scan, "Int8Rows", Counted)
+    monkeypatch.setattr(ranker_module, "stream_part", counted_part)
     rng = np.random.default_rng(1)
     ranker = Ranker(matrix_of("normal", 4000, 8, rng), "int8", threads=1)
     for _ in range(64):
