@@ -88,9 +88,15 @@ class Editor:
         return Edit(contents, changes, Losses(0, changes.pictures_lost, changes.texts_lost))
 
     def _read(self, products: PathLike | Iterable[Product], *, partial: bool) -> ProductBatch:
+        known = self.table.contents.word_columns
+        if self.fields.words and set(self.fields.words) != set(known):
+            raise InputError(
+                f"words: expected those of the catalogue, {shorten_list(known) or 'none'}, which index decides, found "
+                f"{shorten_list(self.fields.words)}"
+            )
         return read_products(
             products,
-            fields=self.fields,
+            fields=replace(self.fields, words=()),
             on_error=self.on_error,
             ids_required=True,
             partial=partial,

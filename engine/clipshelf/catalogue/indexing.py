@@ -11,7 +11,7 @@ from clipshelf.catalogue.disk.journal import Journal
 from clipshelf.catalogue.disk.manifest import read_manifest
 from clipshelf.catalogue.disk.save import current_manifest
 from clipshelf.catalogue.embedding import EmbeddingCache
-from clipshelf.catalogue.messages import OnWarning
+from clipshelf.catalogue.messages import OnWarning, shorten_list
 from clipshelf.catalogue.products import read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
 from clipshelf.errors import CatalogueError
@@ -60,6 +60,9 @@ def index(
         if old is not None:
             # Before hours of embedding; what cannot be embedded is counted when the catalogue is saved.
             old.check_shrink((product["id"] for product in batch.products), allow_shrink, folder)
+            if old.contents.word_columns and not batch.words and on_warning is not None:
+                columns = shorten_list(old.contents.word_columns)
+                on_warning(f"words: the catalogue had an index of the words of {columns}; --words makes it again")
         known = old.embedding_cache.tables if old and old.fingerprint == engine.fingerprint else ()
         catalogue = Catalogue.embed(
             engine,

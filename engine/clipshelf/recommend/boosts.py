@@ -111,6 +111,7 @@ class Booster:
                 continue
             numbers = self._table(addition)[self._column(addition).codes[rows]]
             line[:] = addition.weight * (numbers if addition.half_life is None else np.exp2(-_ages(addition, numbers)))
+        values += 0.0  # turns -0.0 into 0.0
         return values
 
     def _matches(self, addition: WordMatch) -> FloatArray:

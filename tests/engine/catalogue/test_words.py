@@ -129,6 +129,18 @@ def test_without_words_there_is_no_index(engine: Engine, tmp_path: Path) -> None
     assert catalogue.words is None and not list((tmp_path / "shop").glob("words-*"))
 
 
+def test_the_columns_of_words_are_those_of_the_catalogue(engine: Engine, tmp_path: Path) -> None:
+    folder, notes = tmp_path / "shop", list[str]()
+    catalogue = index(engine, SHOP, folder, fields=FIELDS)
+    added = catalogue.add(engine, [{"id": "e", "text": "red", "sku": "DM-7"}], fields=FIELDS)
+    assert matches(added, "DM-7")[0] == "e"
+    for edit in (catalogue.add, catalogue.update):
+        with pytest.raises(InputError, match=r"words: expected .* text, sku, brand, .*, found tags"):
+            edit(engine, [{"id": "f", "text": "red"}], fields=ProductFields(words=("tags",)))
+    assert index(engine, SHOP, folder, on_warning=notes.append).words is None
+    assert notes == ["words: the catalogue had an index of the words of text, sku, brand; --words makes it again"]
+
+
 def test_a_column_of_words_must_be_there(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "shop.csv"
     path.write_text("ID,Title,SKU\n1,red,DM-1\n")
