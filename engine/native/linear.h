@@ -51,8 +51,8 @@ static void store_outliers(const OutlierOutput *outliers, size_t row, size_t col
     }
 }
 
-static inline void linear_store_rounded(const Linear *job, const PanelConstants *panel, size_t row, size_t g,
-                                        size_t count, Lanes value) {
+static ALWAYS_INLINE void linear_store_rounded(const Linear *job, const PanelConstants *panel, size_t row, size_t g,
+                                               size_t count, Lanes value) {
     size_t n = panel->first + g;
     if (job->shift) {
         value = lanes_sub(value, lanes_load(panel->shift + g));
@@ -66,30 +66,55 @@ static inline void linear_store_rounded(const Linear *job, const PanelConstants 
     lanes_quantise(job->y8 + row * job->y_stride + n, value, job->rounding, count);
 }
 
-/* Scale the integer sums of a tile, add what is to be added, and store. */
-static void linear_store(const Linear *job, const PanelConstants *panel, size_t row, size_t rows,
-                         const int32_t *sums) {
+/* Add the outlier columns and the residual of 16 outputs of a row. */
+static inline Lanes linear_add(const Linear *job, size_t row, size_t n, size_t count, Lanes value) {
+    const float *columns = job->columns + row * job->column_count;
+    for (size_t o = 0; o < job->column_count; o++) {
+        Lanes weight = lanes_load_some(job->column_weight + o * job->outputs + n, count);
+        value = lanes_fma(lanes_of(columns[o]), weight, value);
+    }
+    return job->residual ? lanes_add(value, lanes_load_some(job->residual + row * job->outputs + n, count)) : value;
+}
+
+/* Scale the integer sums of a tile, add what is to be added, and store. `activation` is a constant where this is
+ * expanded, so that the loop has no choice in it. */
+static ALWAYS_INLINE void linear_store_as(Activation activation, const Linear *job, const PanelConstants *panel,
+                                          size_t row, size_t rows, const int32_t *sums) {
+    bool adds = job->column_count || job->residual;
     for (size_t g = 0; g < panel->count; g += LANES) {
         size_t n = panel->first + g, count = smaller(LANES, panel->count - g);
         Lanes scale = lanes_load(panel->scale + g), bias = lanes_load(panel->bias + g);
         for (size_t r = 0; r < rows; r++) {
-            const float *columns = job->columns + (row + r) * job->column_count;
-            Lanes value = lanes_load_sum(sums + r * PANEL_COLUMNS + g, panel->offset + g);
-            value = lanes_fma(value, scale, bias);
-            for (size_t o = 0; o < job->column_count; o++) {
-                Lanes weight = lanes_load_some(job->column_weight + o * job->outputs + n, count);
-                value = lanes_fma(lanes_of(columns[o]), weight, value);
+            Lanes value = lanes_fma(lanes_load_sum(sums + r * PANEL_COLUMNS + g, panel->offset + g), scale, bias);
+            if (adds) {
+                value = linear_add(job, row + r, n, count, value);
             }
-            if (job->residual) {
-                value = lanes_add(value, lanes_load_some(job->residual + (row + r) * job->outputs + n, count));
-            }
-            value = lanes_activation(job->activation, value);
+            value = lanes_activation(activation, value);
             if (job->y8) {
                 linear_store_rounded(job, panel, row + r, g, count, value);
             } else {
                 lanes_store_some(job->y + (row + r) * job->y_stride + n, value, count);
             }
         }
+    }
+}
+
+static NOINLINE void linear_store(const Linear *job, const PanelConstants *panel, size_t row, size_t rows,
+                                  const int32_t *sums) {
+    switch (job->activation) {
+        case ACTIVATION_SILU:
+            linear_store_as(ACTIVATION_SILU, job, panel, row, rows, sums);
+            break;
+        case ACTIVATION_GELU:
+            linear_store_as(ACTIVATION_GELU, job, panel, row, rows, sums);
+            break;
+        case ACTIVATION_GELU_TANH:
+            linear_store_as(ACTIVATION_GELU_TANH, job, panel, row, rows, sums);
+            break;
+        case ACTIVATION_NONE:
+        case ACTIVATION_COUNT:
+        default:
+            linear_store_as(ACTIVATION_NONE, job, panel, row, rows, sums);
     }
 }
 

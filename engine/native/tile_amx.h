@@ -45,6 +45,9 @@ static void tiles_end(const Tiles *tiles) {
     }
 }
 
+/* Memory is read ahead at four places of a step: a burst would keep the loads of the tiles waiting. */
+enum { READS_PER_STEP = 4 };
+
 /* 64 columns of at most 16 rows; `steps` of 16 groups. */
 static void tile_low(const uint8_t *x, size_t x_stride, const int8_t *panel, size_t steps, ReadAhead next,
                      int32_t *sums) {
@@ -56,13 +59,16 @@ static void tile_low(const uint8_t *x, size_t x_stride, const int8_t *panel, siz
         _tile_loadd(4, x, x_stride);
         _tile_loadd(5, panel, GROUP_BYTES);
         _tile_dpbusd(0, 4, 5);
+        read_ahead(&next);
         _tile_loadd(6, panel + 64, GROUP_BYTES);
         _tile_dpbusd(1, 4, 6);
         read_ahead(&next);
         _tile_loadd(7, panel + 128, GROUP_BYTES);
         _tile_dpbusd(2, 4, 7);
+        read_ahead(&next);
         _tile_loadd(5, panel + 192, GROUP_BYTES);
         _tile_dpbusd(3, 4, 5);
+        read_ahead(&next);
     }
     _tile_stored(0, sums, SUM_BYTES);
     _tile_stored(1, sums + 16, SUM_BYTES);
@@ -82,12 +88,15 @@ static void tile_high(const uint8_t *x, size_t x_stride, size_t upper, const int
         _tile_loadd(4, x, x_stride);
         _tile_loadd(6, panel, GROUP_BYTES);
         _tile_dpbusd(0, 4, 6);
+        read_ahead(next);
         _tile_loadd(7, panel + 64, GROUP_BYTES);
         _tile_dpbusd(1, 4, 7);
         read_ahead(next);
         _tile_loadd(5, below, x_stride);
         _tile_dpbusd(2, 5, 6);
+        read_ahead(next);
         _tile_dpbusd(3, 5, 7);
+        read_ahead(next);
     }
     _tile_stored(0, sums, SUM_BYTES);
     _tile_stored(1, sums + 16, SUM_BYTES);
@@ -118,9 +127,9 @@ static void tile(Tiles *tiles, const Linear *job, const uint8_t *x, size_t rows,
     size_t groups = ceil_div(job->inputs, GROUP_INPUTS), steps = groups / AMX_GROUPS;
     tiles_configure(tiles, rows);
     if (rows <= AMX_ROWS) {
-        tile_low(x, job->x_stride, panel, steps, read_ahead_in(next, steps), sums);
+        tile_low(x, job->x_stride, panel, steps, read_ahead_in(next, steps * READS_PER_STEP), sums);
     } else {
-        ReadAhead ahead = read_ahead_in(next, 2 * steps);
+        ReadAhead ahead = read_ahead_in(next, 2 * steps * READS_PER_STEP);
         for (size_t half = 0; half < 2; half++) {
             tile_high(x, job->x_stride, (rows + 1) / 2, panel + half * 128, steps, &ahead, sums + half * 32);
         }
