@@ -10,7 +10,7 @@ ENGINE_TESTS := $(wildcard tests/engine tests/test_*.py) $(if $(filter Linux,$(s
 # Per folder, the percentage of lines and branches that the tests must reach.
 COVERAGE := engine=96.5 export=94.5 bench=65
 
-.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export test-arm64 hooks wheel pure-wheel smoke host-example bench model clean
+.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export test-arm64 test-native tidy hooks wheel pure-wheel smoke host-example bench model clean
 
 demo: .venv/.runtime  ## the main job on the embedded model and shelf
 	$(BIN)/clipshelf demo --html demo.html
@@ -58,6 +58,13 @@ test-oldest-export:  ## the tests of the exporter with the oldest transformers t
 
 test-arm64: .venv/.test  ## the engine on emulated 64-bit ARM CPUs; needs apt, dpkg and debian-archive-keyring
 	cd tests && ../$(BIN)/python -m arm64 ../build/arm64
+
+test-native: .venv/.dev tidy  ## the kernels: all instruction sets, ARM under emulation, sanitizers, clang-tidy
+	$(BIN)/python $(PYTEST) -rs tests/native
+
+tidy:  ## clang-tidy on the kernels
+	cmake -S engine/native -B build/tidy -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DCMAKE_C_COMPILER=clang
+	sed -n 's/^ *"file": "\(.*\)",*$$/\1/p' build/tidy/compile_commands.json | sort -u | xargs clang-tidy -p build/tidy --quiet
 
 hooks: .venv/.dev  ## the hooks of .pre-commit-config.yaml on every file, but those that make lint runs
 	SKIP=ruff-check,ruff-format,mypy $(BIN)/pre-commit run --all-files

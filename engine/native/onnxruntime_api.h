@@ -46,7 +46,8 @@ typedef enum { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 } OrtCharacteristic;
     ENTRY(CreateCustomOpDomain, 26, (const char *domain, OrtCustomOpDomain **result))                                  \
     ENTRY(CustomOpDomain_Add, 27, (OrtCustomOpDomain * domain, const OrtCustomOp *op))                                 \
     ENTRY(AddCustomOpDomain, 28, (OrtSessionOptions * options, OrtCustomOpDomain *domain))                             \
-    ENTRY(GetTensorMutableData, 51, (OrtValue * value, void **result))                                                 \
+    /* declared for a constant value, since version 17 has no other way to the data of an input */                      \
+    ENTRY(GetTensorMutableData, 51, (const OrtValue *value, void **result))                                            \
     ENTRY(GetDimensionsCount, 61, (const OrtTensorTypeAndShapeInfo *info, size_t *result))                             \
     ENTRY(GetDimensions, 62, (const OrtTensorTypeAndShapeInfo *info, int64_t *result, size_t count))                   \
     ENTRY(GetTensorTypeAndShape, 65, (const OrtValue *value, OrtTensorTypeAndShapeInfo **result))                      \

@@ -29,39 +29,52 @@ static bool succeeds(Run *run, OrtStatus *status) {
     return !run->error;
 }
 
-static void read_shape(Run *run, const OrtValue *value, Tensor *tensor) {
+static OrtStatus *too_many_dimensions(OrtApi *api, size_t rank) {
+    char text[96];
+    snprintf(text, sizeof text, "expected at most %d dimensions, found %zu", MAX_DIMENSIONS, rank);
+    return ORT(api, CreateStatus)(ORT_INVALID_ARGUMENT, text);
+}
+
+static OrtStatus *read_shape(OrtApi *api, const OrtValue *value, Tensor *to) {
     OrtTensorTypeAndShapeInfo *info = NULL;
-    if (!succeeds(run, ORT(run->api, GetTensorTypeAndShape)(value, &info))) {
-        return;
+    OrtStatus *status = ORT(api, GetTensorTypeAndShape)(value, &info);
+    if (status) {
+        return status;
     }
-    if (succeeds(run, ORT(run->api, GetDimensionsCount)(info, &tensor->rank))) {
-        if (tensor->rank > MAX_DIMENSIONS) {
-            run_fail(run, "expected at most %d dimensions, found %zu", MAX_DIMENSIONS, tensor->rank);
-        } else {
-            succeeds(run, ORT(run->api, GetDimensions)(info, tensor->shape, tensor->rank));
-        }
+    status = ORT(api, GetDimensionsCount)(info, &to->rank);
+    if (!status && to->rank > MAX_DIMENSIONS) {
+        status = too_many_dimensions(api, to->rank);
     }
-    ORT(run->api, ReleaseTensorTypeAndShapeInfo)(info);
+    if (!status) {
+        status = ORT(api, GetDimensions)(info, to->shape, to->rank);
+    }
+    ORT(api, ReleaseTensorTypeAndShapeInfo)(info);
+    return status;
+}
+
+OrtStatus *tensor_read(OrtApi *api, const OrtValue *value, Tensor *to) {
+    void *data = NULL;
+    OrtStatus *status = ORT(api, GetTensorMutableData)(value, &data);
+    if (!status) {
+        status = read_shape(api, value, to);
+    }
+    if (status) {
+        return status;
+    }
+    to->elements = 1;
+    for (size_t i = 0; i < to->rank; i++) {
+        to->elements *= (size_t)to->shape[i];
+    }
+    static const char empty[1] = {0};
+    to->data = data ? data : empty; /* a tensor without elements may have no memory, but is present */
+    return NULL;
 }
 
 static void read_input(Run *run, size_t index) {
-    Tensor *tensor = &run->inputs[index];
     const OrtValue *value = NULL;
-    if (!succeeds(run, ORT(run->api, KernelContext_GetInput)(run->context, index, &value)) || !value) {
-        return;
+    if (succeeds(run, ORT(run->api, KernelContext_GetInput)(run->context, index, &value)) && value) {
+        succeeds(run, tensor_read(run->api, value, &run->inputs[index]));
     }
-    void *data = NULL;
-    /* the only way to the data in version 17; inputs are not written to */
-    if (!succeeds(run, ORT(run->api, GetTensorMutableData)((OrtValue *)(uintptr_t)value, &data))) {
-        return;
-    }
-    read_shape(run, value, tensor);
-    tensor->elements = 1;
-    for (size_t i = 0; !run->error && i < tensor->rank; i++) {
-        tensor->elements *= (size_t)tensor->shape[i];
-    }
-    static const char empty[1] = {0};
-    tensor->data = data ? data : empty; /* a tensor without elements may have no memory, but is present */
 }
 
 Run run_begin(const Kernel *kernel, OrtKernelContext *context) {
@@ -70,7 +83,11 @@ Run run_begin(const Kernel *kernel, OrtKernelContext *context) {
         return run;
     }
     for (size_t i = 0; i < run.input_count && i < MAX_INPUT_COUNT && !run.error; i++) {
-        read_input(&run, i);
+        if (kernel->constants[i].data) {
+            run.inputs[i] = kernel->constants[i];
+        } else {
+            read_input(&run, i);
+        }
     }
     return run;
 }

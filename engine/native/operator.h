@@ -39,7 +39,11 @@ typedef struct {
     size_t heads;
     bool causal;
     bool exact_pairs;        /* of the weight, see Linear */
+    Tensor constants[MAX_INPUT_COUNT]; /* the inputs that are constants of the graph; asking for them again costs time */
 } Kernel;
+
+/* Read what a value of onnxruntime holds. */
+OrtStatus *tensor_read(OrtApi *api, const OrtValue *value, Tensor *to);
 
 /* Begin a run; at its end return run.error. */
 Run run_begin(const Kernel *kernel, OrtKernelContext *context);
@@ -77,15 +81,15 @@ static inline Range part_of(size_t count, size_t index, size_t parts) {
 }
 
 /* A run of each operator: KernelComputeV2. */
-OrtStatus *ORT_CALL norm_compute(void *kernel, OrtKernelContext *context);
-OrtStatus *ORT_CALL norm_quantize_compute(void *kernel, OrtKernelContext *context);
-OrtStatus *ORT_CALL linear_compute(void *kernel, OrtKernelContext *context);
-OrtStatus *ORT_CALL linear_quantize_compute(void *kernel, OrtKernelContext *context);
-OrtStatus *ORT_CALL float_linear_compute(void *kernel, OrtKernelContext *context);
-OrtStatus *ORT_CALL half_linear_compute(void *kernel, OrtKernelContext *context);
-OrtStatus *ORT_CALL attention_compute(void *kernel, OrtKernelContext *context);
-OrtStatus *ORT_CALL attention_float_compute(void *kernel, OrtKernelContext *context);
-OrtStatus *ORT_CALL attend_compute(void *kernel, OrtKernelContext *context);
-OrtStatus *ORT_CALL normalize_compute(void *kernel, OrtKernelContext *context);
+OrtStatus *ORT_CALL norm_compute(void *data, OrtKernelContext *context);
+OrtStatus *ORT_CALL norm_quantize_compute(void *data, OrtKernelContext *context);
+OrtStatus *ORT_CALL linear_compute(void *data, OrtKernelContext *context);
+OrtStatus *ORT_CALL linear_quantize_compute(void *data, OrtKernelContext *context);
+OrtStatus *ORT_CALL float_linear_compute(void *data, OrtKernelContext *context);
+OrtStatus *ORT_CALL half_linear_compute(void *data, OrtKernelContext *context);
+OrtStatus *ORT_CALL attention_compute(void *data, OrtKernelContext *context);
+OrtStatus *ORT_CALL attention_float_compute(void *data, OrtKernelContext *context);
+OrtStatus *ORT_CALL attend_compute(void *data, OrtKernelContext *context);
+OrtStatus *ORT_CALL normalize_compute(void *data, OrtKernelContext *context);
 
 #endif

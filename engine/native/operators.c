@@ -121,6 +121,22 @@ static void read_attributes(Attributes *from, const Operator *op, Kernel *kernel
     }
 }
 
+/* The constants of the graph live as long as the session. Others, and what cannot be read, are left to each run. */
+static void read_constants(OrtApi *api, const OrtKernelInfo *info, size_t count, Tensor *to) {
+    for (size_t i = 0; i < count; i++) {
+        const OrtValue *value = NULL;
+        int constant = 0;
+        OrtStatus *status = ORT(api, KernelInfoGetConstantInput_tensor)(info, i, &constant, &value);
+        if (!status && constant && value) {
+            status = tensor_read(api, value, &to[i]);
+        }
+        if (status) {
+            to[i] = (Tensor){0};
+            ORT(api, ReleaseStatus)(status);
+        }
+    }
+}
+
 static OrtStatus *ORT_CALL create(const OrtCustomOp *custom, OrtApi *api, const OrtKernelInfo *info, void **result) {
     const Operator *op = operator_of(custom);
     Attributes attributes = {.api = api, .info = info, .name = op->name};
@@ -133,8 +149,10 @@ static OrtStatus *ORT_CALL create(const OrtCustomOp *custom, OrtApi *api, const 
     if (attributes.error) {
         return attributes.error;
     }
+    read_constants(api, info, op->input_count, settings.constants);
     if (op->multiplies && settings.kernels->needs_exact_pairs) {
-        settings.exact_pairs = weight_has_exact_pairs(api, info, PANELS_INPUT);
+        const Tensor *panels = &settings.constants[PANELS_INPUT];
+        settings.exact_pairs = panels->data && panels_have_exact_pairs(panels->data, panels->elements);
     }
     Kernel *kernel = malloc(sizeof *kernel);
     if (!kernel) {

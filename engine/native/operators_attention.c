@@ -165,10 +165,10 @@ static OrtStatus *compute(const Kernel *kernel, OrtKernelContext *context, bool 
     return work.run.error;
 }
 
-OrtStatus *ORT_CALL attention_compute(void *kernel, OrtKernelContext *context) { return compute(kernel, context, true); }
+OrtStatus *ORT_CALL attention_compute(void *data, OrtKernelContext *context) { return compute(data, context, true); }
 
-OrtStatus *ORT_CALL attention_float_compute(void *kernel, OrtKernelContext *context) {
-    return compute(kernel, context, false);
+OrtStatus *ORT_CALL attention_float_compute(void *data, OrtKernelContext *context) {
+    return compute(data, context, false);
 }
 
 /* Read the shapes of Attend: query (B, Q, C), keys and values (B, L, 2 C), the mask (B, L). */
@@ -206,7 +206,8 @@ static void read_attend_shapes(Work *work) {
     run_check_elements(run, A_KEY_MASK, "key_mask", attention->batch * attention->tokens);
 }
 
-OrtStatus *ORT_CALL attend_compute(void *kernel, OrtKernelContext *context) {
+OrtStatus *ORT_CALL attend_compute(void *data, OrtKernelContext *context) {
+    const Kernel *kernel = data;
     Work work = {.kernel = kernel};
     work.run = run_begin(kernel, context);
     read_attend_shapes(&work);

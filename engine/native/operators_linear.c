@@ -177,10 +177,10 @@ static OrtStatus *float_compute(const Kernel *kernel, OrtKernelContext *context,
     return run.error;
 }
 
-OrtStatus *ORT_CALL float_linear_compute(void *kernel, OrtKernelContext *context) {
-    return float_compute(kernel, context, false);
+OrtStatus *ORT_CALL float_linear_compute(void *data, OrtKernelContext *context) {
+    return float_compute(data, context, false);
 }
 
-OrtStatus *ORT_CALL half_linear_compute(void *kernel, OrtKernelContext *context) {
-    return float_compute(kernel, context, true);
+OrtStatus *ORT_CALL half_linear_compute(void *data, OrtKernelContext *context) {
+    return float_compute(data, context, true);
 }

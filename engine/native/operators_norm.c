@@ -52,10 +52,10 @@ static OrtStatus *compute(const Kernel *kernel, OrtKernelContext *context, bool 
     return run.error;
 }
 
-OrtStatus *ORT_CALL norm_compute(void *kernel, OrtKernelContext *context) { return compute(kernel, context, false); }
+OrtStatus *ORT_CALL norm_compute(void *data, OrtKernelContext *context) { return compute(data, context, false); }
 
-OrtStatus *ORT_CALL norm_quantize_compute(void *kernel, OrtKernelContext *context) {
-    return compute(kernel, context, true);
+OrtStatus *ORT_CALL norm_quantize_compute(void *data, OrtKernelContext *context) {
+    return compute(data, context, true);
 }
 
 OrtStatus *ORT_CALL normalize_compute(void *data, OrtKernelContext *context) {

@@ -12,34 +12,3 @@ bool panels_have_exact_pairs(const int8_t *panels, size_t count) {
     }
     return most <= LARGEST_PAIR && least >= -LARGEST_PAIR;
 }
-
-bool weight_has_exact_pairs(OrtApi *api, const OrtKernelInfo *info, size_t input) {
-    const OrtValue *value = NULL;
-    OrtTensorTypeAndShapeInfo *shape = NULL;
-    void *data = NULL;
-    int64_t dimensions[4] = {0, 0, 0, 0};
-    size_t rank = 0;
-    int constant = 0;
-    OrtStatus *status = ORT(api, KernelInfoGetConstantInput_tensor)(info, input, &constant, &value);
-    if (!status && constant && value) {
-        status = ORT(api, GetTensorMutableData)((OrtValue *)(uintptr_t)value, &data);
-    }
-    if (!status && data) {
-        status = ORT(api, GetTensorTypeAndShape)(value, &shape);
-    }
-    if (!status && shape) {
-        status = ORT(api, GetDimensionsCount)(shape, &rank);
-    }
-    if (!status && rank == 4) {
-        status = ORT(api, GetDimensions)(shape, dimensions, rank);
-    }
-    if (shape) {
-        ORT(api, ReleaseTensorTypeAndShapeInfo)(shape);
-    }
-    if (status) {
-        ORT(api, ReleaseStatus)(status);
-        return false;
-    }
-    size_t count = (size_t)dimensions[0] * (size_t)dimensions[1] * (size_t)dimensions[2] * (size_t)dimensions[3];
-    return count > 0 && panels_have_exact_pairs(data, count);
-}
