@@ -17,7 +17,11 @@ from clipshelf.recommend.answers import Recommendation
 
 _SHOWN_SIGNALS = 5  # bars of a card; smaller ones are summed, as the page of the service does
 _MINUS = "\N{MINUS SIGN}"  # as wide as a plus
-_WORDS = ((re.compile(r"^text\b"), "words"), (re.compile(r"^image\b"), "picture"))
+_WORDS = (
+    (re.compile(r"^words$"), "matching words"),
+    (re.compile(r"^text\b"), "words"),
+    (re.compile(r"^image\b"), "picture"),
+)
 
 
 @dataclass(frozen=True)

@@ -151,3 +151,11 @@ def test_no_relevance_below_one_is_rounded_to_it(shelf: Catalogue, tmp_path: Pat
 def test_an_answer_without_products_says_so(engine: Engine, shelf: Catalogue, tmp_path: Path) -> None:
     page = _answer_page(engine, shelf, Query(text="red", where="category=hats"), tmp_path)
     assert "No product is left to answer with." in page and '<ol class="shelf">' not in page
+
+
+def test_signals_are_named_in_words(shelf: Catalogue, tmp_path: Path) -> None:
+    names = {"text 2": "words 2", "image": "picture", "words": "matching words", "added_to_basket": "added to basket"}
+    parts = [Contribution(signal, None, None, 0.25) for signal in names]
+    item = made_up({"id": "a"}, 1.0, 0.5, *parts)
+    page = _page(Section("", Query(text="x"), Recommendations((item,), {"total": 1.0}), shelf), tmp_path)
+    assert [name for name, _ in _reasons(page)] == [*names.values(), "score"]

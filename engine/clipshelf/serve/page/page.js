@@ -851,6 +851,7 @@ function reasonsOf(item) {
  */
 function signalName(signal, id) {
   const kind = signal
+    .replace(/^words$/, "matching words")
     .replace(/^text\b/, "words")
     .replace(/^image\b/, "picture")
     .replaceAll("_", " ");
