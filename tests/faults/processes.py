@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import csv
 import multiprocessing
 import os
 import sys
@@ -10,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from clipshelf import Catalogue, Engine, Recommender
+from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, read_source
 from clipshelf.rank.ranker import Ranker
 from clipshelf.types import FloatArray
 
@@ -163,6 +166,37 @@ def spawn_pool(service: Service) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, context, initializer=_keep, initargs=(service.recommender,)) as pool:
         assert list(pool.map(_answer, [3] * 8)) == [_answer(3)] * 8
+
+
+def reading_thread(service: Service) -> None:
+    """Children of a process whose other threads read tables, which change the csv module's limit of a cell."""
+    before = csv.field_size_limit()
+    table = Path(sys.argv[2]) / "table.csv"
+    table.write_text("id,text\n" + "".join(f"p{number},red shoe\n" for number in range(20_000)) + "long," + 200_000 * "x")
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            assert len(read_source(table, DEFAULT_FIELDS).records) == 20_001
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+            time.sleep(0.02)
+            child = os.fork()
+            if not child:
+                assert csv.field_size_limit() == before
+                stop.set()
+                assert len(read_source(table, DEFAULT_FIELDS).records) == 20_001
+                sys.exit(0)
+            wait(child)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert csv.field_size_limit() == before
 
 
 def late_thread(service: Service) -> None:

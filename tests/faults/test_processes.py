@@ -45,6 +45,12 @@ def test_forked_processes_answer_and_end(program: str, wide_artifact: Path) -> N
 
 
 @needs_fork
+def test_children_read_tables_while_the_parent_reads_some(tmp_path: Path) -> None:
+    done = run("reading_thread", tiny.write_artifact(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+@needs_fork
 @pytest.mark.parametrize("value", ["true", "false"])
 def test_a_fork_is_followed_whatever_the_tokenizer_is_told(value: str, tiny_artifact: Path) -> None:
     done = run("child_that_works", tiny_artifact, TOKENIZERS_PARALLELISM=value)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -16,12 +15,11 @@ from typing import Any
 from clipshelf.catalogue.reading.encodings import DecodedText, decode, find_bad_byte, read_bytes
 from clipshelf.catalogue.reading.source import Source, check_names
 from clipshelf.errors import InputError
+from clipshelf.forks import call_in_child
 
 _DELIMITERS = ",;\t|"
 _DELIMITER_NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
-# The csv module's limit of the characters of a cell, 131,072, is for all threads; it is raised while a file is read.
-_LONGEST_CELL = 1 << 24
-_limit_lock = Lock()
+_LONGEST_CELL = 1 << 24  # characters
 # A cell of more lines than this may be one whose quote has no end; this number of its lines is examined.
 _ROWS_IN_A_CELL = 4
 _LINES_EXAMINED = 50
@@ -55,7 +53,7 @@ def read_csv(path: Path, *, encoding: str | None, delimiter: str | None, known_n
             warnings.append(f"{path}: read with {found} between its cells; --delimiter names another character")
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise InputError(f"delimiter: expected one character that is no quote, found {delimiter!r}")
-    with _long_cells():
+    with _CELL_LIMIT:
         return _read_table(path, _Feed(lines, start), delimiter, decoded, warnings)
 
 
@@ -184,12 +182,36 @@ def _has_blanks_after(delimiter: str, header: str) -> bool:
     return delimiter != " " and len(names) > 1 and all(name.startswith(" ") for name in names[1:])
 
 
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Let the csv module read long cells."""
-    with _limit_lock:
-        before = csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
-        try:
-            yield
-        finally:
-            csv.field_size_limit(before)
+class _CellLimit:
+    """Lets the csv module read long cells in blocks; its own limit, 131,072 characters, is for all threads.
+
+    A forked child begins without the blocks that other threads of the parent are in.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._blocks = 0
+        self._limit = csv.field_size_limit()  # outside of all blocks
+        call_in_child(self, _CellLimit._start_in_child)
+
+    def _start_in_child(self) -> None:
+        self._lock = Lock()
+        if self._blocks:
+            csv.field_size_limit(self._limit)
+        self._blocks = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._blocks += 1  # before the limit changes, so that a child knows at every moment whether it did
+            if self._blocks == 1:
+                self._limit = csv.field_size_limit()
+                csv.field_size_limit(max(_LONGEST_CELL, self._limit))
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._blocks == 1:
+                csv.field_size_limit(self._limit)
+            self._blocks -= 1
+
+
+_CELL_LIMIT = _CellLimit()
