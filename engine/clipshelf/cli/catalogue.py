@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipshelf.cli.catalogue_folder import load_engine
-from clipshelf.cli.options import Commands, add_embedding_options, add_waiting_option, product_fields, share
+from clipshelf.cli.options import (
+    Commands,
+    add_embedding_options,
+    add_waiting_option,
+    image_limits,
+    product_fields,
+    share,
+)
 from clipshelf.cli.output import print_error, print_note
 from clipshelf.errors import InputError
 
@@ -78,7 +85,7 @@ def _index(args: argparse.Namespace) -> int:
     from clipshelf.cli.progress import progress_bar
     from clipshelf.model.engine import Engine
 
-    engine = Engine.load(args.artifact, threads=args.threads)
+    engine = Engine.load(args.artifact, threads=args.threads, limits=image_limits(args))
     failures: list[Failure] = []
     with progress_bar("embedding", "product") as progress:
         catalogue = index(

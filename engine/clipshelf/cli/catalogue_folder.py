@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from clipshelf.cli.options import image_limits
+
 if TYPE_CHECKING:
     from clipshelf.catalogue.catalogue import Catalogue
     from clipshelf.model.engine import Engine
@@ -33,4 +35,4 @@ def load_engine(args: argparse.Namespace, catalogue: Catalogue) -> Engine:
     """Open the model that --artifact names, else that of the catalogue."""
     from clipshelf.model.engine import Engine
 
-    return Engine.load(args.artifact or catalogue.model_path(), threads=args.threads)
+    return Engine.load(args.artifact or catalogue.model_path(), threads=args.threads, limits=image_limits(args))

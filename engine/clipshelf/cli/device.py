@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from clipshelf.cli.options import Commands, add_engine_options, positive
+from clipshelf.cli.options import Commands, add_engine_options, image_limits, positive
 
 
 def add_commands(commands: Commands) -> None:
@@ -42,7 +42,7 @@ def _bench(args: argparse.Namespace) -> int:
     from clipshelf.cli.energy import EnergyBench
     from clipshelf.model.engine import Engine
 
-    engine = Engine.load(args.artifact, threads=args.threads)
+    engine = Engine.load(args.artifact, threads=args.threads, limits=image_limits(args))
     energy = EnergyBench() if args.energy else None
     report = measure(engine, products=args.products, runs=args.runs, energy=energy)
     print(json.dumps(report.to_dict(), ensure_ascii=False) if args.json else report)

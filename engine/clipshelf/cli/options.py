@@ -13,6 +13,7 @@ from clipshelf.runtime.cpus import available_cpus
 
 if TYPE_CHECKING:
     from clipshelf.catalogue.reading.readers import ProductFields
+    from clipshelf.model.image_limits import ImageLimits
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
@@ -88,6 +89,22 @@ def add_engine_options(parser: argparse.ArgumentParser, *, default: str = "the e
     parser.add_argument(
         "--threads", metavar="N", type=thread_count, help="threads of one inference (default: all CPUs)"
     )
+    parser.add_argument(
+        "--image-limit",
+        metavar="NAME=VALUE",
+        type=_image_limit,
+        action="append",
+        default=[],
+        help="what a picture may cost, such as pixels=200000000 or formats=JPEG,PNG; may be repeated; docs/pictures.md "
+        "has the names (default: safe limits)",
+    )
+
+
+def image_limits(args: argparse.Namespace, base: ImageLimits | None = None) -> ImageLimits:
+    """The limits that the options set; others as in `base`, or safe ones."""
+    from clipshelf.model.image_limits import default_limits
+
+    return (base or default_limits()).with_values(dict(args.image_limit))
 
 
 def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "the embedded one") -> None:
@@ -185,6 +202,26 @@ def _declaration(text: str) -> tuple[str, str]:
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return match["name"], match["declaration"]
+
+
+def _image_limit(text: str) -> tuple[str, Any]:
+    """The name and value of a limit on pictures, for argparse."""
+    from clipshelf.errors import InputError
+    from clipshelf.model.image_limits import ImageLimits
+
+    name, _, given = text.partition("=")
+    try:
+        value: Any = [part.strip() for part in given.split(",")] if name == "formats" else _limit_number(given)
+        ImageLimits().with_values({name: value})
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return name, value
+
+
+def _limit_number(text: str) -> float:
+    if text.isdecimal() and len(text) <= 18:
+        return int(text)
+    return _number(text, math.inf, "NAME=VALUE, VALUE a number above 0")
 
 
 def _delimiter(text: str) -> str:

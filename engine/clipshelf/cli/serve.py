@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipshelf.cli.catalogue_folder import add_reading_options
-from clipshelf.cli.options import Commands, add_engine_options
+from clipshelf.cli.options import Commands, add_engine_options, image_limits
 from clipshelf.errors import MissingExtra
 
 if TYPE_CHECKING:
     from clipshelf.model.engine import Engine
-    from clipshelf.serve.settings import Settings
+    from clipshelf.model.image_limits import ImageLimits
 
 
 def add_commands(commands: Commands) -> None:
@@ -34,7 +34,7 @@ def _run(args: argparse.Namespace) -> int:
     if bool(args.catalogue) == args.demo:
         args.misuse("expected either a CATALOGUE or --demo")
     try:
-        from clipshelf.serve.server import run
+        from clipshelf.serve import server
     except ImportError as error:
         raise MissingExtra(
             f"expected the packages of the extra serve, found no {error.name}: pip install 'clipshelf[serve]'"
@@ -44,10 +44,11 @@ def _run(args: argparse.Namespace) -> int:
 
     settings = Settings(host=args.host, port=args.port)
     with _folder(args) as folder:
-        engine = _engine(args, settings, folder)
+        limits = image_limits(args, server.image_limits(settings))
+        engine = _engine(args, limits, folder)
         root = None if args.root is None else Path(args.root)
         keeper = ShelfKeeper(engine, folder, root=root, allow_outside=args.allow_outside)
-        return run(keeper, settings)
+        return server.run(keeper, settings, limits)
 
 
 @contextlib.contextmanager
@@ -67,10 +68,9 @@ def _folder(args: argparse.Namespace) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _engine(args: argparse.Namespace, settings: Settings, folder: Path) -> Engine:
+def _engine(args: argparse.Namespace, limits: ImageLimits, folder: Path) -> Engine:
     from clipshelf.catalogue.catalogue import Catalogue
     from clipshelf.model.engine import Engine
-    from clipshelf.serve.server import image_limits
 
     path = args.artifact or Catalogue.load(folder).model_path()
-    return Engine.load(path, threads=args.threads, limits=image_limits(settings))
+    return Engine.load(path, threads=args.threads, limits=limits)

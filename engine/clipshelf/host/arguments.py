@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from clipshelf.errors import InputError
-from clipshelf.model.image_limits import ImageLimits
+from clipshelf.model.image_limits import ImageLimits, default_limits
 from clipshelf.recommend.query import Query
 
 # `clipshelf_format` of clipshelf.h: Pillow's mode, and the layouts of its raw decoder that fill the mode in turn.
@@ -62,12 +61,7 @@ def query_of(arguments: dict[str, Any], more: str | None) -> tuple[Query, bool]:
 
 def image_limits(text: str) -> ImageLimits:
     """The limits of a JSON object with the fields of `ImageLimits`. Raises InputError."""
-    found = _parse("limits", text, dict, "a JSON object")
-    names = [field.name for field in fields(ImageLimits)]
-    if unknown := sorted(found.keys() - set(names)):
-        raise InputError(f"limits: expected some of {', '.join(names)}, found {', '.join(unknown)}")
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-    return ImageLimits(**values)
+    return default_limits().with_values(_parse("limits", text, dict, "a JSON object"))
 
 
 def products_of(text: str) -> list[dict[str, Any]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from clipshelf.allocator import trim_memory
 from clipshelf.errors import InputError
@@ -72,6 +73,16 @@ class ImageLimits:
         if refused := sorted(NEVER_DECODED & set(formats)):
             raise InputError(f"formats: expected formats that start no interpreter, found {', '.join(refused)}")
         object.__setattr__(self, "formats", formats)
+
+    def with_values(self, values: Mapping[str, Any]) -> ImageLimits:
+        """These limits with other values by name; a list may stand for a tuple. Raises InputError."""
+        names = [field.name for field in fields(self)]
+        if unknown := sorted(values.keys() - set(names)):
+            raise InputError(f"limits: expected some of {', '.join(names)}, found {', '.join(unknown)}")
+        changes: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return replace(self, **changes)
 
     def check(self, name: str, value: int, unit: str, advice: str = "") -> None:
         """Raise LimitError if `value` is above the limit of that name; `unit` says what is counted."""

@@ -35,8 +35,8 @@ def make_server(service: Service) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def run(keeper: ShelfKeeper, settings: Settings) -> int:
-    """Serve until the process is told to end; returns the exit code."""
+def run(keeper: ShelfKeeper, settings: Settings, limits: ImageLimits) -> int:
+    """Serve until the process is told to end, with pictures within `limits`; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    make_server(Service(keeper, settings, image_limits(settings))).run()
+    make_server(Service(keeper, settings, limits)).run()
     return 0

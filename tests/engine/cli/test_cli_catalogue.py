@@ -16,6 +16,31 @@ def test_index_leaves_out_broken_pictures(shop: Path, tiny_artifact: Path, capsy
     assert "2 products" in output.out and "left out product 'red'" in output.err
 
 
+def test_limits_of_pictures(shop: Path, tiny_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["index", str(shop), str(shop.parent / "out"), "--artifact", str(tiny_artifact), "--on-error", "skip"]
+    assert main([*command, "--image-limit", "pixels=100"]) == 1
+    assert "more than the limit of 100 (ImageLimits.pixels)" in capsys.readouterr().err
+    assert main([*command, "--image-limit", "pixels=1000", "--image-limit", "formats=JPEG"]) == 1
+    assert "PNG" in capsys.readouterr().err
+    assert main([*command, "--image-limit", "formats=jpeg, png", "--image-limit", "seconds=0.5"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("pixel=3", "limits: expected some of encoded_bytes"),
+        ("pixels=0", "pixels: expected a positive number, found 0"),
+        ("pixels=many", "expected NAME=VALUE, VALUE a number above 0, found 'many'"),
+        ("pixels", "expected NAME=VALUE"),
+        ("formats=EPS", "formats: expected formats that start no interpreter, found EPS"),
+    ],
+)
+def test_a_wrong_limit_is_misuse(limit: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["index", "a", "b", "--image-limit", limit])
+    assert message in capsys.readouterr().err
+
+
 def test_add_update_remove_and_verify(catalogue: Path, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = shop.parent / "more.jsonl"
     more.write_text('{"sku": "w", "title": "a warm shirt"}\n{"sku": "v", "title": "a watch"}\n')
