@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clipshelf.errors import CatalogueError, InputError
+from clipshelf.interrupts import check_interrupt
 
 LOCK = ".lock"  # name of the lock file of a folder; it holds the process id and the host of its last writer
 _CHUNK_BYTES = 1 << 20
@@ -193,6 +194,7 @@ def _wait_for_lock(file: BinaryIO, folder: Path, timeout: float) -> None:
             holder = file.read(80).decode("ascii", "replace").strip() or "unknown"
             waited = f" after {timeout:g} seconds" if timeout else "; --wait SECONDS or timeout= waits for it"
             raise CatalogueError(f"{folder}: expected no other writer, found one at work, process {holder}{waited}")
+        check_interrupt()
         time.sleep(_LOCK_INTERVAL)
 
 

@@ -1,8 +1,9 @@
 """Lets a caller end a call of its own thread before the call is done.
 
 The caller runs it in the block of `interruptible`, and gives a function that raises `Interrupted` once the call is to
-end. What takes long asks between its parts, by `check_interrupt`: the runtime does before each run of a graph. So a
-call ends within one run, and leaves nothing half done behind, as after any other error.
+end. What takes long asks between its parts, by `check_interrupt`: the runtime does before each run of a graph, and a
+writer does while it waits for another one. So a call ends within one run, and leaves nothing half done behind, as
+after any other error.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ CLIPSHELF_API const char *clipshelf_last_error(void);
 
 /* What the later calls of this thread obey, until this function is called again; NULL: nothing. A call whose time is up,
  * or whose token is cancelled, fails with CLIPSHELF_TIMED_OUT or CLIPSHELF_CANCELLED. It looks before each run of the model
- * (a batch of pictures or texts), so that it ends within one run; a change of a catalogue then has changed nothing.
+ * (a batch of pictures or texts) and while it waits for another writer, so that it ends within one run; a change of a catalogue then has changed nothing.
  * Closing handles and reading results takes no time and obeys nothing. */
 CLIPSHELF_API clipshelf_status clipshelf_thread_options(const clipshelf_call_options *options);
 

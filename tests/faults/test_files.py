@@ -19,8 +19,9 @@ import pytest
 from clipshelf import Catalogue, Engine, Profile, index
 from clipshelf.catalogue.content_keys import image_key
 from clipshelf.cli.main import main
-from clipshelf.errors import CatalogueError, InputError
+from clipshelf.errors import CatalogueError, InputError, TimedOut
 from clipshelf.files import FileRecord, durable, locked, open_regular
+from clipshelf.interrupts import interruptible
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -74,6 +75,19 @@ def test_a_name_as_long_as_a_file_system_allows_can_be_saved(tmp_path: Path) -> 
     path = tmp_path / ("ä" * 120 + ".json")
     Profile(texts=["red"]).save(path)
     assert Profile.load(path).texts == ("red",)
+
+
+def test_waiting_for_another_writer_ends_where_the_call_does(tmp_path: Path) -> None:
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 4:
+            raise TimedOut("enough")
+
+    with locked(tmp_path), interruptible(check), pytest.raises(TimedOut, match="enough"), locked(tmp_path, timeout=600):
+        pass
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "1", True, None])
