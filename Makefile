@@ -10,7 +10,7 @@ ENGINE_TESTS := $(wildcard tests/engine tests/test_*.py) $(if $(filter Linux,$(s
 # Per folder, the percentage of lines and branches that the tests must reach.
 COVERAGE := engine=96.5 export=94.5 bench=65
 
-.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export test-arm64 test-native tidy hooks wheel pure-wheel smoke host-example bench model clean
+.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export test-arm64 test-native tidy fuzz hooks wheel pure-wheel smoke host-example bench model clean
 
 demo: .venv/.runtime  ## the main job on the embedded model and shelf
 	$(BIN)/clipshelf demo --html demo.html
@@ -39,6 +39,9 @@ suite: .venv/.dev  ## all tests, and the floors of their coverage
 
 test-engine: .venv/.test  ## the tests of the engine, about half a minute, without torch
 	$(BIN)/python $(PYTEST) $(ENGINE_TESTS)
+
+fuzz: .venv/.dev  ## each target of the fuzz tests for CLIPSHELF_FUZZ_SECONDS (20), instead of a few tries as in make test
+	CLIPSHELF_FUZZ_SECONDS=$${CLIPSHELF_FUZZ_SECONDS:-20} $(BIN)/python $(PYTEST) -k fuzz tests/faults tests/host
 
 test-oldest:  ## the same on the lowest releases that pyproject.toml admits, on Python 3.11
 	@sed -n '/^dependencies = /,/^]/s/^ *"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml | while read -r pin; do \

@@ -172,7 +172,9 @@ def reading_thread(service: Service) -> None:
     """Children of a process whose other threads read tables, which change the csv module's limit of a cell."""
     before = csv.field_size_limit()
     table = Path(sys.argv[2]) / "table.csv"
-    table.write_text("id,text\n" + "".join(f"p{number},red shoe\n" for number in range(20_000)) + "long," + 200_000 * "x")
+    table.write_text(
+        "id,text\n" + "".join(f"p{number},red shoe\n" for number in range(20_000)) + "long," + 200_000 * "x"
+    )
     stop = threading.Event()
 
     def read() -> None:

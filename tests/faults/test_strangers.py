@@ -193,6 +193,12 @@ VARIANTS: dict[str, Callable[[Path], object]] = {
     "statistics nested": with_file("statistics", b"[" * 100_000),
     "statistics beyond floats": with_file("statistics", json.dumps({"means": [[HUGE] * 4] * 2, "spreads": 1}).encode()),
     "statistics NaN": with_file("statistics", b'{"means": [[NaN,0,0,0],[0,0,0,0]], "spreads": [[1,1],[1,1]]}'),
+    "statistics large": with_file(
+        "statistics", json.dumps({"means": [[1e300] * 4] * 2, "spreads": [[1, 1], [1, 1]]}).encode()
+    ),
+    "statistics small": with_file(
+        "statistics", json.dumps({"means": [[0] * 4] * 2, "spreads": [[1e-300, 1], [1, 1]]}).encode()
+    ),
     "statistics words": with_file("statistics", b'{"means": "x", "spreads": "y"}'),
     "offsets descending": with_file("offsets", lambda old: forged.npy(_array(old)[::-1])),
     "offsets beyond": with_file("offsets", lambda old: forged.npy(_array(old) + (1 << 40))),
@@ -249,7 +255,13 @@ UNNOTICED = {"fingerprint other", "image with a null"}
 # What no use of a catalogue depends on.
 HARMLESS = {"ids twice"}
 # What makes another catalogue, or has an error of its own.
-NAMED_OTHERWISE = {"columns more": InputError, "keys of other ids": UnknownIdError, "image with a null": ImageError}
+# "columns of another kind" is asked for numbers here, which its kind, text, does not have; the test below asks for texts.
+NAMED_OTHERWISE = {
+    "columns of another kind": InputError,
+    "columns more": InputError,
+    "keys of other ids": UnknownIdError,
+    "image with a null": ImageError,
+}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -266,6 +278,14 @@ def test_a_forged_catalogue_is_refused_as_one(name: str, template: Path, tmp_pat
     else:
         with pytest.raises(NAMED_OTHERWISE.get(name, CatalogueError)):
             use(folder, engine)
+
+
+def test_a_column_that_is_not_of_its_kind_is_damage(template: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    shutil.copytree(template, folder)
+    VARIANTS["columns of another kind"](folder)
+    with pytest.raises(CatalogueError, match="expected a column of text, found values of another kind"):
+        Catalogue.load(folder).mask("price=nine")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ public:
     explicit Caller(unsigned seed) : random_(seed) {}
 
     void call() {
-        switch (below(18)) {
+        switch (below(20)) {
             case 0: return open_engine();
             case 1: return open_catalogue();
             case 2: return recommend();
@@ -43,6 +43,8 @@ public:
             case 14: return recommend_batch();
             case 15: return products();
             case 16: return check(clipshelf_catalogue_reload(handle<clipshelf_catalogue>()));
+            case 17: return change();
+            case 18: return obey();
             default: if (!below(20)) check(clipshelf_shutdown());
         }
     }
@@ -186,6 +188,38 @@ private:
         clipshelf_result *result = nullptr;
         check(clipshelf_catalogue_products(handle<clipshelf_catalogue>(), rarely() ? nullptr : ids, below(4), &result));
         if (result) add_handle(result);
+    }
+
+    void change() {
+        clipshelf_change_options options = CLIPSHELF_CHANGE_OPTIONS_INIT;
+        options.allow_shrink = static_cast<double>(below(4)) - 1;
+        options.wait = rarely() ? -1 : 1;
+        options.keep_text = below(2);
+        if (rarely()) options.size = below(sizeof options + 1);
+        const std::string bad = noise(), known = R"([{"id": "p1", "price": )" + std::to_string(below(100)) + "}]";
+        const char *ids[] = {bad.c_str()};
+        const char *products = rarely() ? bad.c_str() : rarely() ? nullptr : known.c_str();
+        clipshelf_failures *failures = nullptr;
+        auto *const opened = handle<clipshelf_catalogue>();
+        switch (below(3)) {
+            case 0: return check(clipshelf_catalogue_remove(opened, rarely() ? nullptr : ids, below(2), &options));
+            case 1: check(clipshelf_catalogue_add(opened, products, rarely() ? nullptr : &options, &failures)); break;
+            default: check(clipshelf_catalogue_update(opened, products, &options, &failures));
+        }
+        read(failures);
+    }
+
+    // What ends the next calls of this thread: a time, or a token that is cancelled soon, at once or never.
+    void obey() {
+        clipshelf_token *token = nullptr;
+        check(clipshelf_token_open(&token));
+        clipshelf_call_options options = CLIPSHELF_CALL_OPTIONS_INIT;
+        options.milliseconds = rarely() ? ~std::size_t{0} : below(20);
+        options.token = rarely() ? handle<clipshelf_token>() : below(2) ? token : nullptr;
+        if (rarely()) options.size = below(sizeof options + 1);
+        check(clipshelf_thread_options(below(2) ? nullptr : &options));
+        if (below(2)) check(clipshelf_token_cancel(token));
+        check(clipshelf_token_close(token));
     }
 
     void embed_images_each() {

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from clipshelf import Catalogue, Engine
 from clipshelf.bundled import host_path, queries_path, shelf_path
 from clipshelf.errors import ClipshelfError
 from clipshelf.host.build import build
+from support import fuzzing
 from support.build_cache import cached, toolchain
 from support.tiny import picture
 
@@ -144,8 +146,11 @@ def fuzz() -> Path:
 
 
 def test_fuzz_under_sanitizers(fuzz: Path, tiny_artifact: Path, catalogue: Path) -> None:
-    done = run([fuzz, tiny_artifact, catalogue, "1", "400"], ASAN_OPTIONS="detect_leaks=1")
-    assert done.returncode == 0, done.stderr[-3000:]
+    end, seed = time.monotonic() + fuzzing.SECONDS, 0
+    while seed == 0 or time.monotonic() < end:
+        seed += 1
+        done = run([fuzz, tiny_artifact, catalogue, str(seed), "400"], ASAN_OPTIONS="detect_leaks=1")
+        assert done.returncode == 0, f"seed {seed}: {done.stderr[-3000:]}"
 
 
 def test_in_a_process_that_runs_python(library: ctypes.CDLL, tiny_artifact: Path, engine: Engine) -> None:

@@ -30,6 +30,8 @@ MIN_PRODUCTS = 16
 _SAMPLE_ROWS = 1 << 13
 # A smaller spread means that all products are the same; dividing by it would amplify noise.
 _MIN_SPREAD = 0.005
+# Rows have unit norm, and differ from their mean by 2 at the most; with room for rounding.
+_LARGEST_MEAN, _LARGEST_SPREAD = 1.01, 4.01
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,13 @@ class Statistics:
         if (
             means.shape != (2, dim)
             or spreads.shape != (2, 2)
-            or not np.isfinite(means).all()
-            or not (spreads > 0).all()
+            or not (np.abs(means) <= _LARGEST_MEAN).all()
+            or not ((spreads >= _MIN_SPREAD) & (spreads <= _LARGEST_SPREAD)).all()
         ):
-            raise CatalogueError(f"statistics: expected means (2, {dim}) and spreads (2, 2) above 0, found others")
+            raise CatalogueError(
+                f"statistics: expected means (2, {dim}) up to {_LARGEST_MEAN} and spreads (2, 2) from {_MIN_SPREAD} to "
+                f"{_LARGEST_SPREAD}, found others"
+            )
         return cls(means, spreads)
 
 
