@@ -255,7 +255,7 @@ UNNOTICED = {"fingerprint other", "image with a null"}
 # What no use of a catalogue depends on.
 HARMLESS = {"ids twice"}
 # What makes another catalogue, or has an error of its own.
-# "columns of another kind" is asked for numbers here, which its kind, text, does not have; the test below asks for texts.
+# "columns of another kind" is asked for numbers here, which texts do not have; the test below asks for texts.
 NAMED_OTHERWISE = {
     "columns of another kind": InputError,
     "columns more": InputError,
