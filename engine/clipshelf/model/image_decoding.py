@@ -50,6 +50,8 @@ DEFAULT_LIMITS = ImageLimits()
 _GRAY_OF_MISSING_ROWS = 128  # libjpeg's, once the end is marked
 _LARGEST_MISSING_SHARE = 0.5
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+# A pixel of the longest edge: 32 bytes of Pillow's coefficients when it is resized, and two rows of its decoder.
+_BYTES_PER_EDGE_PIXEL = 48
 
 
 def read_rgb(source: ImageSource | CroppedImage, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
@@ -190,6 +192,7 @@ class _Decoder:
         working = pixels * container.bytes_per_pixel or decoded
         # a decoder with buffers of its own frees half of them when it is done
         memory = max(working, pixels * container.bytes_per_pixel // 2 + decoded + result) + container.extra_memory
+        memory += _BYTES_PER_EDGE_PIXEL * max(size)
         self._limits.check("memory", memory, "bytes of memory to decode it", advice)
         return memory
 
@@ -223,6 +226,7 @@ def _decode_pil(source: Image.Image, shrink: Shrink | None, limits: ImageLimits)
             raise ValueError(f"{describe_refused(str(name))}; load it before it is passed on")
         limits.check("pixels", source.width * source.height, "pixels")
         memory = source.width * source.height * _BYTES_PER_PIXEL.get(source.mode, 4)
+        memory += _BYTES_PER_EDGE_PIXEL * max(source.size)
     with SHARED_MEMORY.reserve(memory, limits):
         source.load()
         turn = _pil_orientation(source)
