@@ -23,6 +23,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (RO
 RUNNING_PAGES = {
     "README.md": "running-shoes ",
     "docs/cookbook.md": "  1  ",
+    "docs/evaluate.md": "default: recall ",
     "docs/scores.md": "text None image ",
     "docs/service.md": "{'embed_text': ",
     "docs/shop.md": "text ",

@@ -35,4 +35,9 @@ def load_engine(args: argparse.Namespace, catalogue: Catalogue) -> Engine:
     """Open the model that --artifact names, else that of the catalogue."""
     from clipshelf.model.engine import Engine
 
-    return Engine.load(args.artifact or catalogue.model_path(), threads=args.threads, limits=image_limits(args))
+    return open_engine(args, catalogue, Engine)
+
+
+def open_engine(args: argparse.Namespace, catalogue: Catalogue, kind: type[Engine]) -> Engine:
+    """The same, as an engine of some kind."""
+    return kind.load(args.artifact or catalogue.model_path(), threads=args.threads, limits=image_limits(args))
