@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import socket
+import json
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx2
 import uvicorn
 from clipshelf import Engine, index
-from clipshelf.serve.server import image_limits, make_server
+from clipshelf.serve.server import image_limits, listen, make_server
 from clipshelf.serve.service import Service
 from clipshelf.serve.settings import Settings
 from clipshelf.serve.shelf import ShelfKeeper
@@ -42,7 +45,9 @@ def write_shelf(engine: Engine, folder: Path) -> Path:
         }
         for row, (colour, thing) in enumerate((colour, thing) for colour in COLOURS for thing in THINGS)
     ]
-    index(engine, products, folder / "shelf")
+    source = folder / "products.jsonl"
+    source.write_text("".join(json.dumps(product) + "\n" for product in products))
+    index(engine, source, folder / "shelf")
     return folder / "shelf"
 
 
@@ -56,7 +61,7 @@ class RunningService:
     def __init__(self, engine: Engine, folder: Path, settings: Settings) -> None:
         keeper = ShelfKeeper(engine, folder, allow_outside=True)
         self.service = Service(keeper, settings, image_limits(settings))
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = listen("127.0.0.1", 0)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.server: uvicorn.Server = make_server(self.service)
@@ -65,8 +70,7 @@ class RunningService:
 
     def start(self) -> RunningService:
         self._thread.start()
-        while self.client.get("/health/ready").status_code != 200:
-            pass
+        wait_until(lambda: self.client.get("/health/ready").status_code == 200)
         return self
 
     def stop(self) -> None:
@@ -75,3 +79,16 @@ class RunningService:
         self._thread.join(30)
         if self._thread.is_alive():
             raise TimeoutError("the server did not end")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so, 20 seconds at most."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("waited for 20 seconds")
+        time.sleep(0.01)
+
+
+# Starts a service of a test's own.
+Serve: TypeAlias = Callable[[Settings], RunningService]

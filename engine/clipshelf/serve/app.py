@@ -10,18 +10,24 @@ from urllib.parse import unquote
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from clipshelf.serve.catalogue_routes import CatalogueRoutes
+from clipshelf.serve.change_routes import ChangeRoutes
+from clipshelf.serve.embedding_routes import EmbeddingRoutes
 from clipshelf.serve.frame import Frame, note_operation
+from clipshelf.serve.gate import Gate
 from clipshelf.serve.health_routes import HealthRoutes
 from clipshelf.serve.operations import ALIASES, OPERATIONS
 from clipshelf.serve.page_routes import PageRoutes
 from clipshelf.serve.problems import ProblemError
 from clipshelf.serve.query_routes import QueryRoutes
+from clipshelf.serve.responses import FINGERPRINT, GENERATION
 from clipshelf.serve.service import Service
+from clipshelf.serve.settings import Settings
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -36,15 +42,32 @@ def make_app(service: Service) -> Starlette:
 
     return Starlette(
         routes=[*_operation_routes(service), *_page_routes()],
-        middleware=[Middleware(Frame, service=service)],
+        middleware=[Middleware(Frame, service=service), *_cors(service.settings), Middleware(Gate, service=service)],
         exception_handlers={ProblemError: _problem, HTTPException: _http_problem},
         lifespan=lifespan,
     )
 
 
+def _cors(settings: Settings) -> list[Middleware]:
+    """What lets pages of other origins call the service; nothing unless asked."""
+    if not settings.cors:
+        return []
+    methods = ["GET", "POST", *(["PUT", "DELETE"] if settings.writable else [])]
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors,
+            allow_methods=methods,
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=[GENERATION, FINGERPRINT, "Server-Timing", "Retry-After"],
+        )
+    ]
+
+
 def handlers(service: Service) -> Mapping[str, Handler]:
     """The handler of each operation by its id."""
-    queries, catalogue, health = QueryRoutes(service), CatalogueRoutes(service), HealthRoutes(service)
+    queries, catalogue, changes = QueryRoutes(service), CatalogueRoutes(service), ChangeRoutes(service)
+    embeddings, health = EmbeddingRoutes(service), HealthRoutes(service)
     return {
         "recommend": queries.recommend,
         "recommend_batch": queries.recommend_batch,
@@ -53,6 +76,11 @@ def handlers(service: Service) -> Mapping[str, Handler]:
         "products": catalogue.products,
         "product": catalogue.product,
         "product_image": catalogue.product_image,
+        "change_products": changes.change_products,
+        "remove_product": changes.remove_product,
+        "embeddings": embeddings.embeddings,
+        "models": embeddings.models,
+        "model": embeddings.model,
         "live": health.live,
         "ready": health.ready,
         "metrics": health.metrics,

@@ -9,13 +9,12 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from clipshelf.serve.metrics import Metrics
+from clipshelf.serve.operations import JSON
 from clipshelf.serve.problems import ProblemError, overload
 from clipshelf.serve.settings import Settings
 from clipshelf.serve.waiting import ClientGoneError
 
-JSON_TYPES = ("application/json",)
-# A body may take this many seconds, and one more for each so many bytes: less than the slowest of phones send.
-_GRACE = 10.0
+# Less than the slowest of phones send.
 _BYTES_PER_SECOND = 16 << 10
 _HELD = "clipshelf.body_bytes"
 
@@ -25,14 +24,30 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def unsupported(found: str, expected: str) -> ProblemError:
+    """The problem of a body of another type."""
+    return ProblemError(415, None, f"Content-Type: expected {expected}, found {found or 'none'}")
+
+
 class BodyReader:
-    """Reads the bodies of requests."""
+    """Reads the bodies of requests.
+
+    `held` is the number of bytes of all bodies that are in memory.
+    """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._limit = settings.body_limit
         self._memory = settings.body_memory
+        self._timeout = settings.body_timeout
         self._metrics = metrics
-        self._held = 0
+        self.held = 0
+
+    async def read_json(self, request: Request) -> bytes:
+        """The body of a request, which must say that it is JSON; otherwise as `read`."""
+        kind = content_type(request)
+        if kind != JSON:
+            raise unsupported(kind, JSON)
+        return await self.read(request)
 
     async def read(self, request: Request) -> bytes:
         """The body of a request; its bytes count against the memory of all bodies until `release`.
@@ -45,7 +60,7 @@ class BodyReader:
         parts: list[bytes] = []
         received, start = 0, time.monotonic()
         while True:
-            patience = start + _GRACE + received / _BYTES_PER_SECOND - time.monotonic()
+            patience = start + self._timeout + received / _BYTES_PER_SECOND - time.monotonic()
             try:
                 message = await asyncio.wait_for(request.receive(), max(0.0, patience))
             except TimeoutError:
@@ -70,13 +85,13 @@ class BodyReader:
 
     def release(self, scope: Scope) -> None:
         """Give back the memory of a request's body."""
-        self._held -= scope.pop(_HELD, 0)
+        self.held -= scope.pop(_HELD, 0)
 
     def _hold(self, scope: Scope, size: int) -> None:
-        if self._held + size > self._memory:
+        if self.held + size > self._memory:
             self._metrics.shed.labels("memory").inc()
             raise overload(f"expected bodies of at most {self._memory} bytes at one time (--body-memory), found more")
-        self._held += size
+        self.held += size
         scope[_HELD] = scope.get(_HELD, 0) + size
 
     def _too_large(self, found: str) -> ProblemError:

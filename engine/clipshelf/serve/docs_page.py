@@ -112,10 +112,10 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return escape(", ".join(json.dumps(value) for value in schema["enum"]))
     kind = schema.get("type", "anything")
+    if kind == "array" and "prefixItems" in schema:
+        return f"[{', '.join(map(_type, schema['prefixItems']))}]"
     if kind == "array" and "items" in schema:
         text = f"list of {_type(schema['items'])}"
-    elif kind == "array" and "prefixItems" in schema:
-        text = f"[{', '.join(map(_type, schema['prefixItems']))}]"
     elif kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         text = f"object of {_type(schema['additionalProperties'])}"
     else:

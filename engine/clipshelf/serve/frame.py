@@ -71,6 +71,7 @@ class Frame:
             GENERATION: str(self._service.keeper.current.generation),
             FINGERPRINT: self._fingerprint,
             "X-Content-Type-Options": "nosniff",
+            **({"Connection": "close"} if self._service.state == "draining" else {}),
         }
 
 

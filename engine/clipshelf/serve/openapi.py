@@ -21,7 +21,6 @@ _REASONS = {
     403: "The key does not allow this, or the catalogue is read-only.",
     404: "There is no such thing.",
     408: "The body came too slowly.",
-    409: "Another writer is at work.",
     413: "The body is too large.",
     415: "The body has a type that is not taken.",
     421: "The service does not answer for this host.",

@@ -120,6 +120,50 @@ OPERATIONS: tuple[Operation, ...] = (
         problems=(404, 422, 503, 504),
     ),
     Operation(
+        "change_products",
+        "PUT",
+        "/v1/products",
+        "catalogue",
+        "Add and change products",
+        "Durable, and all at once: no answer comes from a part of the change. Needs --writable, and a key that may "
+        "write.",
+        answer=schemas.ChangeAnswer,
+        body=schemas.ProductsBody,
+        problems=(400, 403, 408, 413, 415, 422),
+    ),
+    Operation(
+        "remove_product",
+        "DELETE",
+        "/v1/products/{id}",
+        "catalogue",
+        "Remove a product",
+        "Needs --writable, and a key that may write.",
+        answer=schemas.ChangeAnswer,
+        problems=(403, 404),
+    ),
+    Operation(
+        "embeddings",
+        "POST",
+        "/v1/embeddings",
+        "embeddings",
+        "Embed texts and pictures",
+        'As OpenAI\'s clients send it. A picture is {"image": ...} or {"image_url": {"url": ...}}, or a string with '
+        '"modality": "image".',
+        answer=schemas.EmbeddingsAnswer,
+        body=schemas.EmbeddingsBody,
+        problems=(400, 404, 408, 413, 415, 422, 503, 504),
+    ),
+    Operation("models", "GET", "/v1/models", "embeddings", "List the model", answer=schemas.ModelList),
+    Operation(
+        "model",
+        "GET",
+        "/v1/models/{id}",
+        "embeddings",
+        "Describe the model",
+        answer=schemas.ModelEntry,
+        problems=(404,),
+    ),
+    Operation(
         "live", "GET", "/health/live", "health", "Tell whether the process runs", answer=schemas.Health, is_public=True
     ),
     Operation(

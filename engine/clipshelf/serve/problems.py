@@ -24,6 +24,7 @@ _TITLES = {
     "not-allowed": "The key does not allow this",
     "read-only": "The catalogue is read-only",
     "unknown-product": "There is no such product",
+    "unknown-model": "There is no such model",
     "no-picture": "The product has no picture",
     "overload": "The service is busy",
     "rate": "Too many requests",
@@ -53,8 +54,8 @@ class ProblemError(Exception):
     def problem(self) -> Problem:
         """The problem as it is sent."""
         if self.name is None:
-            return Problem("about:blank", HTTPStatus(self.status).phrase, self.status, self.detail)
-        return Problem(f"/problems/{self.name}", _TITLES[self.name], self.status, self.detail)
+            return Problem("about:blank", HTTPStatus(self.status).phrase, self.status, self.detail, self.detail)
+        return Problem(f"/problems/{self.name}", _TITLES[self.name], self.status, self.detail, self.detail)
 
     def response(self) -> Response:
         """The answer."""

@@ -28,12 +28,12 @@ async def to_query(body: QueryBody | QueryParameters, pictures: QueryPictures, p
     Raises ProblemError.
     """
     fields: dict[str, Any] = msgspec.to_builtins(body)
+    if isinstance(body, QueryParameters):
+        fields |= _of_parameters(body)
     profile = fields.pop("profile", None)
     sources = ([] if photo is None else [photo]) + _as_list(fields.get("image"))
     sources = _cropped(sources, fields.pop("crop", None)) + _as_list((profile or {}).pop("images", None))
     arguments = {name: value for name, value in fields.items() if value is not None and name not in _SERVICE_FIELDS}
-    if isinstance(body, QueryParameters) and body.weights is not None:
-        arguments["weights"] = parse_weights(body.weights)
     arguments["image"] = await pictures.prepare(sources)
     try:
         if profile is not None:
@@ -52,15 +52,35 @@ def _cropped(pictures: list[Any], crop: Any) -> list[Any]:
         raise ProblemError(422, "bad-query", str(error)) from None
 
 
-def parse_weights(text: str) -> dict[str, float]:
-    """Weights from text such as `text=1,image=0.5`. Raises ProblemError."""
+def _of_parameters(body: QueryParameters) -> dict[str, Any]:
+    """What parameters of a URL say in text, as a body says it. Raises ProblemError."""
+    fields: dict[str, Any] = {}
+    if body.weights is not None:
+        weights = _numbers("weights", _pairs("weights", body.weights))
+        fields["weights"] = msgspec.to_builtins(parse_json(msgspec.json.encode(weights), _WEIGHTS))
+    if body.boost is not None:
+        fields["boost"] = _numbers("boost", _pairs("boost", body.boost))
+    if body.fresh is not None:
+        fields["fresh"] = _pairs("fresh", body.fresh)
+    if body.crop is not None:
+        edges = enumerate(body.crop.split(","))
+        fields["crop"] = list(_numbers("crop", {str(position): edge for position, edge in edges}).values())
+    return fields
+
+
+def _pairs(name: str, text: str) -> dict[str, str]:
+    """Names and values from text such as `text=1,image=0.5`. Raises ProblemError."""
     pairs = [part.partition("=") for part in text.split(",")]
+    if not all(sign and value.strip() for _, sign, value in pairs):
+        raise ProblemError(422, "bad-query", f"{name}: expected NAME=VALUE,..., found {text!r}")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _numbers(name: str, values: dict[str, str]) -> dict[str, float]:
     try:
-        weights = {name.strip(): float(value) for name, _, value in pairs}
-    except ValueError:
-        raise ProblemError(422, "bad-query", "weights: expected NAME=NUMBER,..., found another form") from None
-    parsed: dict[str, float] = msgspec.to_builtins(parse_json(msgspec.json.encode(weights), _WEIGHTS))
-    return parsed
+        return {key: float(value) for key, value in values.items()}
+    except ValueError as error:
+        raise ProblemError(422, "bad-query", f"{name}: expected numbers, found: {error}") from None
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -12,8 +12,10 @@ from starlette.responses import Response
 
 from clipshelf.recommend.query import Query
 from clipshelf.serve.answering import Answered, Ask, server_timing
-from clipshelf.serve.bodies import JSON_TYPES, content_type
+from clipshelf.serve.bodies import content_type, unsupported
+from clipshelf.serve.gate import count_more
 from clipshelf.serve.inputs import parse_json, parse_parameters
+from clipshelf.serve.operations import JSON
 from clipshelf.serve.problems import ProblemError
 from clipshelf.serve.queries import to_query
 from clipshelf.serve.responses import GENERATION, json_response
@@ -36,8 +38,8 @@ class QueryRoutes:
         received = time.perf_counter()
         kind = content_type(request)
         is_picture = kind.startswith("image/")
-        if not is_picture and kind not in JSON_TYPES:
-            raise ProblemError(415, None, f"Content-Type: expected application/json or image/*, found {kind or 'none'}")
+        if not is_picture and kind != JSON:
+            raise unsupported(kind, f"{JSON} or image/*")
         body: QueryBody | QueryParameters
         if is_picture:
             body, photo = parse_parameters(request, QueryParameters), await self._service.bodies.read(request)
@@ -54,10 +56,8 @@ class QueryRoutes:
     async def recommend_batch(self, request: Request) -> Response:
         """Answer several queries, each for itself."""
         received = time.perf_counter()
-        kind = content_type(request)
-        if kind not in JSON_TYPES:
-            raise ProblemError(415, None, f"Content-Type: expected application/json, found {kind or 'none'}")
-        batch = parse_json(await self._service.bodies.read(request), _BATCH)
+        batch = parse_json(await self._service.bodies.read_json(request), _BATCH)
+        count_more(request, self._service, len(batch.queries))
         started = time.perf_counter()
         made = await asyncio.gather(
             *(to_query(body, self._service.pictures) for body in batch.queries), return_exceptions=True

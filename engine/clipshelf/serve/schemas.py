@@ -12,7 +12,7 @@ MAX_TEXT = 10_000  # characters
 MAX_TEXTS, MAX_IMAGES, MAX_IDS, MAX_EVENTS = 32, 8, 1000, 1000  # of a query
 MAX_K = 10_000
 MAX_QUERIES = 64  # of a batch
-MAX_INPUTS = 256  # texts and pictures of one request for embeddings
+MAX_INPUTS = 1000  # texts and pictures of one request for embeddings
 MAX_PRODUCTS = 1000  # of one change
 
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
@@ -107,6 +107,9 @@ class QueryBody(Struct, forbid_unknown_fields=True, frozen=True):
     group_members: Annotated[int, Meta(ge=0, le=MAX_ITEMS, description="Others of its group, for each product.")] = 0
     profile: PersonProfile | None = None
     exclude_bought: bool = False
+    probability: Annotated[
+        bool, Meta(description="Whether products have a probability; the model must be one that gives it.")
+    ] = False
     now: Annotated[Time | None, Meta(description="The time from which the history is seen.")] = None
     unknown: Annotated[
         Literal["raise", "ignore"], Meta(description="What becomes of ids that the catalogue does not have.")
@@ -126,7 +129,13 @@ class QueryParameters(Struct, forbid_unknown_fields=True, frozen=True):
     weights: Annotated[str | None, Meta(description="Such as text=1,image=0.5.")] = None
     diversity: Annotated[float, Meta(ge=0, le=1)] = 0.0
     min_relevance: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    crop: Annotated[str | None, Meta(description="Left, top, right, bottom of the picture, such as 0,0.5,1,1.")] = None
+    boost: Annotated[str | None, Meta(description="Weights of columns of numbers, such as popularity=0.2.")] = None
+    fresh: Annotated[str | None, Meta(description="Half-lives of columns of dates, such as added=30d.")] = None
+    group_by: Annotated[str | None, Meta(description="A column: the best product of each of its values.")] = None
+    group_members: Annotated[int, Meta(ge=0, le=MAX_ITEMS, description="Others of its group, for each product.")] = 0
     exclude_bought: bool = False
+    probability: bool = False
     unknown: Literal["raise", "ignore"] = "raise"
     explain: bool = False
 
@@ -168,7 +177,8 @@ class Problem(Struct, omit_defaults=True, frozen=True):
     type: str
     title: str
     status: Annotated[int, Meta(ge=400, le=599)]
-    detail: str
+    detail: Annotated[str, Meta(description="What was expected, and what came.")]
+    message: Annotated[str, Meta(description="The detail again, where OpenAI's clients look for it.")]
 
 
 class Contribution(Struct, frozen=True):
@@ -205,6 +215,7 @@ class RecommendationItem(Struct, frozen=True):
     product: Annotated[dict[str, Any], Meta(description="The record as it was indexed.")]
     image_url: Annotated[str | None, Meta(description="Where its picture is, null where it has none.")]
     group: Annotated[Group, Meta(description="With group_by.")] | UnsetType = UNSET
+    probability: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
     contributions: (
         Annotated[list[Contribution], Meta(description="With explain; they sum to the score.")] | UnsetType
     ) = UNSET
@@ -308,6 +319,118 @@ class CatalogueFacts(Struct, frozen=True):
     relevance_cut: Annotated[float, Meta(description="An answer whose best relevance is lower fits badly.")]
     limits: LimitFacts
     writable: bool
+
+
+class ProductsBody(Struct, forbid_unknown_fields=True, frozen=True):
+    """Products to add, or to change where the catalogue has their ids."""
+
+    products: Annotated[
+        list[dict[str, Any]],
+        Meta(
+            min_length=1,
+            max_length=MAX_PRODUCTS,
+            description="Records with an id, a text, an image as in a query, and any other fields. Of a product that "
+            "is there, the fields that the record has change; null removes one.",
+        ),
+    ]
+    on_error: Annotated[
+        Literal["raise", "skip"],
+        Meta(description="Whether a product that cannot be used refuses the whole request, or is left out alone."),
+    ] = "raise"
+
+
+class FailedProduct(Struct, frozen=True):
+    """A product that was left out."""
+
+    index: Annotated[int, Meta(description="Its position in the request, from 0.")]
+    id: str
+    detail: str
+
+
+class ChangeAnswer(Struct, frozen=True):
+    """What changed; it is on disk, and answers come from it."""
+
+    generation: int
+    products: Annotated[int, Meta(description="Products of the catalogue now.")]
+    added: int
+    updated: int
+    removed: int
+    failed: list[FailedProduct]
+
+
+EmbeddedText = Annotated[str, Meta(min_length=1)]
+
+
+class ImageUrl(Struct, frozen=True):
+    """Where a picture is."""
+
+    url: Image
+
+
+class EmbeddingInput(Struct, frozen=True):
+    """A text or a picture to embed."""
+
+    text: EmbeddedText | UnsetType = UNSET
+    image: Image | UnsetType = UNSET
+    image_url: ImageUrl | Image | UnsetType = UNSET
+    type: Literal["text", "image", "image_url", "input_text", "input_image"] | UnsetType = UNSET
+
+
+class EmbeddingsBody(Struct, frozen=True):
+    """What OpenAI's clients send, with pictures beside texts."""
+
+    input: Annotated[
+        EmbeddedText
+        | EmbeddingInput
+        | Annotated[list[EmbeddedText | EmbeddingInput], Meta(min_length=1, max_length=MAX_INPUTS)],
+        Meta(description="A text or several; a picture is an object, or a string where `modality` says so."),
+    ]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] = "float"
+    modality: Annotated[Literal["text", "image"], Meta(description="What strings are.")] = "text"
+    dimensions: Annotated[int | None, Meta(description="Only the width of the model.")] = None
+
+
+class Embedding(Struct, frozen=True):
+    """One embedding, of unit norm."""
+
+    index: int
+    embedding: Annotated[list[float] | str, Meta(description="Numbers; or base64 of float32 in little-endian order.")]
+    object: Literal["embedding"] = "embedding"
+
+
+class Usage(Struct, frozen=True):
+    """Tokens of the texts."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(Struct, frozen=True):
+    """Embeddings in the order of the input."""
+
+    data: list[Embedding]
+    model: str
+    usage: Usage
+    object: Literal["list"] = "list"
+
+
+class ModelEntry(Struct, frozen=True):
+    """The model, as OpenAI's clients list it."""
+
+    id: str
+    created: int
+    fingerprint: str
+    dim: int
+    object: Literal["model"] = "model"
+    owned_by: str = "clipshelf"
+
+
+class ModelList(Struct, frozen=True):
+    """All models: the one of the service."""
+
+    data: list[ModelEntry]
+    object: Literal["list"] = "list"
 
 
 class Health(Struct, frozen=True):

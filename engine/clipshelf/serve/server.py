@@ -1,42 +1,116 @@
-"""Runs the service: uvicorn on one process."""
+"""Runs the service: one process of uvicorn, which drains when it is told to end."""
 
 from __future__ import annotations
 
 import logging
+import math
+import os
+import socket
+import threading
+import time
+from types import FrameType
 
 import uvicorn
 
 from clipshelf.model.image_limits import ImageLimits
 from clipshelf.serve.app import make_app
+from clipshelf.serve.protocol import guarded
 from clipshelf.serve.service import Service
 from clipshelf.serve.settings import Settings
 from clipshelf.serve.shelf import ShelfKeeper
 
+_log = logging.getLogger(__name__)
+# Seconds for threads that still compute after the last request was given up. What they would write is a transaction.
+_LAST_SECONDS = 2.0
+_DECODING_SECONDS = 4.0  # of a CPU for one picture
+_BACKLOG = 1024  # connections
+
+
+class Server(uvicorn.Server):
+    """A server that says that it is not ready for a while before it stops to listen."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._end = math.inf  # of the drain's delay, by time.monotonic
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and log where."""
+        await super().startup(sockets)
+        if self.started:
+            catalogue, settings = self._service.keeper.current.catalogue, self._service.settings
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            _log.info("serving %d products at http://%s", len(catalogue), address)
+            if settings.keys is None and settings.writable:
+                _log.warning("every program of this machine may change products: --keys FILE says who may")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Begin to drain; a second signal ends the delay, and a third one the requests in progress."""
+        if self.should_exit:
+            self.force_exit = True
+        elif self._service.state == "draining":
+            self._end = 0.0
+        else:
+            self._service.drain()
+            self._end = time.monotonic() + self._service.settings.drain_delay
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop listening."""
+        if time.monotonic() >= self._end:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
 
 def image_limits(settings: Settings) -> ImageLimits:
     """What a picture of a request may cost."""
-    return ImageLimits(encoded_bytes=settings.body_limit, pixels=settings.pixels, jpeg_pixels=settings.pixels)
+    return ImageLimits(
+        encoded_bytes=settings.body_limit,
+        pixels=settings.pixels,
+        jpeg_pixels=settings.pixels,
+        seconds=_DECODING_SECONDS,
+    )
 
 
-def make_server(service: Service) -> uvicorn.Server:
+def make_server(service: Service) -> Server:
     """The server of a service, which is not started."""
     settings = service.settings
     config = uvicorn.Config(
         make_app(service),
-        host=settings.host,
-        port=settings.port,
-        http="h11",
+        http=guarded(settings.head_timeout, settings.write_timeout),
         ws="none",
         access_log=False,
         server_header=False,
         log_config=None,
-        timeout_graceful_shutdown=round(settings.drain_timeout),
+        limit_concurrency=settings.connections,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout),
     )
-    return uvicorn.Server(config)
+    return Server(config, service)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; raises OSError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        error.filename = f"{host}:{port}"
+        raise
 
 
 def run(keeper: ShelfKeeper, settings: Settings, limits: ImageLimits) -> int:
-    """Serve until the process is told to end, with pictures within `limits`; returns the exit code."""
+    """Serve until the process is told to end, with pictures within `limits`; returns the exit code.
+
+    Raises OSError where it cannot listen.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    make_server(Service(keeper, settings, limits)).run()
+    # Its warnings are about single requests, of which anybody can send many.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    with listen(settings.host, settings.port) as listener:
+        make_server(Service(keeper, settings, limits)).run([listener])
+    # Python waits for the threads of its pools, and an inference or a picture in work may take long.
+    last = threading.Timer(_LAST_SECONDS, os._exit, [0])
+    last.daemon = True
+    last.start()
     return 0

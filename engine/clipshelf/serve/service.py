@@ -7,19 +7,27 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal
 
 from clipshelf.errors import ClipshelfError
+from clipshelf.model.image import PreparedImage
 from clipshelf.model.image_limits import ImageLimits
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.serve.answering import Answered, Answering, Ask
+from clipshelf.serve.auth import KeyRing
 from clipshelf.serve.batching import Batcher
 from clipshelf.serve.bodies import BodyReader
+from clipshelf.serve.embedding_batches import embed
 from clipshelf.serve.metrics import Metrics
 from clipshelf.serve.product_pictures import Thumbnails
 from clipshelf.serve.query_pictures import QueryPictures
+from clipshelf.serve.rates import RateLimiter
+from clipshelf.serve.remote_images import RemoteImages
+from clipshelf.serve.schemas import MAX_INPUTS
 from clipshelf.serve.settings import Settings
 from clipshelf.serve.shelf import ShelfKeeper
+from clipshelf.types import FloatArray
 
 _log = logging.getLogger(__name__)
 
@@ -42,8 +50,12 @@ class Service:
         self.bodies = BodyReader(settings, self.metrics)
         decoders = settings.decoders or available_cpus()
         self.decoders = ThreadPoolExecutor(decoders, thread_name_prefix="clipshelf-decode")
+        self.writers = ThreadPoolExecutor(2, thread_name_prefix="clipshelf-write")
         self.workers = ThreadPoolExecutor(4, thread_name_prefix="clipshelf-serve")
-        self.pictures = QueryPictures(keeper.engine, self.decoders, self.metrics)
+        remote = RemoteImages(settings.image_hosts, limits.encoded_bytes)
+        self.pictures = QueryPictures(keeper.engine, limits, self.decoders, self.metrics, remote)
+        self.keys = None if settings.keys is None else KeyRing.load(settings.keys)
+        self.rates = RateLimiter(settings.rate, self.metrics)
         self.thumbnails = Thumbnails(limits)
         self.answers: Batcher[Ask, Answered] = Batcher(
             "recommend",
@@ -53,7 +65,16 @@ class Service:
             queue=settings.queue,
             metrics=self.metrics,
         )
-        self._note_generation()
+        self.embeddings: Batcher[str | PreparedImage, FloatArray] = Batcher(
+            "embeddings",
+            partial(embed, keeper.engine),
+            self.workers,
+            batch=2 * settings.batch,
+            queue=max(settings.queue, MAX_INPUTS),
+            metrics=self.metrics,
+        )
+        self.metrics.generation.set_function(lambda: keeper.current.generation)
+        self.metrics.products.set_function(lambda: len(keeper.current.catalogue))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -65,8 +86,8 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self.decoders.shutdown(wait=False, cancel_futures=True)
-            self.workers.shutdown(wait=False, cancel_futures=True)
+            for pool in (self.decoders, self.workers, self.writers):
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def drain(self) -> None:
         """Say from now on that the service is not ready; requests are still answered."""
@@ -86,15 +107,10 @@ class Service:
         while True:
             await asyncio.sleep(self.settings.reload_interval)
             try:
-                if await loop.run_in_executor(self.workers, self.keeper.refresh):
-                    self._note_generation()
+                await loop.run_in_executor(self.workers, self.keeper.refresh)
                 failed = ""
             except ClipshelfError as error:
                 self.metrics.reload_failures.inc()
                 if str(error) != failed:
                     _log.error("catalogue: the generation stays %d: %s", self.keeper.current.generation, error)
                 failed = str(error)
-
-    def _note_generation(self) -> None:
-        self.metrics.generation.set(self.keeper.current.generation)
-        self.metrics.products.set(len(self.keeper.current.catalogue))

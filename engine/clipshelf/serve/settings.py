@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clipshelf.errors import InputError
 
+_LAST_PORT = 65535
 _LOOPBACK_NAMES = ("localhost",)
 
 
@@ -25,8 +26,10 @@ class Settings:
     - `queue`: queries that wait for the engine; more are refused with 503.
     - `batch`: queries that are answered together.
     - `requests`: requests in progress, whatever they do; more are refused with 503.
+    - `connections`: at one time, those included that wait for nothing.
     - `rate`: requests per second of one key, or of one address where there are no keys; None for no limit.
     - `deadline`: seconds after which a request is given up.
+    - `body_timeout`: seconds for the body of a request, and one more for each 16 KiB of it.
     - `head_timeout`: seconds for the head of a request; `write_timeout` for a client to read its answer.
     - `drain_delay`: seconds between SIGTERM and the end of listening, in which the service says that it is not ready.
     - `drain_timeout`: seconds for the requests in progress after that.
@@ -48,8 +51,10 @@ class Settings:
     queue: int = 128
     batch: int = 32
     requests: int = 256
+    connections: int = 1024
     rate: float | None = None
     deadline: float = 10.0
+    body_timeout: float = 10.0
     head_timeout: float = 10.0
     write_timeout: float = 30.0
     drain_delay: float = 0.0
@@ -67,6 +72,8 @@ class Settings:
                 if not in_range:
                     expected = "0 or more" if least is not None else "a number above 0"
                     raise InputError(f"{field.name}: expected {expected}, found {value}")
+        if self.port > _LAST_PORT:
+            raise InputError(f"port: expected at most {_LAST_PORT}, found {self.port}")
         if self.body_memory < self.body_limit:
             raise InputError(
                 f"body_memory: expected at least the body_limit of {self.body_limit} bytes, found {self.body_memory}"

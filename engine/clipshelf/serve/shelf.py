@@ -54,19 +54,18 @@ class ShelfKeeper:
         self._stamp = self._read_stamp()
         self.current = self._open()
 
-    def refresh(self, *, force: bool = False) -> bool:
-        """Open the folder again if it was written since, or in any case with `force`; True for another generation.
+    def refresh(self, *, force: bool = False) -> None:
+        """Open the folder again if it was written since, or in any case with `force`.
 
         A folder that cannot be opened leaves the current generation in place, and raises ClipshelfError.
         """
         with self._loading:
             stamp = self._read_stamp()
             if stamp == self._stamp and not force:
-                return False
+                return
             shelf = self._open()
-            before, self.current, self._stamp = self.current.generation, shelf, stamp
+            self.current, self._stamp = shelf, stamp
         _log.info("catalogue: generation %d, %d products", shelf.generation, len(shelf.catalogue))
-        return shelf.generation != before
 
     def _open(self) -> Shelf:
         catalogue = Catalogue.load(self.folder, root=self._root, allow_outside=self._allow_outside)

@@ -42,6 +42,16 @@ async def wait_for(
                 future.cancel()
 
 
+def require(results: Sequence[Result | BaseException]) -> list[Result]:
+    """The results where all of them are there. Raises the first exception among them."""
+    good: list[Result] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        good.append(result)
+    return good
+
+
 async def _disconnected(request: Request) -> None:
     """Return when the client has gone; its body, if there is one, was read before or is of no interest."""
     while (await request.receive())["type"] != "http.disconnect":

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clipshelf import Engine
+from clipshelf.serve.server import image_limits
 from clipshelf.serve.settings import Settings
-from support.service import RunningService, write_shelf
-
-Serve = Callable[[Settings], RunningService]
+from support.service import RunningService, Serve, write_shelf
 
 
 @pytest.fixture(scope="session")
 def tiny_engine(tiny_artifact: Path) -> Engine:
-    return Engine.load(tiny_artifact, threads=1)
+    return Engine.load(tiny_artifact, threads=1, limits=image_limits(Settings()))
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ class _Matcher:
 
     def __call__(self, name: str, *, optional: bool) -> str:
         """The name of the column that `name` means, `name` itself for an optional one that is not there."""
-        alike = [other for other in self._names if _simple(other) == _simple(name)]
+        alike = [other for other in self._names if plain_name(other) == plain_name(name)]
         if name in alike:
             if len(alike) > 1:
                 others = shorten_list(repr(other) for other in alike if other != name)
@@ -80,12 +80,12 @@ class _Matcher:
             raise InputError(f"{self._prefix}expected one column named {name}, found {shorten_list(map(repr, alike))}")
         if optional:
             return name
-        close = get_close_matches(_simple(name), list(map(_simple, self._names)), 1)
-        hint = f"; did you mean {next(o for o in self._names if _simple(o) == close[0])}?" if close else ""
+        close = get_close_matches(plain_name(name), list(map(plain_name, self._names)), 1)
+        hint = f"; did you mean {next(o for o in self._names if plain_name(o) == close[0])}?" if close else ""
         found = shorten_list(self._names, _NAMES_LISTED) or "no columns"
         raise InputError(f"{self._prefix}expected a column named {name}, found {found}{hint}")
 
 
-def _simple(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name without what people do not see: case, blanks around it, a byte order mark."""
     return name.replace("\ufeff", "").strip().casefold()

@@ -1,0 +1,82 @@
+"""The endpoints that change the catalogue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clipshelf.catalogue.reading.field_names import plain_name
+from clipshelf.display import describe
+from clipshelf.serve.gate import caller_of
+from clipshelf.serve.inputs import parse_json
+from clipshelf.serve.problems import ProblemError
+from clipshelf.serve.product_changes import ProductChanges
+from clipshelf.serve.responses import GENERATION, json_response
+from clipshelf.serve.schemas import ChangeAnswer, ProductsBody
+from clipshelf.serve.service import Service
+from clipshelf.serve.shelf import Shelf
+from clipshelf.types import Product
+
+_BODY = msgspec.json.Decoder(ProductsBody)
+
+
+class ChangeRoutes:
+    """Handlers of changes, one of which is made at a time."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._changes = ProductChanges(service.keeper)
+        self._turn = asyncio.Lock()
+
+    async def change_products(self, request: Request) -> Response:
+        """Add and change products."""
+        self._require_writer(request)
+        body = parse_json(await self._service.bodies.read_json(request), _BODY)
+        products = [await self._with_stored_picture(i, product) for i, product in enumerate(body.products)]
+        return await self._change(partial(self._changes.put, products, skip=body.on_error == "skip"))
+
+    async def remove_product(self, request: Request) -> Response:
+        """Remove a product."""
+        self._require_writer(request)
+        return await self._change(partial(self._changes.remove, request.path_params["id"]))
+
+    async def _change(self, change: Callable[[], tuple[Shelf, ChangeAnswer]]) -> Response:
+        """Make a change in a thread; it is finished even if the client goes."""
+        async with self._turn:
+            shelf, answer = await asyncio.get_running_loop().run_in_executor(self._service.writers, change)
+        return json_response(answer, {GENERATION: str(shelf.generation)})
+
+    def _require_writer(self, request: Request) -> None:
+        if not self._service.settings.writable:
+            raise ProblemError(403, "read-only", "expected a service that was started with --writable, found another")
+        if not caller_of(request).may_write:
+            raise ProblemError(403, "not-allowed", "expected a key that may write, found one that may only read")
+
+    async def _with_stored_picture(self, position: int, product: Product) -> Product:
+        """A record whose picture, if it has one, is a file of the catalogue."""
+        try:
+            _check_names(product)
+            image = product.get("image")
+            if image is None:
+                return product
+            if not isinstance(image, str):
+                raise ProblemError(422, "bad-picture", "image: expected a data: URI or base64, found another type")
+            data = await self._service.pictures.encoded(image)
+            await self._service.pictures.prepare([data])  # one that cannot be embedded is not stored
+        except ProblemError as problem:
+            raise ProblemError(422, "bad-product", f"products[{position}]: {problem.detail}") from None
+        loop = asyncio.get_running_loop()
+        path = await loop.run_in_executor(self._service.writers, self._changes.store_picture, data)
+        return {**product, "image": path}
+
+
+def _check_names(product: Product) -> None:
+    """Refuse a field that would be taken for a picture, and then for a path, although it has another name."""
+    for name in product:
+        if plain_name(name) in ("id", "text", "image") and plain_name(name) != name:
+            raise ProblemError(422, "bad-product", f"expected the field {plain_name(name)}, found {describe(name)}")

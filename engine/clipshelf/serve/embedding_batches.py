@@ -1,0 +1,29 @@
+"""Texts and pictures to embeddings: what a batch of waiting inputs is computed by, in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clipshelf.failures import Failure
+from clipshelf.model.engine import Engine
+from clipshelf.model.image import PreparedImage
+from clipshelf.serve.problems import ProblemError
+from clipshelf.types import FloatArray
+
+
+def embed(engine: Engine, sources: Sequence[str | PreparedImage]) -> list[FloatArray | Exception]:
+    """Embed n texts and pictures together.
+
+    Returns for each its (D,) float32 embedding, or ProblemError for one that cannot be embedded.
+    """
+    results: dict[int, FloatArray | Exception] = {}
+    texts = [(position, source) for position, source in enumerate(sources) if isinstance(source, str)]
+    pictures = [(position, source) for position, source in enumerate(sources) if isinstance(source, PreparedImage)]
+    failures: list[Failure] = []
+    embeds = engine.embed_texts([text for _, text in texts], on_error=failures.append)
+    results |= {position: row for (position, _), row in zip(texts, embeds, strict=True)}
+    for failure in failures:
+        results[texts[failure.index][0]] = ProblemError(422, "bad-request", f"input: {failure.reason}")
+    embeds = engine.embed_images([picture for _, picture in pictures])
+    results |= {position: row for (position, _), row in zip(pictures, embeds, strict=True)}
+    return [results[position] for position in range(len(sources))]

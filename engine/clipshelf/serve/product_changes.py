@@ -1,0 +1,136 @@
+"""Changes of the catalogue: one transaction at a time, on disk before it is answered, and then taken up by readers."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.ids import product_id
+from clipshelf.catalogue.indexing import change
+from clipshelf.errors import CatalogueError, InputError, UnknownIdError
+from clipshelf.failures import Failure, OnError
+from clipshelf.files import durable
+from clipshelf.model.engine import Engine
+from clipshelf.model.image_formats import recognise
+from clipshelf.serve.problems import ProblemError
+from clipshelf.serve.schemas import ChangeAnswer, FailedProduct
+from clipshelf.serve.shelf import Shelf, ShelfKeeper
+from clipshelf.types import Product
+
+_log = logging.getLogger(__name__)
+
+# Pictures that came over HTTP lie here, below the root of the catalogue's pictures, by their content.
+UPLOADS = "uploads"
+_LOCK_SECONDS = 5.0  # that a change waits for a writer of another process
+_SUFFIXES = {"JPEG": ".jpg", "TIFF": ".tif"}
+
+
+@dataclass
+class _Outcome:
+    """What an edit did."""
+
+    added: int = 0
+    updated: int = 0
+    removed: int = 0
+    failed: list[FailedProduct] = field(default_factory=list)
+
+
+class ProductChanges:
+    """Adds, changes and removes products; callers are in threads, one of them at a time."""
+
+    def __init__(self, keeper: ShelfKeeper) -> None:
+        self._keeper = keeper
+
+    def put(self, products: Sequence[Product], *, skip: bool) -> tuple[Shelf, ChangeAnswer]:
+        """Add products, and change those that are there.
+
+        - `products`: n records whose pictures were stored (`store_picture`).
+        - `skip`: whether one that cannot be used is left out, instead of refusing all.
+
+        Raises ProblemError.
+        """
+        outcome = _Outcome()
+        engine = self._keeper.engine
+        return self._change(lambda catalogue: _put(engine, catalogue, products, skip, outcome), outcome)
+
+    def remove(self, id_: str) -> tuple[Shelf, ChangeAnswer]:
+        """Remove a product. Raises ProblemError."""
+        return self._change(lambda catalogue: catalogue.remove([id_]), _Outcome(removed=1))
+
+    def store_picture(self, data: bytes) -> str:
+        """Write a picture below the root of the catalogue's pictures; its path. Raises ProblemError."""
+        folder = self._keeper.current.catalogue.root / UPLOADS
+        name = recognise(data) or ""
+        path = folder / f"{hashlib.sha256(data).hexdigest()[:32]}{_SUFFIXES.get(name, f'.{name.lower()}')}"
+        try:
+            folder.mkdir(exist_ok=True)
+            if not path.is_file():
+                with durable(path) as file:
+                    file.write(data)
+        except OSError as error:
+            raise _not_written(error) from error
+        return str(path)
+
+    def _change(self, edit: Callable[[Catalogue], Catalogue], outcome: _Outcome) -> tuple[Shelf, ChangeAnswer]:
+        try:
+            # Every product that goes or loses a side was named by the request.
+            change(self._keeper.folder, edit, allow_shrink=1.0, timeout=_LOCK_SECONDS)
+            self._keeper.refresh(force=True)
+        except UnknownIdError as error:
+            raise ProblemError(404, "unknown-product", str(error)) from None
+        except InputError as error:
+            raise ProblemError(422, "bad-product", str(error)) from None
+        except CatalogueError as error:
+            raise _not_written(error) from error
+        shelf = self._keeper.current
+        counts = outcome.added, outcome.updated, outcome.removed
+        return shelf, ChangeAnswer(shelf.generation, len(shelf.catalogue), *counts, outcome.failed)
+
+
+def _put(engine: Engine, catalogue: Catalogue, products: Sequence[Product], skip: bool, outcome: _Outcome) -> Catalogue:
+    """The catalogue with products changed and added. Raises InputError, also where no product can be used."""
+    there = catalogue.find([_id(position, product) for position, product in enumerate(products)]) >= 0
+    failures: list[FailedProduct] = []
+
+    def policy(positions: Sequence[int]) -> OnError:
+        def note(failure: Failure) -> None:
+            failures.append(FailedProduct(positions[failure.index], failure.source, failure.reason))
+
+        return note if skip else "raise"
+
+    if known := np.flatnonzero(there).tolist():
+        catalogue = catalogue.update(engine, [products[position] for position in known], on_error=policy(known))
+    outcome.updated = len(known) - len(failures)
+    if new := np.flatnonzero(~there).tolist():
+        catalogue = catalogue.add(engine, [products[position] for position in new], on_error=policy(new))
+    outcome.added = len(products) - outcome.updated - len(failures)
+    outcome.failed = sorted(failures, key=lambda failure: failure.index)
+    if len(failures) == len(products):
+        raise InputError(f"products: expected one that can be used, found none; the first: {failures[0].detail}")
+    return catalogue
+
+
+def _id(position: int, product: Product) -> str:
+    """The id of a record, under which the catalogue is searched for it."""
+    try:
+        return product_id(product["id"])
+    except KeyError:
+        raise InputError(f"products[{position}]: expected an id, found none") from None
+    except InputError as error:
+        raise InputError(f"products[{position}]: {error}") from None
+
+
+def _not_written(error: Exception) -> ProblemError:
+    """The problem of a catalogue or a picture that cannot be written now; the log has the paths."""
+    _log.error("catalogue: not written: %s", error)
+    return ProblemError(
+        503,
+        "locked",
+        "expected a catalogue that can be written now, found none; the log of the service says why",
+        {"Retry-After": "2"},
+    )

@@ -1,0 +1,132 @@
+"""PUT and DELETE of products: durable, atomic, taken up by readers, and closed unless asked."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clipshelf import Catalogue
+from clipshelf.catalogue.indexing import change
+from clipshelf.serve.settings import Settings
+from support.service import RunningService, Serve, photo, wait_until
+
+
+def image(colour: str) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(photo(colour)).decode()}"
+
+
+@pytest.fixture
+def writable(serve: Serve) -> RunningService:
+    return serve(Settings(writable=True, reload_interval=0.05))
+
+
+def put(service: RunningService, *products: dict[str, Any], **options: str) -> Any:
+    return service.client.put("/v1/products", json={"products": list(products), **options})
+
+
+def test_products_are_added_changed_and_removed_on_disk(writable: RunningService) -> None:
+    answer = put(
+        writable, {"id": "lamp", "text": "a blue lamp", "image": image("blue")}, {"id": "red-shoe", "price": 1.5}
+    ).json()
+    assert answer == {"generation": 2, "products": 10, "added": 1, "updated": 1, "removed": 0, "failed": []}
+    stored = Catalogue.load(writable.service.keeper.folder, allow_outside=True)
+    lamp, shoe = stored.records(stored.rows(["lamp", "red-shoe"]))
+    assert shoe["price"] == 1.5 and shoe["text"] == "a red shoe"
+    path = stored.picture(lamp)
+    assert path is not None and path.read_bytes() == photo("blue")
+    assert writable.client.get("/v1/products/lamp/image").headers["content-type"] == "image/jpeg"
+    found = writable.client.post("/v1/recommend", json={"text": "lamp", "where": "price<2", "k": 3})
+    assert [item["id"] for item in found.json()["recommendations"]] == ["red-shoe"]
+    removed = writable.client.delete("/v1/products/lamp")
+    assert removed.json()["removed"] == 1 and removed.headers["clipshelf-generation"] == "3"
+    assert "lamp" not in Catalogue.load(writable.service.keeper.folder).ids
+    assert writable.client.delete("/v1/products/lamp").status_code == 404
+
+
+def test_one_bad_product_refuses_all_or_is_left_out(writable: RunningService) -> None:
+    products = {"id": "good", "text": "a red lamp"}, {"id": "bad"}, {"id": "red-shoe", "text": None, "image": None}
+    refused = put(writable, *products)
+    assert refused.status_code == 422 and refused.json()["type"] == "/problems/bad-product"
+    assert writable.service.keeper.current.generation == 1
+    answer = put(writable, *products, on_error="skip").json()
+    assert (answer["generation"], answer["added"], answer["updated"]) == (2, 1, 0)
+    assert [(failure["index"], failure["id"]) for failure in answer["failed"]] == [(1, "bad"), (2, "red-shoe")]
+    nothing = put(writable, products[1], on_error="skip")
+    assert nothing.status_code == 422 and writable.service.keeper.current.generation == 2
+
+
+@pytest.mark.parametrize("name", ["image", "Image", " image ", "\ufeffimage", "IMAGE"])
+def test_a_path_of_the_server_is_no_picture(writable: RunningService, tmp_path: Path, name: str) -> None:
+    secret = tmp_path / "secret.jpg"
+    secret.write_bytes(photo("green"))
+    for value in (str(secret), {"path": str(secret)}, f"file://{secret}"):
+        response = put(writable, {"id": "x", "text": "a lamp", name: value})
+        assert response.status_code == 422, response.text
+    assert writable.client.get("/v1/products/x").status_code == 404
+
+
+def test_a_service_is_read_only_unless_asked(running: RunningService) -> None:
+    assert put(running, {"id": "x", "text": "y"}).json()["type"] == "/problems/read-only"
+    assert running.client.delete("/v1/products/red-shoe").status_code == 403
+
+
+def test_a_generation_of_another_process_is_taken_up(serve: Serve) -> None:
+    service = serve(Settings(reload_interval=0.05))
+    change(service.service.keeper.folder, lambda catalogue: catalogue.remove(["red-shoe"]), allow_shrink=1)
+    wait_until(lambda: service.client.get("/v1/products/red-shoe").status_code == 404)
+    assert service.client.get("/v1/products/red-shoe").headers["clipshelf-generation"] == "2"
+    assert "clipshelf_catalogue_generation 2.0" in service.client.get("/metrics").text
+
+
+def test_a_generation_that_cannot_be_opened_leaves_the_current_one(serve: Serve) -> None:
+    service = serve(Settings(reload_interval=0.05))
+    (service.service.keeper.folder / "manifest.json").write_text("{")
+    wait_until(lambda: "clipshelf_catalogue_reload_failures_total 0.0" not in service.client.get("/metrics").text)
+    assert service.client.post("/v1/recommend", json={"text": "red shoe"}).status_code == 200
+
+
+def test_readers_see_whole_generations_while_a_writer_works(writable: RunningService) -> None:
+    """Both products of a pair get the same price in one change, so no answer may show two prices."""
+    query = {"text": "red shoe", "where": "id in (red-shoe, red-shirt)"}
+    done = threading.Event()
+    torn: list[Any] = []
+    answers = 0
+
+    def read() -> None:
+        nonlocal answers
+        while not done.is_set():
+            response = writable.client.post("/v1/recommend", json=query)
+            prices = {item["product"]["price"] for item in response.json()["recommendations"]}
+            answers += 1
+            if len(prices) != 1 and response.headers["clipshelf-generation"] != "1":
+                torn.append((response.headers["clipshelf-generation"], prices))
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for round_ in range(12):
+        price = 100.0 + round_
+        answer = put(writable, {"id": "red-shoe", "price": price}, {"id": "red-shirt", "price": price})
+        assert answer.json()["generation"] == round_ + 2
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not torn and answers > 12
+
+
+def test_writers_take_turns(writable: RunningService) -> None:
+    statuses: list[int] = []
+
+    def write(name: str) -> None:
+        statuses.append(put(writable, {"id": name, "text": f"a {name} lamp"}).status_code)
+
+    writers = [threading.Thread(target=write, args=(f"lamp-{number}",)) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert statuses == [200] * 8
+    assert len(Catalogue.load(writable.service.keeper.folder)) == 17
