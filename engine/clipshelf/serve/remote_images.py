@@ -22,14 +22,20 @@ from clipshelf.serve.problems import ProblemError
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = 3
 _READ_SIZE = 1 << 16
+# IPv6 addresses that a gateway may turn into an IPv4 address of the own network: IPv4-compatible ones, NAT64 (RFC 6052
+# and RFC 8215) and 6to4 (RFC 3056).
+_TRANSLATED = tuple(map(ipaddress.IPv6Network, ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")))
 _REDIRECT_STATUSES = {301, 302, 303, 307, 308}
 
 
 def is_global(address: str) -> bool:
     """Whether an IP address is of the public internet."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_global and not (mapped or ip).is_multicast
+    if isinstance(ip, ipaddress.IPv6Address):
+        if any(ip in network for network in _TRANSLATED):
+            return False
+        ip = ip.ipv4_mapped or ip
+    return ip.is_global and not ip.is_multicast
 
 
 @dataclass(frozen=True)
