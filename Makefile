@@ -30,6 +30,7 @@ lint: .venv/.dev  ## style, types, the layers, and the schemas of what GitHub re
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*_*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 suite: .venv/.dev  ## all tests, and the floors of their coverage
 	$(BIN)/python $(PYTEST) --cov --cov-report=

@@ -17,7 +17,7 @@ from clipshelf.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("engine/clipshelf", "export/clipshelf_export", "bench/clipshelf_bench")
-FOLDERS = (".github", "bench", "docs", "examples", "host", "models")
+FOLDERS = (".github", "bench", "deploy", "docs", "examples", "host", "models")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 # pages whose Python runs, and how what they print begins
 RUNNING_PAGES = {
