@@ -40,6 +40,14 @@ class Workers:
         except RuntimeError:  # the process is about to end, or may have no more threads
             return _done(work, item)
 
+    def try_submit(self, work: Callable[[Item], Result], item: Item) -> bool:
+        """Start `work(item)` as soon as a thread is free; False, without the work done, where no thread can start."""
+        try:
+            self._pool.submit(work, item)
+        except RuntimeError:  # as in `submit`
+            return False
+        return True
+
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """The results of `work(item)` for all items, in order, all started at once.
 

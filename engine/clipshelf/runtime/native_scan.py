@@ -170,7 +170,9 @@ class NativeScan:
         gate = self._gate if workers else None
         if workers:
             for _ in range(self._library.clipshelf_gate_open(gate, scan, self._threads - 1)):
-                workers.submit(self._help, self._gate)
+                # Help is for other threads: the caller would wait in the gate for the scan that it is to run.
+                if not workers.try_submit(self._help, self._gate):
+                    break
         self._library.clipshelf_scan_run(scan, gate, self._rows, _address(scores), _address(rows), answers)
         without = [position for position, answer in enumerate(answers) if answer]
         if any(answers[position] == _NO_MEMORY for position in without):
