@@ -23,7 +23,7 @@ _START = """\
 #!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
 """
-_CLIPSHELF = _START + 'PYTHONPATH="$here/site" exec "${CLIPSHELF_PYTHON:-$here/python}" -s -m clipshelf "$@"\n'
+_CLIPSHELF = _START + 'PYTHONPATH="$here/site" exec "${CLIPSHELF_PYTHON:-$here/python}" -s -S -m clipshelf "$@"\n'
 _RECOMMEND = _START + 'exec "$here/clipshelf" recommend --catalogue "$here/catalogue" "$@"\n'
 _SERVE = _START + 'exec "$here/clipshelf" serve "$here/catalogue" "$@"\n'
 

@@ -34,6 +34,8 @@ MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 FORMAT = 1
 MANIFEST_BYTES = 1 << 26  # the most that is read
 CHUNK_BYTES = 1 << 20
+# Without the packages of the device's user and of its Python: only those of the release count.
+ISOLATED = ("-s", "-S")
 # Set where Python runs under emulation: the command that starts it.
 PYTHON_VARIABLE = "CLIPSHELF_PYTHON"
 
@@ -195,7 +197,7 @@ def run_python(draft: Path, packages: Path, *arguments: str) -> None:
     python = os.environ.get(PYTHON_VARIABLE) or sys.executable
     environment = {**os.environ, "PYTHONPATH": str(packages.resolve())}
     done = subprocess.run(
-        [python, "-s", *arguments], cwd=draft, env=environment, capture_output=True, text=True, check=False
+        [python, *ISOLATED, *arguments], cwd=draft, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
         lines = (done.stdout + done.stderr).splitlines()[-5:]

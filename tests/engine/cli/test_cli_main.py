@@ -37,7 +37,7 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
         ["dance"],
         ["recommend", "--catalogue", "x", "--text", "y", "-k", "0"],
         ["recommend", "--catalogue", "x", "--text", "y", "--weights", "text"],
-        ["recommend", "--catalogue", "x", "--text", "y", "--weights", "words=1"],
+        ["recommend", "--catalogue", "x", "--text", "y", "--weights", "colours=1"],
         ["recommend", "--catalogue", "x", "--text", "y", "--weights", "text=-1"],
         ["recommend", "--catalogue", "x", "--text", " "],
         ["recommend", "--catalogue", "x", "--like", "a", "1", "2"],
