@@ -84,7 +84,8 @@ def _run(args: argparse.Namespace) -> int:
     if bool(args.catalogue) == args.demo:
         args.misuse("expected either a CATALOGUE or --demo")
     try:
-        from clipshelf.serve import server
+        from clipshelf.serve.server import image_limits as service_limits
+        from clipshelf.serve.server import run
     except ImportError as error:
         raise MissingExtra(
             f"expected the packages of the extra serve, found no {error.name}: pip install 'clipshelf[serve]'"
@@ -95,12 +96,12 @@ def _run(args: argparse.Namespace) -> int:
 
     settings = _settings(args)
     with _folder(args) as folder:
-        limits = image_limits(args, server.image_limits(settings))
+        limits = image_limits(args, service_limits(settings))
         path = args.artifact or Catalogue.load(folder).model_path()
         engine = Engine.load(path, threads=args.threads, limits=limits)
         root = None if args.root is None else Path(args.root)
         keeper = ShelfKeeper(engine, folder, root=root, allow_outside=args.allow_outside)
-        return server.run(keeper, settings, limits)
+        return run(keeper, settings, limits)
 
 
 def _settings(args: argparse.Namespace) -> Settings:

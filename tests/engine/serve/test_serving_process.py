@@ -201,5 +201,5 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "clipshelf.serve.server", None)
-    assert main(["serve", "--demo"]) == 1
+    assert main(["serve", "nothing"]) == 1
     assert "pip install 'clipshelf[serve]'" in capsys.readouterr().err
