@@ -23,9 +23,10 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
     """Run import-linter on the packages below `root`."""
     code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     options = ["--config", str(CHECKOUT / "pyproject.toml"), "--no-cache"]
-    path = os.pathsep.join(str(root / folder) for folder in SOURCES)
+    # Without site, whose editable install would find the packages of the checkout before those below root.
+    path = os.pathsep.join([*(str(root / folder) for folder in SOURCES), *filter(None, sys.path)])
     return subprocess.run(
-        [sys.executable, "-c", code, *options],
+        [sys.executable, "-S", "-c", code, *options],
         capture_output=True,
         text=True,
         check=False,

@@ -37,14 +37,17 @@ def succeed(command: list[str | Path]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def compiled(prefix: Path, name: str, source: Path) -> Path:
-    """A program with the installed library; `prefix` names its hash, so that it is compiled again with another."""
+def with_library(prefix: Path, source: Path, program: Path) -> list[str | Path]:
+    """The command that compiles a program with the library installed in `prefix`."""
     lib = prefix / "lib"
     options = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{prefix / 'include'}", f"-L{lib}"]
-    libraries = ["-lclipshelf", f"-Wl,-rpath,{lib}", "-pthread", "-ldl"]
-    inputs: list[Path | str] = [source, *options, *libraries]
+    return [str(COMPILER), *options, source, "-o", program, "-lclipshelf", f"-Wl,-rpath,{lib}", "-pthread", "-ldl"]
+
+
+def compiled(prefix: Path, name: str, source: Path) -> Path:
+    """A program with the installed library; `prefix` names its hash, so that it is compiled again with another."""
 
     def make(folder: Path) -> None:
-        succeed([str(COMPILER), *options, source, "-o", folder / name, *libraries])
+        succeed(with_library(prefix, source, folder / name))
 
-    return cached(name, inputs, make) / name
+    return cached(name, [*map(str, with_library(prefix, source, Path(name))), source], make) / name

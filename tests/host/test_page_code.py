@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from building import compiled, needs_compiler
+from building import needs_compiler, succeed, with_library
 from clipshelf import Engine
 from clipshelf.serve.settings import Settings
 from support.service import RunningService, photo
@@ -61,7 +61,9 @@ def code(request: pytest.FixtureRequest, browser: Browser, catalogue: Path, tiny
 
 
 def test_cpp(prefix: Path, code: Code, catalogue: Path, tiny_artifact: Path) -> None:
-    command: list[str | Path] = [compiled(prefix, "recommend", code.source), catalogue, tiny_artifact]
+    program = code.source.with_suffix("")
+    succeed(with_library(prefix, code.source, program))
+    command: list[str | Path] = [program, catalogue, tiny_artifact]
     done = subprocess.run(command, cwd=code.source.parent, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert [line.split()[-1] for line in done.stdout.splitlines()] == code.shown == ["p1"]
