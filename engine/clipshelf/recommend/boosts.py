@@ -19,12 +19,12 @@ spread over a catalogue is about 1, and are not changed by the weights of signal
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.lexical.word_index import Integers
+from clipshelf.catalogue.lexical.word_index import Integers, WeighedToken, WordIndex, WordStatistics, weigh
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.catalogue.typed_columns.columns import Column
 from clipshelf.display import describe
@@ -54,10 +54,23 @@ class Addition(NamedTuple):
 
 
 class WordMatch(NamedTuple):
-    """What the words of texts add to the scores of products that have them."""
+    """What the words of texts add to the scores of products that have them.
+
+    - `texts`: the texts.
+    - `tokens`: the tokens of all of them, as `clipshelf.catalogue.lexical.word_index.weigh` gives them.
+    - `mean_length`: mean number of tokens of a product.
+    """
 
     texts: tuple[str, ...]
     weight: float
+    tokens: tuple[WeighedToken, ...]
+    mean_length: float
+
+    @classmethod
+    def of(cls, texts: tuple[str, ...], weight: float, statistics: WordStatistics) -> WordMatch:
+        """The match of texts with the words of all products."""
+        tokens = tuple(token for text in texts for token in weigh(text, statistics))
+        return cls(texts, weight, tokens, statistics.mean_length)
 
     @property
     def name(self) -> str:
@@ -66,14 +79,16 @@ class WordMatch(NamedTuple):
 
 
 Added: TypeAlias = Addition | WordMatch
+# By the name of a column, (V + 1,) quantiles of its distinct values and of no value, see `quantiles_by_counts`.
+Quantiles: TypeAlias = Callable[[str], DoubleArray]
 
 
-def check_column(catalogue: Catalogue, argument: str, name: str, kinds: tuple[str, ...]) -> None:
-    """Raise InputError unless the catalogue has a column of one of some kinds.
+def check_column(columns: Mapping[str, str], argument: str, name: str, kinds: tuple[str, ...]) -> None:
+    """Raise InputError unless there is a column of one of some kinds.
 
+    - `columns`: the kind of each column by name.
     - `argument`: of the query, for the message.
     """
-    columns = catalogue.columns
     if columns.get(name) not in kinds:
         usable = [column for column, kind in columns.items() if kind in kinds]
         found = f"{columns[name]} column {describe(name)}" if name in columns else describe(name)
@@ -83,15 +98,38 @@ def check_column(catalogue: Catalogue, argument: str, name: str, kinds: tuple[st
         )
 
 
-class Booster:
-    """Works out additions for one catalogue of N products; it keeps columns in the form that they are added in."""
+def addition_values(additions: Sequence[Added], numbers: DoubleArray) -> DoubleArray:
+    """(A, n) what each of A additions adds to the scores of n products, from the numbers (A, n) of `Booster`."""
+    values = np.empty(numbers.shape)
+    for line, addition, of_products in zip(values, additions, numbers, strict=True):
+        if isinstance(addition, Addition) and addition.half_life is not None:
+            line[:] = addition.weight * np.exp2(-_ages(addition, of_products))
+        else:
+            line[:] = addition.weight * of_products
+    values += 0.0  # turns -0.0 into 0.0
+    return values
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+
+class Booster:
+    """Works out additions for N products; it keeps columns in the form that they are added in.
+
+    - `column`: opens the column of a name.
+    - `words`: their index of words, None without one.
+    - `count`: N.
+    - `quantiles`: gives what `quantiles_of` does for a column's name.
+    """
+
+    def __init__(
+        self, column: Callable[[str], Column], words: WordIndex | None, count: int, quantiles: Quantiles
+    ) -> None:
+        self._column = column
+        self._words = words
+        self._count = count
+        self._quantiles_of = quantiles
         self._shares: dict[str, FloatArray] = {}
         self._quantiles: dict[str, DoubleArray] = {}
         self._seconds: dict[str, DoubleArray] = {}
-        self._last_matches: dict[tuple[str, ...], list[tuple[Integers, FloatArray]]] = {}
+        self._last_matches: dict[tuple[WeighedToken, ...], list[tuple[Integers, FloatArray]]] = {}
 
     def offsets(self, additions: tuple[Added, ...]) -> FloatArray | None:
         """(N,) sum of additions for all products, None where there are none."""
@@ -102,21 +140,19 @@ class Booster:
             total = values if total is None else np.add(total, values, out=total)
         return total
 
-    def values(self, additions: tuple[Added, ...], rows: Rows) -> DoubleArray:
-        """(A, n) what each of A additions adds to the scores of n products."""
-        values = np.empty((len(additions), len(rows)))
-        for line, addition in zip(values, additions, strict=True):
+    def numbers(self, additions: tuple[Added, ...], rows: Rows) -> DoubleArray:
+        """(A, n) what each of A additions has of n products: 2 q - 1, a time in seconds, or the word match."""
+        numbers = np.empty((len(additions), len(rows)))
+        for line, addition in zip(numbers, additions, strict=True):
             if isinstance(addition, WordMatch):
-                line[:] = addition.weight * self._matches_of(addition, rows)
-                continue
-            numbers = self._table(addition)[self._column(addition).codes[rows]]
-            line[:] = addition.weight * (numbers if addition.half_life is None else np.exp2(-_ages(addition, numbers)))
-        values += 0.0  # turns -0.0 into 0.0
-        return values
+                line[:] = self._matches_of(addition, rows)
+            else:
+                line[:] = self._table(addition)[self._column(addition.column).codes[rows]]
+        return numbers
 
     def _matches(self, addition: WordMatch) -> FloatArray:
         """(N,) mean word match of the texts with all products."""
-        shares = np.zeros(len(self._catalogue), np.float32)
+        shares = np.zeros(self._count, np.float32)
         for rows, matches in self._parts(addition):
             shares[rows] += matches
         return shares / np.float32(len(addition.texts)) if len(addition.texts) > 1 else shares
@@ -131,20 +167,19 @@ class Booster:
 
     def _parts(self, addition: WordMatch) -> list[tuple[Integers, FloatArray]]:
         """What each token of the texts adds. Those of the last texts stay in memory, for their contributions."""
-        words = self._catalogue.words
-        if words is None:
+        if self._words is None:
             return []
-        parts = self._last_matches.get(addition.texts)
+        parts = self._last_matches.get(addition.tokens)
         if parts is None:
-            parts = [part for text in addition.texts for part in words.parts(text)]
+            parts = self._words.parts(addition.tokens, addition.mean_length)
             while len(self._last_matches) >= _MATCHES_KEPT:
                 self._last_matches.pop(next(iter(self._last_matches)), None)
-            self._last_matches[addition.texts] = parts
+            self._last_matches[addition.tokens] = parts
         return parts
 
     def _share_of_each(self, addition: Addition) -> FloatArray:
         """(N,) addition of weight 1. That of a boost stays in memory."""
-        codes, table = self._column(addition).codes, self._table(addition)
+        codes, table = self._column(addition.column).codes, self._table(addition)
         if addition.half_life is not None:
             freshness: FloatArray = np.exp2(-_ages(addition, table).astype(np.float32))
             return freshness[codes]
@@ -152,15 +187,16 @@ class Booster:
             self._shares[addition.column] = table.astype(np.float32)[codes]
         return self._shares[addition.column]
 
-    def _column(self, addition: Addition) -> Column:
-        return self._catalogue.columns.column(addition.column)
-
     def _table(self, addition: Addition) -> DoubleArray:
         """(V + 1,) quantiles or seconds of the distinct values; the last, which code -1 finds, is that of no value."""
-        tables, make = (self._quantiles, _quantiles) if addition.half_life is None else (self._seconds, _seconds)
-        if addition.column not in tables:
-            tables[addition.column] = make(self._column(addition))
-        return tables[addition.column]
+        name = addition.column
+        if addition.half_life is None:
+            if name not in self._quantiles:
+                self._quantiles[name] = self._quantiles_of(name)
+            return self._quantiles[name]
+        if name not in self._seconds:
+            self._seconds[name] = _seconds(self._column(name))
+        return self._seconds[name]
 
 
 def _ages(addition: Addition, seconds: DoubleArray) -> DoubleArray:
@@ -169,9 +205,20 @@ def _ages(addition: Addition, seconds: DoubleArray) -> DoubleArray:
     return ages
 
 
-def _quantiles(column: Column) -> DoubleArray:
+def value_counts(column: Column) -> Rows:
+    """(V,) how many products have each of the distinct values."""
+    counts: Rows = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values))
+    return counts
+
+
+def quantiles_of(column: Column) -> DoubleArray:
     """(V + 1,) 2 q - 1 of the distinct values, 0 for no value."""
-    counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values)).astype(np.float64)
+    return quantiles_by_counts(value_counts(column))
+
+
+def quantiles_by_counts(value_counts: Rows) -> DoubleArray:
+    """(V + 1,) 2 q - 1 of V values, ascending, from the number of products that have each; 0 for no value."""
+    counts = value_counts.astype(np.float64)
     below = np.cumsum(counts) - counts
     return np.append(2 * (below + counts / 2) / max(1.0, counts.sum()) - 1, 0.0)
 

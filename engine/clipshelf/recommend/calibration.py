@@ -25,13 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.statistics import IMAGE, MIN_PRODUCTS, TEXT, Statistics, sample_rows
+from clipshelf.catalogue.contents import present_sides
+from clipshelf.catalogue.statistics import IMAGE, MIN_PRODUCTS, TEXT, Statistics
 from clipshelf.recommend.fusion import QueryVector
 from clipshelf.runtime.matmul import FloatMatMul
 from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
 
-_SAMPLE = 1024  # products; the relative error of a spread is then about 4 %
+COMPLETE = 3  # the pattern of a product with both sides, whose factor is 1
 _ONE_SIGMA = 0.84134  # share of a normal distribution that lies below one standard deviation
 
 
@@ -69,16 +69,19 @@ def side_patterns(present: Mask) -> npt.NDArray[np.uint8]:
 
 
 class Calibration:
-    """Measures score levels on a sample of a catalogue's products."""
+    """Measures score levels on a sample of a catalogue's products.
 
-    def __init__(self, catalogue: Catalogue, statistics: Statistics) -> None:
-        rows = sample_rows(len(catalogue), _SAMPLE)
-        present = catalogue.present[rows]
+    - `sample`: (n, 2D) float32, their embeddings.
+    - `statistics`: of the catalogue.
+    """
+
+    def __init__(self, sample: FloatArray, statistics: Statistics) -> None:
+        present = present_sides(sample)
         self._present = present[:, IMAGE], present[:, TEXT]
         self._patterns = side_patterns(present)
-        self._complete = self._patterns == 3
+        self._complete = self._patterns == COMPLETE
         self._match_spreads = statistics.corrects and np.count_nonzero(self._complete) >= MIN_PRODUCTS
-        sides = catalogue.embeddings[rows].reshape(len(rows), 2, catalogue.dim)
+        sides = sample.reshape(len(sample), 2, sample.shape[1] // 2)
         centred = ((sides - statistics.means) * present[:, :, None]).astype(np.float32)
         self._sides = [FloatMatMul(np.ascontiguousarray(centred[:, side].T), threads=1) for side in (IMAGE, TEXT)]
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.recommend.answers import Contributions
-from clipshelf.recommend.fusion import QueryVector, centred_products
+from clipshelf.recommend.fusion import QueryVector, centred
 from clipshelf.recommend.hits import Hits
 from clipshelf.recommend.signals import Signals
+from clipshelf.recommend.store import ProductStore
 from clipshelf.recommend.weights import Weights
 from clipshelf.types import DoubleArray
 
@@ -30,8 +30,8 @@ class Explainer:
     score, but for the last bits of float64.
     """
 
-    def __init__(self, catalogue: Catalogue, statistics: Statistics) -> None:
-        self._catalogue = catalogue
+    def __init__(self, store: ProductStore, statistics: Statistics) -> None:
+        self._store = store
         self._statistics = statistics
 
     def explain(
@@ -40,30 +40,30 @@ class Explainer:
         weights: Weights,
         vector: QueryVector,
         hits: Hits,
-        added: Sequence[tuple[str, DoubleArray]] = (),
+        added_names: Sequence[str] = (),
     ) -> list[Contributions]:
         """The contributions to the score of each of a query's k hits.
 
-        - `added`: names and values (k,) of what columns add.
+        - `added_names`: of what the query's additions add.
         """
-        sides = centred_products(signals.rows, self._catalogue, self._statistics)
+        sides = centred(self._store.fetch(signals.rows), self._statistics)
         if len(signals.embeds):
             embedded = (signals.embeds - self._statistics.means) * signals.present[:, :, None]
             sides = np.concatenate((embedded, sides))
-        products = centred_products(hits.rows, self._catalogue, self._statistics)
-        values = dot_products(sides, products)  # (S, 2, k, 2)
+        products = self._store.fetch(hits.rows)
+        values = dot_products(sides, centred(products, self._statistics))  # (S, 2, k, 2)
         scale = weights.cosines / self._statistics.spreads / (vector.mass.sum() or 1.0)
         values *= signals.weights[:, None, None, None] * scale[:, None, :]
         by_side = values[:, 0] + values[:, 1]
         by_side *= hits.side_factors[:, None]
-        product_sides = map(tuple, self._catalogue.present[hits.rows].tolist())
+        product_sides = map(tuple, products.present.tolist())
         return [
             Contributions(
                 signals.names,
                 by_side[:, i],
                 _SIDES[sides_of_product],
                 penalty,
-                [(name, float(values[i])) for name, values in added],
+                [(name, float(values[i])) for name, values in zip(added_names, hits.added, strict=True)],
             )
             for i, (sides_of_product, penalty) in enumerate(zip(product_sides, hits.penalties.tolist(), strict=True))
         ]

@@ -18,14 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from clipshelf.calls import calls
-from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import IMAGE, TEXT, Statistics
 from clipshelf.recommend.signals import Signals
+from clipshelf.recommend.store import ProductStore, Sides
 from clipshelf.recommend.weights import Weights
-from clipshelf.types import DoubleArray, Rows
-
-# Queries whose products are fetched at a time, which bounds the memory for their rows.
-_QUERIES_AT_A_TIME = 64
+from clipshelf.types import DoubleArray
 
 
 @dataclass(frozen=True)
@@ -40,52 +37,54 @@ class QueryVector:
     mass: DoubleArray
 
 
-def centred_products(rows: Rows, catalogue: Catalogue, statistics: Statistics) -> DoubleArray:
+def centred(products: Sides, statistics: Statistics) -> DoubleArray:
     """Sides (n, 2, D) of n products, less the mean of each side; 0 where a product lacks one."""
-    sides = np.asarray(catalogue.embeddings).take(rows, axis=0).astype(np.float64).reshape(-1, 2, catalogue.dim)
+    sides = products.embeddings.astype(np.float64).reshape(-1, *statistics.means.shape)
     sides -= statistics.means  # in place: NumPy casts and subtracts in one step at a third of the rate
-    present = catalogue.present[rows]
-    if not present.all():
-        sides *= present[:, :, None]
+    if not products.present.all():
+        sides *= products.present[:, :, None]
     return sides
 
 
 def fuse(
-    signals: Sequence[Signals], weights: Sequence[Weights], catalogue: Catalogue, statistics: Statistics
+    signals: Sequence[Signals], weights: Sequence[Weights], store: ProductStore, statistics: Statistics
 ) -> list[QueryVector]:
     """Fuse the signals of Q queries, each with its weights, to one vector each."""
     if not signals:
         return []
-    sums, masses = _weight_sums(signals, catalogue)
-    centred = np.array(list(_weighted_sides(signals, catalogue))) - sums[:, :, None] * statistics.means
+    products = store.fetch(np.concatenate([query.rows for query in signals]))
+    sums, masses = _weight_sums(signals, products)
+    sides = np.array(list(_weighted_sides(signals, products))) - sums[:, :, None] * statistics.means
     cosines = np.array([each.cosines for each in weights]).transpose(0, 2, 1)  # product side by query side
     masses = np.matmul(cosines, masses[:, :, None])[:, :, 0]
-    rows = np.matmul(cosines / statistics.spreads.T, centred)
+    rows = np.matmul(cosines / statistics.spreads.T, sides)
     totals = masses.sum(axis=1)
     rows /= np.where(totals, totals, 1.0)[:, None, None]
     return list(map(QueryVector, rows, masses))
 
 
-def _weighted_sides(signals: Sequence[Signals], catalogue: Catalogue) -> Iterator[DoubleArray]:
-    """For each query the sum of its signals' sides times their weights, (2, D)."""
-    for start in range(0, len(signals), _QUERIES_AT_A_TIME):
-        group = signals[start : start + _QUERIES_AT_A_TIME]
-        products = catalogue.embeddings[np.concatenate([query.rows for query in group])].astype(np.float64)
-        stop = 0
-        for query in group:
-            first, stop, embedded = stop, stop + len(query.rows), len(query.embeds)
-            with calls:
-                total = query.weights[embedded:] @ products[first:stop]
-                if embedded:
-                    total += query.weights[:embedded] @ query.embeds.reshape(embedded, -1)
-            yield total.reshape(2, -1)
+def _weighted_sides(signals: Sequence[Signals], products: Sides) -> Iterator[DoubleArray]:
+    """For each query the sum of its signals' sides times their weights, (2, D); `products` are those of all in turn."""
+    stop = 0
+    for query in signals:
+        first, stop, embedded = stop, stop + len(query.rows), len(query.embeds)
+        rows = products.embeddings[first:stop].astype(np.float64)
+        with calls:
+            total = query.weights[embedded:] @ rows
+            if embedded:
+                total += query.weights[:embedded] @ query.embeds.reshape(embedded, -1)
+        yield total.reshape(2, -1)
 
 
-def _weight_sums(signals: Sequence[Signals], catalogue: Catalogue) -> tuple[DoubleArray, DoubleArray]:
+def _weight_sums(signals: Sequence[Signals], products: Sides) -> tuple[DoubleArray, DoubleArray]:
     """Sums of each query's weights, and of their absolute values, over the signals that have a side: (Q, 2) both."""
     weights = np.concatenate([query.weights for query in signals])
     lines = np.arange(len(signals)).repeat([len(query.weights) for query in signals])
-    present = np.concatenate([part for query in signals for part in (query.present, catalogue.present[query.rows])])
+    stops = np.cumsum([len(query.rows) for query in signals])
+    of_products = np.split(products.present, stops[:-1])
+    present = np.concatenate(
+        [part for query, rows in zip(signals, of_products, strict=True) for part in (query.present, rows)]
+    )
 
     def sums(values: DoubleArray) -> DoubleArray:
         by_side = [np.bincount(lines, values * present[:, side], len(signals)) for side in (IMAGE, TEXT)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,9 @@ class Grouping:
         self._rows_by_group = np.argsort(column.codes, kind="stable")
         self._starts = np.searchsorted(column.codes[self._rows_by_group], np.arange(len(column.values) + 1))
 
-    def value(self, row: int) -> Any:
-        """The value that the group of a row shares, None for a product without one."""
-        code = self._codes[row]
-        return None if code < 0 else self._values[code]
+    def values(self, rows: Rows) -> list[Any]:
+        """The values (n,) that the groups of n rows share, None for a product without one."""
+        return [None if code < 0 else self._values[code] for code in self._codes[rows].tolist()]
 
     def members(self, row: int) -> Rows:
         """The rows of the group of a row, ascending, itself included."""
@@ -35,14 +35,6 @@ class Grouping:
         if code < 0:
             return np.array([row], np.int64)
         return self._rows_by_group[self._starts[code] : self._starts[code + 1]]
-
-    def firsts(self, rows: Rows) -> Rows:
-        """Positions (m,), ascending, of those of n rows that are the first of their group."""
-        codes = self._codes[rows].astype(np.int64)
-        alone = codes < 0
-        codes[alone] = -1 - np.flatnonzero(alone)  # each a group of its own
-        positions: Rows = np.sort(np.unique(codes, return_index=True)[1])
-        return positions
 
     def without(self, mask: Mask | None, rows: Rows) -> Mask:
         """(N,) a mask, None for all, without the groups of some rows."""
@@ -54,3 +46,17 @@ class Grouping:
         if mask is not None:
             allowed &= mask
         return allowed
+
+
+def first_of_groups(values: Sequence[Any]) -> Rows:
+    """Positions (m,), ascending, of those of n products that are the first of their group.
+
+    - `values`: of the products; each without one is a group of its own.
+    """
+    seen: set[Any] = set()
+    positions = []
+    for position, value in enumerate(values):
+        if value is None or value not in seen:
+            positions.append(position)
+            seen.add(value)
+    return np.array(positions, np.int64)

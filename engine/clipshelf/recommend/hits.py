@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ class Hits:
     - `penalties`: (k,) what diversity takes from them.
     - `side_factors`: (k,) factors of products that lack a side, 1 for the others.
     - `relevance`: (k,) 0 to 1.
+    - `added`: (A, k) what each of the query's additions adds to the fits.
+    - `missing`: parts of the store that did not answer; their products are not among the hits.
     """
 
     rows: Rows
@@ -27,6 +30,8 @@ class Hits:
     penalties: DoubleArray
     side_factors: DoubleArray
     relevance: DoubleArray
+    added: DoubleArray
+    missing: AbstractSet[int] = frozenset()
 
     def take(self, positions: Rows | slice, penalties: DoubleArray) -> Hits:
         """The hits at some positions, with penalties of their own."""
@@ -36,6 +41,8 @@ class Hits:
             penalties,
             self.side_factors[positions],
             self.relevance[positions],
+            self.added[:, positions],
+            self.missing,
         )
 
     @classmethod
@@ -43,7 +50,9 @@ class Hits:
         """The hits of several parts, one after the other."""
         if len(parts) == 1:
             return parts[0]
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+        arrays = [field.name for field in fields(cls) if field.name != "missing"]
+        joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in arrays}
+        return replace(parts[0], **joined, missing=frozenset().union(*(part.missing for part in parts)))
 
     def of_relevance(self, least: float) -> Hits:
         """The hits that have at least a relevance."""

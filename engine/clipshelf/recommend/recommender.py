@@ -22,6 +22,7 @@ from clipshelf.model.engine import Engine
 from clipshelf.model.match_probability import check_gives_probabilities
 from clipshelf.recommend.answers import Contributions, Group, GroupMember, Recommendation, Recommendations
 from clipshelf.recommend.arguments import is_number
+from clipshelf.recommend.catalogue_store import CatalogueStore
 from clipshelf.recommend.embedding import QueryEmbedder
 from clipshelf.recommend.empty_answers import explain_empty
 from clipshelf.recommend.explanations import Explainer
@@ -33,6 +34,7 @@ from clipshelf.recommend.query import Query
 from clipshelf.recommend.resolve import ResolvedQuery, resolve
 from clipshelf.recommend.search import Searcher
 from clipshelf.recommend.signals import Signals
+from clipshelf.recommend.store import ProductStore
 from clipshelf.recommend.weights import Weights
 from clipshelf.timeline import Timeline
 from clipshelf.workers import Workers, batches
@@ -51,7 +53,8 @@ Arguments = ParamSpec("Arguments")
 def _with_arguments_of(
     make: Callable[Arguments, Query],
 ) -> Callable[
-    [Callable[[Recommender, Query], Recommendations]], Callable[Concatenate[Recommender, Arguments], Recommendations]
+    [Callable[[StoreRecommender, Query], Recommendations]],
+    Callable[Concatenate[StoreRecommender, Arguments], Recommendations],
 ]:
     """Give a method that takes a query the arguments of `make`, so that they are written once.
 
@@ -59,10 +62,10 @@ def _with_arguments_of(
     """
 
     def decorate(
-        method: Callable[[Recommender, Query], Recommendations],
-    ) -> Callable[Concatenate[Recommender, Arguments], Recommendations]:
+        method: Callable[[StoreRecommender, Query], Recommendations],
+    ) -> Callable[Concatenate[StoreRecommender, Arguments], Recommendations]:
         @wraps(method)
-        def call(self: Recommender, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Recommendations:
+        def call(self: StoreRecommender, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Recommendations:
             return method(self, make(*args, **kwargs))
 
         itself = next(iter(signature(method).parameters.values()))
@@ -72,44 +75,36 @@ def _with_arguments_of(
     return decorate
 
 
-class Recommender:
-    """Answers queries from one catalogue with the engine that embedded it. Any number of threads may share it.
+class StoreRecommender:
+    """Answers queries from a store of products with the engine that embedded them. Threads may share it.
 
-    A pickled or copied recommender reopens its engine and its catalogue.
-
-    - `engine`, `catalogue`: of the same model, else FingerprintMismatch is raised.
-    - `weights`: for queries that do not say theirs, all or some by name.
-    - `half_life`: days after which an interaction counts half.
-    - `gap_correction`: False makes scores weighted means of plain cosines (docs/scores.md).
+    - `engine`: the model that embedded the products.
+    - `store`: the products.
+    - `weights`, `half_life`, `gap_correction`: as `Recommender` takes them.
     """
 
     def __init__(
         self,
         engine: Engine,
-        catalogue: Catalogue,
+        store: ProductStore,
         *,
         weights: Weights | Mapping[str, float] | None = None,
         half_life: float = 30.0,
         gap_correction: bool = True,
     ) -> None:
-        catalogue.require(engine)
         if not is_number(half_life) or not half_life > 0:
             raise InputError(f"half_life: expected days above 0, found {describe(half_life)}")
         self.engine = engine
-        self.catalogue = catalogue
         self.weights = Weights.of(weights, Weights())
         self.half_life = half_life
         self.gap_correction = gap_correction
-        self._statistics = catalogue.statistics if gap_correction else Statistics.none(catalogue.dim)
+        self._store = store
+        self._statistics = store.statistics if gap_correction else Statistics.none(store.dim)
         self._embedder = QueryEmbedder(engine)
-        self._searcher = Searcher(catalogue, self._statistics, engine.threads)
-        self._explainer = Explainer(catalogue, self._statistics)
-        self._matcher = Matcher(catalogue, engine.artifact.manifest.logits)
+        self._searcher = Searcher(store, self._statistics)
+        self._explainer = Explainer(store, self._statistics)
+        self._matcher = Matcher(store, engine.artifact.manifest.logits)
         self._searches = Workers(_SEARCHES)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        make = partial(type(self), weights=self.weights, half_life=self.half_life, gap_correction=self.gap_correction)
-        return make, (self.engine, self.catalogue)
 
     @_with_arguments_of(Query)
     def recommend(self, query: Query) -> Recommendations:
@@ -144,7 +139,7 @@ class Recommender:
         check_on_error(on_error)
         timeline = Timeline()
         resolved = resolve(
-            queries, self.catalogue, k=k, weights=self.weights, half_life=self.half_life * _DAY, now=time.time()
+            queries, self._store, k=k, weights=self.weights, half_life=self.half_life * _DAY, now=time.time()
         )
         good: dict[int, ResolvedQuery] = {}
         for index, query in enumerate(resolved):
@@ -164,7 +159,7 @@ class Recommender:
                 items.get(index, ()),
                 took_ms.copy(),
                 stages.copy(),
-                note=None if items.get(index, True) else explain_empty(good[index], self.catalogue),
+                note=None if items.get(index, True) else explain_empty(good[index], self._store),
                 unknown_ids=good[index].unknown_ids if index in good else (),
             )
             for index in range(len(resolved))
@@ -202,7 +197,7 @@ class Recommender:
         """A part of the queries with their vectors, without those whose signals have no weight."""
         queries, signals = zip(*part.values(), strict=True)
         with timeline.stage("fuse"):
-            vectors = fuse(signals, [query.weights for query in queries], self.catalogue, self._statistics)
+            vectors = fuse(signals, [query.weights for query in queries], self._store, self._statistics)
         fused = _FusedPart([], [], [], [])
         for index, query, signal, vector in zip(part, queries, signals, vectors, strict=True):
             if not vector.mass.sum():
@@ -219,8 +214,8 @@ class Recommender:
             hits = self._searcher.search(part.queries, part.vectors)
             groups = list(map(self._searcher.groups, part.queries, part.vectors, hits))
         weights = [query.weights for query in part.queries]
-        added = map(self._searcher.additions, part.queries, hits)
-        contributions = map(self._explainer.explain, part.signals, weights, part.vectors, hits, added)
+        names = ([addition.name for addition in query.additions] for query in part.queries)
+        contributions = map(self._explainer.explain, part.signals, weights, part.vectors, hits, names)
         probabilities = map(self._probabilities, part.queries, part.signals, hits)
         return list(zip(part.indices, map(self._items, hits, contributions, probabilities, groups), strict=True))
 
@@ -236,7 +231,7 @@ class Recommender:
     ) -> tuple[Recommendation, ...]:
         """The items of one answer."""
         scores = (hits.fits - hits.penalties).tolist()
-        products = self.catalogue.records(hits.rows)
+        products = self._store.records(hits.rows)
         ids = [product["id"] for product in products]
         found = map(self._group, groups) if groups else repeat(None, len(ids))
         relevance = hits.relevance.tolist()
@@ -244,10 +239,40 @@ class Recommender:
 
     def _group(self, group: HitGroup) -> Group:
         """A group with the records of its members."""
-        products = self.catalogue.records(group.others.rows)
+        products = self._store.records(group.others.rows)
         scores = group.others.fits.tolist()
         ids = [product["id"] for product in products]
         return Group(group.value, group.size, tuple(map(GroupMember, ids, scores, products)))
+
+
+class Recommender(StoreRecommender):
+    """Answers queries from one catalogue with the engine that embedded it. Any number of threads may share it.
+
+    A pickled or copied recommender reopens its engine and its catalogue.
+
+    - `engine`, `catalogue`: of the same model, else FingerprintMismatch is raised.
+    - `weights`: for queries that do not say theirs, all or some by name.
+    - `half_life`: days after which an interaction counts half.
+    - `gap_correction`: False makes scores weighted means of plain cosines (docs/scores.md).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        catalogue: Catalogue,
+        *,
+        weights: Weights | Mapping[str, float] | None = None,
+        half_life: float = 30.0,
+        gap_correction: bool = True,
+    ) -> None:
+        catalogue.require(engine)
+        self.catalogue = catalogue
+        store = CatalogueStore(catalogue, engine.threads)
+        super().__init__(engine, store, weights=weights, half_life=half_life, gap_correction=gap_correction)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(type(self), weights=self.weights, half_life=self.half_life, gap_correction=self.gap_correction)
+        return make, (self.engine, self.catalogue)
 
 
 @dataclass(frozen=True)

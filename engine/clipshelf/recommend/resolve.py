@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.filtering.filters import Where
-from clipshelf.catalogue.filtering.relative import has_reference, product_value, replace_references
+from clipshelf.catalogue.filtering.relative import has_reference, replace_references
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.display import describe
 from clipshelf.errors import InputError, UnknownIdError
@@ -23,8 +22,9 @@ from clipshelf.recommend.groups import GROUP_KINDS
 from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.query import Query
 from clipshelf.recommend.signals import product_weights
+from clipshelf.recommend.store import ProductStore, Selection
 from clipshelf.recommend.weights import Weights
-from clipshelf.types import ImageSource, Mask, Rows
+from clipshelf.types import ImageSource, Rows
 
 _DAY = 86_400.0  # seconds
 # Products of an answer. Diversity compares every product that it chooses with twenty times as many.
@@ -35,19 +35,19 @@ _MAX_CONTRIBUTIONS = 1 << 24
 
 @dataclass(frozen=True)
 class ResolvedQuery:
-    """A query in terms of one catalogue of N products.
+    """A query in terms of one store of N products.
 
     - `weights`: its own weights, and the recommender's for the others.
     - `texts`, `images`: what is to be embedded; none where their weight is 0.
     - `products`: weights of products by (kind of signal, id); their `rows` (p,) in the same order.
     - `k`: number of products to answer with, at most N.
-    - `mask`: (N,), true for the products that may be answered; None for all.
-    - `excluded`: rows that are not answered, whatever the mask says.
+    - `selection`: the products that the filter lets through.
+    - `excluded`: rows of these that are not answered.
     - `additions`: what is added to scores by columns and by words.
     - `group_by`, `group_members`: as in the query; the column is one that groups.
-    - `answerable`: number of products that the mask allows and that are not excluded.
+    - `answerable`: number of products of the selection that are not excluded.
     - `diversity`, `min_relevance`: 0 to 1.
-    - `where`: the filter that the mask is of.
+    - `where`: the filter of the selection.
     - `unknown_ids`: ids that the catalogue does not have and that were ignored, sorted.
     - `probability`: whether probabilities are asked for.
     """
@@ -58,7 +58,7 @@ class ResolvedQuery:
     products: dict[tuple[str, str], float]
     rows: Rows
     k: int
-    mask: Mask | None
+    selection: Selection
     excluded: set[int]
     answerable: int
     diversity: float
@@ -73,7 +73,7 @@ class ResolvedQuery:
 
 def resolve(
     queries: Iterable[Query | Profile | Mapping[str, Any]],
-    catalogue: Catalogue,
+    store: ProductStore,
     *,
     k: int,
     weights: Weights,
@@ -90,21 +90,21 @@ def resolve(
     """
     checked = [attempt(partial(Query.of, query, k)) for query in check_iterable("queries", queries)]
     ids = list({id_ for query in checked if isinstance(query, Query) for id_ in query.named_ids})
-    row_of = dict(zip(ids, catalogue.find(ids).tolist(), strict=True))
-    resolver = _Resolver(catalogue, row_of, weights, half_life, now)
+    row_of = dict(zip(ids, store.find(ids).tolist(), strict=True)) if ids else {}
+    resolver = _Resolver(store, row_of, weights, half_life, now)
     return [attempt(partial(resolver.resolve, query)) if isinstance(query, Query) else query for query in checked]
 
 
 @dataclass
 class _Resolver:
-    """Resolves the queries of one call; queries that share a filter share its mask."""
+    """Resolves the queries of one call; queries that share a filter share its selection."""
 
-    catalogue: Catalogue
+    store: ProductStore
     row_of: Mapping[str, int]
     weights: Weights
     half_life: float
     now: float
-    masks: dict[str | int, Mask] = field(default_factory=dict)
+    selections: dict[str | int | None, Selection] = field(default_factory=dict)
 
     def resolve(self, query: Query) -> ResolvedQuery:
         """Raise InputError on a query without signal, UnknownIdError on ids that the catalogue does not have."""
@@ -113,10 +113,10 @@ class _Resolver:
         weights = Weights.of(query.weights, self.weights)
         now = self.now if query.now is None else float(query.now)  # type: ignore[arg-type]
         products = product_weights(taste, weights, now, self.half_life)
-        k = min(query.k, len(self.catalogue) or 1)
+        k = min(query.k, len(self.store) or 1)
         _check_work(k, query, len(query.texts) + len(query.images) + len(products))
         where = self._where(query)
-        mask = self._mask(where)
+        selection = self._select(where)
         excluded = {self.row_of[id_] for id_ in query.excluded_ids - unknown}
         return ResolvedQuery(
             weights=weights,
@@ -125,9 +125,9 @@ class _Resolver:
             products=products,
             rows=np.array([self.row_of[id_] for _, id_ in products], np.int64),
             k=k,
-            mask=mask,
+            selection=selection,
             excluded=excluded,
-            answerable=self._answerable(mask, excluded),
+            answerable=self.store.count(selection, excluded),
             diversity=query.diversity,
             min_relevance=query.min_relevance,
             where=where,
@@ -142,7 +142,7 @@ class _Resolver:
         """The products that the query names, without the unknown ones, which are an error where they are required."""
         if required := sorted(unknown & query.required_ids):
             raise UnknownIdError(
-                f"id: expected ids of the catalogue's {len(self.catalogue)} products, found "
+                f"id: expected ids of the catalogue's {len(self.store)} products, found "
                 f'{shorten_list(map(describe, required))}; unknown="ignore" (--unknown ignore) leaves such ids out'
             )
         taste = query.taste.only(lambda id_: id_ not in unknown) if unknown else query.taste
@@ -158,7 +158,7 @@ class _Resolver:
         """The filter of a query, with the values of its liked product where it is relative to that."""
         if query.where is None or (isinstance(query.where, str) and "it." not in query.where):
             return query.where
-        where = self.catalogue.parsed(query.where)
+        where = self.store.parsed(query.where)
         if not isinstance(where, Mapping) or not has_reference(where):
             return where
         liked = [str(id_) for id_ in query.liked]
@@ -166,38 +166,30 @@ class _Resolver:
             found = f"{len(liked)} of them" if len(liked) != 1 else f"{describe(liked[0])}, which the catalogue lacks"
             expected = "a query with one liked product, which `it` stands for"
             raise InputError(f"where: it.: expected {expected}, found {found}")
-        return replace_references(where, partial(product_value, self.catalogue.columns, self.row_of[liked[0]]))
+        return replace_references(where, partial(self.store.value, self.row_of[liked[0]]))
 
-    def _mask(self, where: Any) -> Mask | None:
-        if where is None:
-            return None
-        key = _filter_key(where)
-        if key not in self.masks:
-            self.masks[key] = self.catalogue.mask(where)
-        return self.masks[key]
+    def _select(self, where: Any) -> Selection:
+        key = None if where is None else _filter_key(where)
+        if key not in self.selections:
+            self.selections[key] = self.store.select(where)
+        return self.selections[key]
 
     def _additions(self, query: Query, weights: Weights, now: float) -> tuple[Added, ...]:
         boosts, fresh = query.boost or {}, query.fresh or {}
         for argument, columns, kinds in (("boost", boosts, BOOST_KINDS), ("fresh", fresh, FRESH_KINDS)):
             for name in columns:
-                check_column(self.catalogue, argument, name, kinds)
+                check_column(self.store.columns, argument, name, kinds)
         additions: list[Added] = [Addition(name, weight) for name, weight in boosts.items() if weight]
         if weights.fresh:
             additions += [Addition(name, weights.fresh, float(days) * _DAY, now) for name, days in fresh.items()]
-        if weights.words and query.texts and self.catalogue.words is not None:
-            additions.append(WordMatch(query.texts, weights.words))
+        if weights.words and query.texts and (words := self.store.words) is not None:
+            additions.append(WordMatch.of(query.texts, weights.words, words))
         return tuple(additions)
 
     def _group_by(self, query: Query) -> str | None:
         if query.group_by is not None:
-            check_column(self.catalogue, "group_by", query.group_by, GROUP_KINDS)
+            check_column(self.store.columns, "group_by", query.group_by, GROUP_KINDS)
         return query.group_by
-
-    def _answerable(self, mask: Mask | None, excluded: set[int]) -> int:
-        """The number of products that a mask allows and that are not excluded."""
-        if mask is None:
-            return len(self.catalogue) - len(excluded)
-        return int(np.count_nonzero(mask)) - int(np.count_nonzero(mask[[*excluded]]))
 
 
 def _check_work(k: int, query: Query, signals: int) -> None:

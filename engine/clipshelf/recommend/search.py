@@ -1,83 +1,62 @@
-"""From fused queries to chosen products: candidates by one matrix product, exact scores, diversity, relevance."""
+"""From fused queries to chosen products: candidates of a store, exact scores, diversity, relevance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate, filterfalse, islice
-from typing import Any
+from itertools import accumulate
 
 import numpy as np
 
 from clipshelf.calls import calls
-from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
-from clipshelf.rank.ranker import Ranker
-from clipshelf.recommend.boosts import Booster, WordMatch
-from clipshelf.recommend.calibration import Calibration, side_patterns
+from clipshelf.recommend.boosts import WordMatch, addition_values
+from clipshelf.recommend.calibration import Calibration
 from clipshelf.recommend.diversity import Likeness, choose
-from clipshelf.recommend.fusion import QueryVector, centred_products
-from clipshelf.recommend.groups import Grouping
+from clipshelf.recommend.fusion import QueryVector, centred
+from clipshelf.recommend.groups import first_of_groups
 from clipshelf.recommend.hits import HitGroup, Hits
 from clipshelf.recommend.resolve import ResolvedQuery
+from clipshelf.recommend.store import Candidates, ProductStore, Search
 from clipshelf.recommend.weights import Weights
-from clipshelf.types import DoubleArray, FloatArray, Mask, Rows
+from clipshelf.types import DoubleArray, Rows
 
 # Candidates among which diversity chooses: at least so many, and at least so many times k.
 _POOL_AT_LEAST, _POOL_TIMES_K = 200, 20
-_COMPLETE = 3  # the pattern of a product with both sides, whose factor is 1
 # Candidates among which groups are looked for: at first at least so many and so many times k, later up to so many.
 _GROUPED_AT_LEAST, _GROUPED_TIMES_K, _GROUPED_AT_MOST = 64, 4, 1 << 14
-# Excluded products from which on masking them costs less than finding as many candidates more.
-_MASK_EXCLUDED_FROM = 1000
 
 
 class Searcher:
-    """Searches one catalogue for fused queries; `threads` is for one search."""
+    """Searches one store for fused queries, by the statistics of its embeddings."""
 
-    def __init__(self, catalogue: Catalogue, statistics: Statistics, threads: int) -> None:
-        self._catalogue = catalogue
+    def __init__(self, store: ProductStore, statistics: Statistics) -> None:
+        self._store = store
         self._statistics = statistics
-        self._embeddings = np.asarray(catalogue.embeddings)  # a memory map without the price of its subclass
-        self._ranker = Ranker(self._embeddings, threads=threads)
-        self._calibration = Calibration(catalogue, statistics)
-        self._booster = Booster(catalogue)
-        self._patterns = side_patterns(catalogue.present)
-        # Scores of products with the same sides differ from the ranker's by a constant and a factor for each query, so
-        # the ranker's order holds among them. Each pattern is therefore searched for by itself.
-        self._patterns_searched: list[int] = np.unique(self._patterns).tolist() or [_COMPLETE]
-        self._pattern_masks: list[Mask | None] = (
-            [None]
-            if len(self._patterns_searched) < 2
-            else [self._patterns == pattern for pattern in self._patterns_searched]
-        )
-        self._groupings: dict[str, Grouping] = {}
+        self._calibration = Calibration(store.sample(), statistics)
 
     def search(self, queries: Sequence[ResolvedQuery], vectors: Sequence[QueryVector]) -> list[Hits]:
-        """Find the best products of each query; queries that share a mask share the matrix products."""
+        """Find the best products of each query; queries that share a filter are searched for together."""
         alone = [i for i, query in enumerate(queries) if query.group_by is None]
         pools = dict(zip(alone, self._search([queries[i] for i in alone], [vectors[i] for i in alone]), strict=True))
         for i, query in enumerate(queries):
             if query.group_by is not None:
-                pools[i] = self._search_groups(query, vectors[i])
+                pools[i] = self._search_groups(query, vectors[i], query.group_by)
         return [self._choose(query, pools[i]) for i, query in enumerate(queries)]
 
     def groups(self, query: ResolvedQuery, vector: QueryVector, hits: Hits) -> list[HitGroup]:
         """The group of each of a query's hits: its value, its size, and the best of its other members."""
         if query.group_by is None:
             return []
-        grouping = self._grouping(query.group_by)
-        allowed = self._without(query.mask, query.excluded)
         groups = []
-        for row in hits.rows.tolist():
-            members = grouping.members(row)
-            members = members[allowed[members]]
+        values = self._store.group_values(query.group_by, hits.rows)
+        for row, value in zip(hits.rows.tolist(), values, strict=True):
             others = hits.take(slice(0), hits.penalties[:0])
-            if query.group_members and len(members) > 1:
-                mask = np.zeros(len(self._catalogue), np.bool_)
-                mask[members[members != row]] = True
-                [others] = self._search([replace(query, mask=mask, k=query.group_members, diversity=0.0)], [vector])
-            groups.append(HitGroup(grouping.value(row), len(members), others))
+            selection = self._store.others(query.selection, query.excluded, query.group_by, row)
+            if query.group_members and selection.count:
+                members = replace(query, selection=selection, excluded=set(), k=query.group_members, diversity=0.0)
+                [others] = self._search([members], [vector])
+            groups.append(HitGroup(value, selection.count + 1, others))
         return groups
 
     def _search(self, queries: Sequence[ResolvedQuery], vectors: Sequence[QueryVector]) -> list[Hits]:
@@ -86,45 +65,47 @@ class Searcher:
             return []
         levels = self._calibration.levels(vectors)
         candidates = self._candidates(queries, vectors, levels.side_factors)
-        counts = [len(rows) for rows in candidates]
-        lines, rows = np.arange(len(queries)).repeat(counts), np.concatenate(candidates)
-        side_factors = levels.side_factors[lines, self._patterns[rows]]
-        fits = side_factors * np.concatenate(list(map(self._plain_fits, vectors, candidates)))
-        added = [self._booster.values(query.additions, found) for query, found in zip(queries, candidates, strict=True)]
+        counts = [len(found.rows) for found in candidates]
+        lines, rows = np.arange(len(queries)).repeat(counts), np.concatenate([found.rows for found in candidates])
+        side_factors = levels.side_factors[lines, np.concatenate([found.patterns for found in candidates])]
+        fits = side_factors * np.concatenate(
+            [self._plain_fits(*pair) for pair in zip(vectors, candidates, strict=True)]
+        )
+        added = [addition_values(q.additions, found.numbers) for q, found in zip(queries, candidates, strict=True)]
         is_words = [[isinstance(each, WordMatch) for each in query.additions] for query in queries]
         fits += np.concatenate([values[which].sum(axis=0) for values, which in zip(added, is_words, strict=True)])
         answerable = np.array([query.answerable for query in queries])
         relevance = levels.relevance(lines, fits, answerable[lines])
-        if self._catalogue.relevance_curve is not None:
-            relevance = self._catalogue.relevance_curve(relevance)
+        if self._store.relevance_curve is not None:
+            relevance = self._store.relevance_curve(relevance)
         others = [[not is_word for is_word in which] for which in is_words]
         fits += np.concatenate([values[which].sum(axis=0) for values, which in zip(added, others, strict=True)])
-        order, none = np.lexsort((rows, -fits, lines)), np.zeros(len(rows))
-        ordered = Hits(rows, fits, none, side_factors, relevance).take(order, none)
         pools = []
-        for query, count, stop in zip(queries, counts, accumulate(counts), strict=True):
-            start = stop - count
-            pool = slice(start, start + min(count, _pool_size(query)))
-            pools.append(ordered.take(pool, none[pool]))
+        for i, stop in enumerate(accumulate(counts)):
+            part = slice(stop - counts[i], stop)
+            none = np.zeros(counts[i])
+            found = Hits(rows[part], fits[part], none, side_factors[part], relevance[part], added[i])
+            order = np.lexsort((found.rows, -found.fits))[: _pool_size(queries[i])]
+            missing = candidates[i].missing | queries[i].selection.missing
+            pools.append(replace(found.take(order, none[order]), missing=missing))
         return pools
 
-    def _search_groups(self, query: ResolvedQuery, vector: QueryVector) -> Hits:
+    def _search_groups(self, query: ResolvedQuery, vector: QueryVector, column: str) -> Hits:
         """The pool of a query's best products, each the best of its group.
 
         The best products of all are also the best of their groups. Where they have too few groups, these groups are
-        masked, and what is left is searched again. Each search has more candidates than the one before.
+        left out, and what remains is searched again. Each search has more candidates than the one before.
         """
-        grouping = self._grouping(query.group_by or "")
-        missing, mask, count = _pool_size(query), query.mask, max(_GROUPED_AT_LEAST, _GROUPED_TIMES_K * query.k)
-        found: list[Hits] = []
+        wanted, count = _pool_size(query), max(_GROUPED_AT_LEAST, _GROUPED_TIMES_K * query.k)
+        selection, found = query.selection, list[Hits]()
         while True:
-            [pool] = self._search([replace(query, mask=mask, k=count, diversity=0.0)], [vector])
-            firsts = grouping.firsts(pool.rows)[:missing]
+            [pool] = self._search([replace(query, selection=selection, k=count, diversity=0.0)], [vector])
+            firsts = first_of_groups(self._store.group_values(column, pool.rows))[:wanted]
             found.append(pool.take(firsts, pool.penalties[firsts]))
-            missing -= len(firsts)
-            if not missing or len(pool.rows) < count:
+            wanted -= len(firsts)
+            if not wanted or len(pool.rows) < count:
                 return Hits.joined(found)
-            mask = grouping.without(mask, pool.rows)
+            selection = self._store.without_groups(selection, column, pool.rows)
             count = min(4 * count, _GROUPED_AT_MOST)
 
     def _choose(self, query: ResolvedQuery, pool: Hits) -> Hits:
@@ -133,66 +114,27 @@ class Searcher:
             pool = pool.of_relevance(query.min_relevance)
         return self._diversify(query, pool)
 
-    def additions(self, query: ResolvedQuery, hits: Hits) -> list[tuple[str, DoubleArray]]:
-        """Names and values (k,) of what a query adds to the scores of its hits by columns."""
-        values = self._booster.values(query.additions, hits.rows)
-        return [(addition.name, line) for addition, line in zip(query.additions, values, strict=True)]
-
-    def _grouping(self, name: str) -> Grouping:
-        if name not in self._groupings:
-            self._groupings[name] = Grouping(self._catalogue.columns.column(name))
-        return self._groupings[name]
-
     def _candidates(
         self, queries: Sequence[ResolvedQuery], vectors: Sequence[QueryVector], side_factors: DoubleArray
-    ) -> list[Rows]:
-        """For each query its best rows of every pattern of sides; (Q, 4) factors by pattern."""
-        groups: dict[tuple[Any, ...], list[int]] = {}
-        for i, query in enumerate(queries):
-            masked_alone = i if len(query.excluded) > _MASK_EXCLUDED_FROM else None
-            # What is added counts in the unit of a product's scores, which the factors of a query change.
-            added_alone = i if query.additions and self._patterns_searched != [_COMPLETE] else None
-            groups.setdefault((id(query.mask), masked_alone, added_alone, query.additions), []).append(i)
-        rows_of: list[list[int]] = [[] for _ in queries]
-        for (_, masked_alone, _, additions), members in groups.items():
-            mask = queries[members[0]].mask
-            spare = max(len(queries[i].excluded) for i in members)
-            if masked_alone is not None:
-                mask, spare = self._without(mask, queries[masked_alone].excluded), 0
-            rows = np.array([vectors[i].row.reshape(-1) for i in members], np.float32)
-            count = spare + max(_pool_size(queries[i]) for i in members)
-            offsets = self._booster.offsets(additions)
-            for pattern, pattern_mask in zip(self._patterns_searched, self._pattern_masks, strict=True):
-                scale = float(side_factors[members[0], pattern])
-                _, best = self._top(rows, count, _both(mask, pattern_mask), offsets, scale)
-                for i, candidates in zip(members, best.tolist(), strict=True):
-                    allowed = filterfalse(queries[i].excluded.__contains__, candidates)
-                    rows_of[i] += islice(allowed, _pool_size(queries[i]))
-        return [np.array(rows, np.int64) for rows in rows_of]
+    ) -> list[Candidates]:
+        """For each query its best products of every pattern of sides; (Q, 4) factors by pattern."""
+        rows = np.array([vector.row.reshape(-1) for vector in vectors], np.float32)
+        return self._store.search(
+            [
+                Search(row, query.selection, query.excluded, query.additions, _pool_size(query), factors)
+                for row, query, factors in zip(rows, queries, side_factors, strict=True)
+            ]
+        )
 
-    def _top(
-        self, rows: FloatArray, count: int, mask: Mask | None, offsets: FloatArray | None, scale: float
-    ) -> tuple[FloatArray, Rows]:
-        """The best products of queries (Q, 2D) by `scale` times the inner product, plus an offset (N,)."""
-        if offsets is not None and scale > 0:
-            offsets = offsets if scale == 1 else offsets / np.float32(scale)
-        elif offsets is not None:
-            rows = np.zeros_like(rows)
-        return self._ranker.top_k(rows, count, mask, offsets)
+    def _plain_fits(self, vector: QueryVector, candidates: Candidates) -> DoubleArray:
+        """Scores (n,) of n candidates before their side factors.
 
-    def _without(self, mask: Mask | None, excluded: set[int]) -> Mask:
-        allowed = np.ones(len(self._catalogue), bool) if mask is None else mask.copy()
-        allowed[[*excluded]] = False
-        return allowed
-
-    def _plain_fits(self, vector: QueryVector, rows: Rows) -> DoubleArray:
-        """Scores (n,) of n rows before their side factors.
-
-        They equal the product of `centred_products` and the vector, without centring each product.
+        They equal the product of the centred products and the vector, without centring each product.
         """
+        products = self._store.fetch(candidates.rows)
         with calls:
-            fits: DoubleArray = self._embeddings[rows] @ vector.row.reshape(-1)
-        fits -= self._catalogue.present[rows] @ (self._statistics.means * vector.row).sum(axis=1)
+            fits: DoubleArray = products.embeddings @ vector.row.reshape(-1)
+        fits -= products.present @ (self._statistics.means * vector.row).sum(axis=1)
         return fits
 
     def _diversify(self, query: ResolvedQuery, pool: Hits) -> Hits:
@@ -204,10 +146,11 @@ class Searcher:
 
     def _likeness(self, rows: Rows, weights: Weights) -> Likeness:
         """Likeness among products: the scores (n,) of n rows when one of them is liked."""
-        present, sides = self._catalogue.present[rows], centred_products(rows, self._catalogue, self._statistics)
+        products = self._store.fetch(rows)
+        present, sides = products.present, centred(products, self._statistics)
         cosines, scaled = weights.cosines, weights.cosines / self._statistics.spreads
         # A stack of single dot products, for which OpenBLAS wakes no threads.
-        stack = sides.reshape(len(rows), 1, 2 * self._catalogue.dim)
+        stack = sides.reshape(len(rows), 1, 2 * self._store.dim)
 
         def likeness_to(position: int) -> DoubleArray:
             scores: DoubleArray = np.matmul(stack, (scaled.T @ sides[position]).reshape(-1, 1))[:, 0, 0]
@@ -221,9 +164,3 @@ class Searcher:
 def _pool_size(query: ResolvedQuery) -> int:
     """Number of candidates that are scored exactly for a query."""
     return max(_POOL_AT_LEAST, _POOL_TIMES_K * query.k) if query.diversity else query.k
-
-
-def _both(mask: Mask | None, other: Mask | None) -> Mask | None:
-    if mask is None or other is None:
-        return other if mask is None else mask
-    return mask & other

@@ -5,6 +5,7 @@ import pytest
 from clipshelf import Engine, Recommender
 from clipshelf.catalogue.statistics import Statistics, sample_rows
 from clipshelf.recommend.calibration import Calibration
+from clipshelf.recommend.catalogue_store import CatalogueStore
 from clipshelf.recommend.fusion import QueryVector
 from support.sample_query import DIM
 from support.shelves import clustered, shelf
@@ -40,7 +41,7 @@ def test_relevance_tells_what_fits_from_what_is_merely_best(wide_engine: Engine)
 def test_levels_are_the_median_and_the_upper_quantile_of_a_sample(wide_engine: Engine, count: int) -> None:
     dim, rng = 512, np.random.default_rng(2)
     catalogue = shelf(wide_engine, clustered(count, dim))
-    calibration = Calibration(catalogue, Statistics.none(dim))
+    calibration = Calibration(CatalogueStore(catalogue, 1).sample(), Statistics.none(dim))
     rows = rng.standard_normal((70, 2, dim))
     levels = calibration.levels([QueryVector(row, np.ones(2)) for row in rows])
     sample = catalogue.embeddings[sample_rows(count, 1024)].astype(np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from clipshelf import Engine, Recommender
 from clipshelf.errors import InputError
-from clipshelf.recommend.groups import Grouping
+from clipshelf.recommend.groups import Grouping, first_of_groups
 from clipshelf.types import DoubleArray, Product
 from support import oracle
 from support.sample_query import DIM
@@ -112,9 +112,11 @@ def test_an_empty_answer_has_no_groups(shop: Recommender) -> None:
     assert "no product passes" in str(shop.recommend("red", group_by="family", where="price<0").note)
 
 
-def test_firsts_are_positions_in_order(shop: Recommender) -> None:
+def test_firsts_are_positions_in_order() -> None:
+    assert first_of_groups(["a", None, "b", "a", None, "b", "c"]).tolist() == [0, 1, 2, 4, 6]
+
+
+def test_members_of_groups(shop: Recommender) -> None:
     grouping = Grouping(shop.catalogue.columns.column("family"))
-    rows = np.array([7, 1, 21, 2, 4, 7])
-    assert grouping.firsts(rows).tolist() == [0, 1, 2, 3, 5]
     assert grouping.members(7).tolist() == [7]
     assert grouping.members(2).tolist() == list(range(0, COUNT, 2))

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,47 @@ _CODE_WEIGHT = 4
 _MOST_COUNTED = 255  # times that a product has a token
 
 Integers = npt.NDArray[Any]
+
+
+class WeighedToken(NamedTuple):
+    """A token of a query, and what a product with it gains at the most: its part of L without the factor of tf.
+
+    - `key`: see `clipshelf.catalogue.lexical.tokens.token_key`.
+    """
+
+    key: int
+    weight: float
+
+
+class WordStatistics(Protocol):
+    """What BM25 needs to know of all products, wherever they are."""
+
+    @property
+    def count(self) -> int:
+        """N, the number of products."""
+
+    @property
+    def mean_length(self) -> float:
+        """Mean number of tokens of a product, at least 1."""
+
+    def having(self, key: int) -> int:
+        """Return the number of products that have the token with a key."""
+
+
+def weigh(text: str, statistics: WordStatistics) -> list[WeighedToken]:
+    """The tokens of a query's text that some products have and that count, with their weights."""
+    words, neighbours = query_tokens(text)
+    pairs = [(token, statistics.having(token_key(token))) for token in (*words, *neighbours)]
+    total = 0.0
+    counted: list[tuple[str, float]] = []
+    for token, having in pairs[: len(words)] + [pair for pair in pairs[len(words) :] if pair[1]]:
+        if having > max(_COMMON_AT_LEAST, statistics.count // _COMMON_ONE_IN):
+            continue
+        idf = math.log1p((statistics.count - having + 0.5) / (having + 0.5))
+        total += idf
+        if having:
+            counted.append((token, idf * (_CODE_WEIGHT if is_code(token) else 1)))
+    return [WeighedToken(token_key(token), weight / total) for token, weight in counted]
 
 
 @dataclass(frozen=True)
@@ -80,55 +121,58 @@ class WordIndex:
         """Whether both indices have the same arrays."""
         return all(np.array_equal(getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
 
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(self.lengths)
+
+    @cached_property
+    def mean_length(self) -> float:
+        """Mean number of tokens of a product, at least 1."""
+        return max(1.0, float(self.lengths.mean())) if len(self.lengths) else 1.0
+
+    def having(self, key: int) -> int:
+        """Return the number of products that have the token with a key."""
+        start, stop = self._span(key)
+        return stop - start
+
     def match(self, text: str) -> tuple[Rows, DoubleArray]:
         """The word matches of a query: rows (n,), ascending, of products that have any of it, and L (n,) of each."""
-        parts = self.parts(text)
+        parts = self.parts(weigh(text, self), self.mean_length)
         if not parts:
             return np.empty(0, np.int64), np.empty(0)
         found, positions = np.unique(np.concatenate([rows for rows, _ in parts]), return_inverse=True)
         values = np.concatenate([values for _, values in parts])
         return found.astype(np.int64), np.bincount(positions, values, len(found)).astype(np.float64, copy=False)
 
-    def parts(self, text: str) -> list[tuple[Integers, FloatArray]]:
-        """What each token of a query adds to L: the rows (n,), ascending, of products that have it, and values (n,)."""
-        words, neighbours = query_tokens(text)
-        spans = [(token, self._span(token)) for token in (*words, *neighbours)]
-        count, total = len(self.lengths), 0.0
-        counted: list[tuple[int, int, float]] = []
-        for token, span in spans[: len(words)] + [pair for pair in spans[len(words) :] if pair[1]]:
-            start, stop = span or (0, 0)
-            having = stop - start
-            if having > max(_COMMON_AT_LEAST, count // _COMMON_ONE_IN):
-                continue
-            idf = math.log1p((count - having + 0.5) / (having + 0.5))
-            total += idf
-            if having:
-                counted.append((start, stop, idf * (_CODE_WEIGHT if is_code(token) else 1)))
+    def parts(self, tokens: Iterable[WeighedToken], mean_length: float) -> list[tuple[Integers, FloatArray]]:
+        """What each token adds to L: the rows (n,), ascending, of products that have it, and values (n,).
+
+        - `tokens`: as `weigh` gives them; those that no product has are left out.
+        - `mean_length`: of all products that the tokens were weighed for.
+        """
+        spans = [(*self._span(token.key), np.float32(token.weight)) for token in tokens]
         return [
-            (self.rows[start:stop], np.float32(weight / total) * self._saturations(start, stop))
-            for start, stop, weight in counted
+            (self.rows[start:stop], weight * self._saturations(start, stop, mean_length))
+            for start, stop, weight in spans
+            if stop > start
         ]
 
-    def _saturations(self, start: int, stop: int) -> FloatArray:
+    def _saturations(self, start: int, stop: int, mean_length: float) -> FloatArray:
         counts = self.counts[start:stop].astype(np.float32)
         weights = self.lengths[self.rows[start:stop]].astype(np.float32)
-        weights *= np.float32(K * B / self._mean_length)
+        weights *= np.float32(K * B / mean_length)
         weights += np.float32(K * (1 - B))
         weights += counts
         counts *= np.float32(K + 1)
         counts /= weights
         return counts
 
-    @cached_property
-    def _mean_length(self) -> float:
-        return max(1.0, float(self.lengths.mean())) if len(self.lengths) else 1.0
-
-    def _span(self, token: str) -> tuple[int, int] | None:
-        """Where the pairs of a token start and end, None for a token that no product has."""
-        key = np.uint64(token_key(token))
-        position = int(np.searchsorted(self.keys, key))
+    def _span(self, key: int) -> tuple[int, int]:
+        """Where the pairs of a token start and end; both are 0 for a token that no product has."""
+        position = int(np.searchsorted(self.keys, np.uint64(key)))
         if position == len(self.keys) or self.keys[position] != key:
-            return None
+            return 0, 0
         return int(self.starts[position]), int(self.starts[position + 1])
 
 
