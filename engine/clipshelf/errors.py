@@ -7,6 +7,7 @@
     ├── ArtifactError (ValueError)          a model folder that does not hold what its manifest says
     ├── CatalogueError (ValueError)         a catalogue folder that does not hold what its manifest says
     │   └── FingerprintMismatch             a catalogue and an engine of two different models
+    ├── ShardLost (ConnectionError)         a shard of a catalogue that did not answer
     ├── BundleError (ValueError)            a bundle that does not hold what its manifest says
     ├── ProviderUnavailable (RuntimeError)  an execution provider that this machine cannot run
     ├── MissingExtra (ImportError)          an optional part of clipshelf that is not installed
@@ -49,6 +50,10 @@ class CatalogueError(ClipshelfError, ValueError):
 
 class FingerprintMismatch(CatalogueError):
     """A catalogue and an engine of two different models: their embeddings do not compare."""
+
+
+class ShardLost(ClipshelfError, ConnectionError):
+    """A shard of a catalogue that did not answer in time, while a query needs its products."""
 
 
 class BundleError(ClipshelfError, ValueError):

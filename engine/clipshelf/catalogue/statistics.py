@@ -27,7 +27,7 @@ IMAGE, TEXT = range(2)
 MIN_PRODUCTS = 16
 
 # The statistics are taken from at most this number of rows; their error is then about one per cent.
-_SAMPLE_ROWS = 1 << 13
+STATISTICS_ROWS = 1 << 13
 # A smaller spread means that all products are the same; dividing by it would amplify noise.
 _MIN_SPREAD = 0.005
 # Rows have unit norm, and differ from their mean by 2 at the most; with room for rounding.
@@ -65,7 +65,7 @@ class Statistics:
         - `matrix`: (N, 2D) float32, image rows | text rows, zeros where a product lacks a side.
         """
         dim = matrix.shape[1] // 2
-        sample = matrix[sample_rows(len(matrix), _SAMPLE_ROWS)]
+        sample = matrix[sample_rows(len(matrix), STATISTICS_ROWS)]
         sides = [sample[:, :dim], sample[:, dim:]]
         present: list[Mask] = [np.any(side, axis=1) for side in sides]
         counts = [int(has.sum()) for has in present]

@@ -159,6 +159,7 @@ class Recommendations:
     - `note`: for an answer without products why there are none, and how many products each term of the filter lets
       through; else None.
     - `unknown_ids`: ids that the catalogue does not have and that were ignored (`Query.unknown`), sorted.
+    - `missing_shards`: shards of a sharded catalogue that did not answer; the answer is without their products.
     """
 
     items: tuple[Recommendation, ...]
@@ -166,6 +167,7 @@ class Recommendations:
     stages: Mapping[str, Span] = field(default_factory=dict, repr=False, compare=False)
     note: str | None = None
     unknown_ids: tuple[str, ...] = ()
+    missing_shards: tuple[int, ...] = ()
 
     def __iter__(self) -> Iterator[Recommendation]:
         return iter(self.items)
@@ -200,6 +202,8 @@ class Recommendations:
                 lines += [f"     {part.value:+6.3f}  {printable(str(part))}" for part in item.contributions]
         if self.note:
             lines.append(f"     {printable(self.note)}")
+        if self.missing_shards:
+            lines.append(f"     without the products of the shards {', '.join(map(str, self.missing_shards))}")
         return "\n".join([*lines, f"     {self.took_ms['total']:.1f} ms"])
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
@@ -209,6 +213,8 @@ class Recommendations:
             answer["note"] = self.note
         if self.unknown_ids:
             answer["unknown_ids"] = list(self.unknown_ids)
+        if self.missing_shards:
+            answer["missing_shards"] = list(self.missing_shards)
         return {**answer, "took_ms": self.took_ms}
 
 

@@ -20,6 +20,7 @@ class Grouping:
     """
 
     def __init__(self, column: Column) -> None:
+        self._column = column
         self._values = column.values
         self._codes = column.codes
         self._rows_by_group = np.argsort(column.codes, kind="stable")
@@ -35,6 +36,14 @@ class Grouping:
         if code < 0:
             return np.array([row], np.int64)
         return self._rows_by_group[self._starts[code] : self._starts[code + 1]]
+
+    def has_any(self, values: Sequence[Any]) -> Mask:
+        """(N,) bool: which products have one of some values, which are not None."""
+        has = np.zeros(len(self._values) + 1, np.bool_)  # the last is that of no value
+        codes = [self._column.code(value) for value in values]
+        has[[code for code in codes if code >= 0]] = True
+        chosen: Mask = has[self._codes]
+        return chosen
 
     def without(self, mask: Mask | None, rows: Rows) -> Mask:
         """(N,) a mask, None for all, without the groups of some rows."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial, wraps
 from inspect import Signature, signature
 from itertools import repeat
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 import numpy as np
 
@@ -149,20 +150,21 @@ class StoreRecommender:
             else:
                 good[index] = checked
         signals = self._embedder.embed(good, on_error, timeline)
-        items = dict(self._rank(good, signals, on_error, timeline))
+        answers = dict(self._rank(good, signals, on_error, timeline))
         timeline.lap("rank")
         took_ms = {name: timeline.milliseconds(name) for name in ("embed_text", "embed_image", "rank")}
         took_ms["total"] = timeline.total()
         stages = timeline.spans()
         return [
             Recommendations(
-                items.get(index, ()),
+                answer.items,
                 took_ms.copy(),
                 stages.copy(),
-                note=None if items.get(index, True) else explain_empty(good[index], self._store),
+                note=explain_empty(good[index], self._store) if index in answers and not answer.items else None,
                 unknown_ids=good[index].unknown_ids if index in good else (),
+                missing_shards=tuple(sorted(answer.missing)),
             )
-            for index in range(len(resolved))
+            for index, answer in ((index, answers.get(index, _NO_ANSWER)) for index in range(len(resolved)))
         ]
 
     def _check_model(self, query: ResolvedQuery) -> ResolvedQuery:
@@ -177,8 +179,8 @@ class StoreRecommender:
         signals: Mapping[int, Signals],
         on_error: OnError,
         timeline: Timeline,
-    ) -> Iterator[tuple[int, tuple[Recommendation, ...]]]:
-        """Index and items of each query.
+    ) -> Iterator[tuple[int, _Answer]]:
+        """Index and answer of each query.
 
         Threads search for a part of the queries while the part before it is answered and the one behind it is fused.
         """
@@ -208,8 +210,8 @@ class StoreRecommender:
                 fused.append(index, query, signal, vector)
         return fused
 
-    def _answer(self, timeline: Timeline, part: _FusedPart) -> list[tuple[int, tuple[Recommendation, ...]]]:
-        """Index and items of each query of a part."""
+    def _answer(self, timeline: Timeline, part: _FusedPart) -> list[tuple[int, _Answer]]:
+        """Index and answer of each query of a part."""
         with timeline.stage("search"):
             hits = self._searcher.search(part.queries, part.vectors)
             groups = list(map(self._searcher.groups, part.queries, part.vectors, hits))
@@ -217,7 +219,8 @@ class StoreRecommender:
         names = ([addition.name for addition in query.additions] for query in part.queries)
         contributions = map(self._explainer.explain, part.signals, weights, part.vectors, hits, names)
         probabilities = map(self._probabilities, part.queries, part.signals, hits)
-        return list(zip(part.indices, map(self._items, hits, contributions, probabilities, groups), strict=True))
+        items = map(self._items, hits, contributions, probabilities, groups)
+        return list(zip(part.indices, map(_Answer, items, map(_missing, hits, groups)), strict=True))
 
     def _probabilities(self, query: ResolvedQuery, signals: Signals, hits: Hits) -> Sequence[float | None]:
         return self._matcher.probabilities(signals, hits.rows) if query.probability else [None] * len(hits.rows)
@@ -273,6 +276,21 @@ class Recommender(StoreRecommender):
     def __reduce__(self) -> tuple[Any, ...]:
         make = partial(type(self), weights=self.weights, half_life=self.half_life, gap_correction=self.gap_correction)
         return make, (self.engine, self.catalogue)
+
+
+def _missing(hits: Hits, groups: Sequence[HitGroup]) -> AbstractSet[int]:
+    """Parts of the store that did not answer, for the hits themselves or for the members of their groups."""
+    return frozenset(hits.missing).union(*(group.others.missing for group in groups))
+
+
+class _Answer(NamedTuple):
+    """The items of an answer, and the parts of the store whose products it lacks."""
+
+    items: tuple[Recommendation, ...] = ()
+    missing: AbstractSet[int] = frozenset()
+
+
+_NO_ANSWER = _Answer()
 
 
 @dataclass(frozen=True)

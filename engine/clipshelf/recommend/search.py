@@ -56,6 +56,7 @@ class Searcher:
             if query.group_members and selection.count:
                 members = replace(query, selection=selection, excluded=set(), k=query.group_members, diversity=0.0)
                 [others] = self._search([members], [vector])
+            others = replace(others, missing=others.missing | selection.missing)
             groups.append(HitGroup(value, selection.count + 1, others))
         return groups
 

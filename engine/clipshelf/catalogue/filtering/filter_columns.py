@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from clipshelf.catalogue.contents import Contents
-from clipshelf.catalogue.typed_columns.columns import Column, columns_of
+from clipshelf.catalogue.typed_columns.columns import Column, columns_of, empty_column
+from clipshelf.catalogue.typed_columns.kinds import kind_of
+from clipshelf.types import Product
 
-_RECORD_COLUMNS = ("id", "text")
+RECORD_COLUMNS = ("id", "text")
 _MAX_PARTS = 20  # of a dotted name
 
 
@@ -27,12 +29,14 @@ class FilterColumns(Mapping[str, str]):
     """The kind of each column by name, and the columns themselves.
 
     - `contents`: N products.
+    - `dotted`: declarations of dotted columns by name; those of others are inferred from their values.
 
     `id`, `text` and dotted names cost one pass over all records when they are first named; they stay in memory then.
     """
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: Contents, dotted: Mapping[str, str] | None = None) -> None:
         self._contents = contents
+        self._declared = dotted or {}
         self._stored_name = {_nfc(name): name for name in contents.kinds}
         self._opened: dict[str, Column] = {}
 
@@ -40,7 +44,7 @@ class FilterColumns(Mapping[str, str]):
         name = _nfc(name)
         if name in self._stored_name:
             return self._contents.kinds[self._stored_name[name]]
-        if name in _RECORD_COLUMNS:
+        if name in RECORD_COLUMNS:
             return "text"
         column = self._dotted(name)
         if column is None:
@@ -50,7 +54,7 @@ class FilterColumns(Mapping[str, str]):
     def __iter__(self) -> Iterator[str]:
         """The names of all columns without the dotted ones."""
         yield from self._stored_name
-        yield from (name for name in _RECORD_COLUMNS if name not in self._stored_name)
+        yield from (name for name in RECORD_COLUMNS if name not in self._stored_name)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -77,15 +81,34 @@ class FilterColumns(Mapping[str, str]):
         column = self._opened.get(name)
         if column is not None:
             return column
-        head, *path = name.split(".")
+        head = name.partition(".")[0]
         stored = self._stored_name.get(head)
-        if stored is None or not path or len(path) > _MAX_PARTS or self._contents.kinds[stored] != "mixed":
+        if stored is None or not is_dotted(name, {head: self._contents.kinds[stored]}):
             return None
-        values = (_value_at(product.get(stored), path) for product in self._contents.products)
-        column = columns_of({} if value is None else {name: value} for value in values).get(name)
+        declaration = self._declared.get(name, "")
+        column = columns_of(self.dotted_fields(name), {name: declaration}).get(name)
+        if column is None and declaration:
+            column = empty_column(kind_of(declaration), len(self._contents), declaration)
         if column is not None:
             column = self._opened[name] = _normalised(column)
         return column
+
+    def dotted_fields(self, name: str) -> Iterator[Product]:
+        """For each product a record with the value of a dotted name, without any where it has none."""
+        head, *path = _nfc(name).split(".")
+        stored = self._stored_name.get(head)
+        for product in self._contents.products:
+            value = None if stored is None else _value_at(product.get(stored), path)
+            yield {} if value is None else {name: value}
+
+
+def is_dotted(name: str, kinds: Mapping[str, str]) -> bool:
+    """Whether a name may be that of a field of records in a column.
+
+    - `kinds`: the kind of each column by name.
+    """
+    head, *path = name.split(".")
+    return 0 < len(path) <= _MAX_PARTS and kinds.get(head) == "mixed"
 
 
 def _nfc(text: Any) -> Any:

@@ -85,9 +85,16 @@ def columns_of(products: Iterable[Product], declarations: Mapping[str, Declarati
     return {name: _column(name, values, count, known.get(name, "")) for name, values in gathered.items()}
 
 
+def empty_column(kind: Kind, count: int, declaration: Declaration = "") -> Column:
+    """A column in which none of `count` products has a value."""
+    if kind in _LIST_KINDS:
+        return Column(kind, [], starts=[0], declaration=declaration)
+    return Column(kind, [], codes=np.full(count, -1, np.int8), declaration=declaration)
+
+
 def _column(name: str, values: ColumnValues, count: int, declaration: Declaration) -> Column:
     """The column of `count` products that have `values`."""
-    inferred = infer(name, values) if not declaration else Inferred(kind_of(declaration), declaration)
+    inferred = infer(name, values.tally()) if not declaration else Inferred(kind_of(declaration), declaration)
     kind, declaration = inferred.kind, inferred.declaration
     if kind == "mixed":
         return Column(kind, [], declaration=declaration)

@@ -36,7 +36,7 @@ def declare_columns(
     for name, values in columns.items():
         declaration = declarations.get(name, "")
         if not declaration:
-            inferred = infer(name, values)
+            inferred = infer(name, values.tally())
             declaration = inferred.declaration
             if inferred.remark:
                 warn(f"column {name}: {inferred.remark}")

@@ -24,7 +24,7 @@ from clipshelf.catalogue.typed_columns.cells import (
     number_of,
     read_number,
 )
-from clipshelf.catalogue.typed_columns.column_values import ColumnValues
+from clipshelf.catalogue.typed_columns.column_values import ColumnTally, ColumnValues
 from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind, kind_of
 
 # One value in this number may be odd.
@@ -59,15 +59,14 @@ class Inferred:
     remark: str = ""
 
 
-def infer(name: str, values: ColumnValues) -> Inferred:
-    """Infer the kind of the column `name` from its values."""
-    scalars, lists, records = len(values.rows), len(values.list_rows), len(values.record_rows)
-    total = scalars + max(lists, records)
-    if records * _ODD_AMONG > total:
+def infer(name: str, tally: ColumnTally) -> Inferred:
+    """Infer the kind of the column `name` from what values it has."""
+    total = tally.scalars + max(tally.lists, tally.records)
+    if tally.records * _ODD_AMONG > total:
         return Inferred("mixed", "")
-    if lists * _ODD_AMONG > total:
-        return _infer_lists(values.item_counts() + values.counts())
-    return _infer_scalars(name, values.counts())
+    if tally.lists * _ODD_AMONG > total:
+        return _infer_lists(tally.item_counts + tally.counts)
+    return _infer_scalars(name, tally.counts)
 
 
 def convert_all(distinct: Iterable[str | float], declaration: Declaration) -> list[Any]:

@@ -1,0 +1,125 @@
+"""A sharded catalogue: its manifest, and what is pooled over its shards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.content_keys import Keys, id_keys
+from clipshelf.errors import CatalogueError, FingerprintMismatch
+from clipshelf.files import FileRecord
+from clipshelf.model.engine import Engine
+from clipshelf.scale.manifest import WordCounts, read_manifest
+from clipshelf.types import FloatArray, PathLike, Rows
+
+SAMPLE_FILE, WORDS_FILE = "sample.npy", "words.npz"
+
+
+class ShardedCatalogue:
+    """Opens a sharded catalogue. Products stay in the shards.
+
+    - `path`: its folder.
+
+    It does not change. Raises CatalogueError naming the file, what was expected and what was found.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self.folder = Path(path).absolute()
+        self.manifest = read_manifest(self.folder)
+        self.sample: FloatArray = np.load(self._pooled(SAMPLE_FILE), allow_pickle=False)
+        self.words = self._words(self.manifest.words)
+
+    def __len__(self) -> int:
+        return self.manifest.products
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.folder, self.manifest.generation)
+
+    @property
+    def shards(self) -> int:
+        """S, the number of shards."""
+        return len(self.manifest.shards)
+
+    @property
+    def dim(self) -> int:
+        """D, the width of one side."""
+        return self.manifest.dim
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model that embedded the products."""
+        return self.manifest.fingerprint
+
+    def shard(self, number: int) -> Catalogue:
+        """Open the catalogue of one shard."""
+        return Catalogue.load(self.folder / self.manifest.shards[number].folder)
+
+    def model_path(self) -> str | None:
+        """The path of the model that embedded the products, None for the embedded default; raises CatalogueError."""
+        return self.shard(0).model_path()
+
+    def require(self, engine: Engine) -> None:
+        """Raise FingerprintMismatch unless `engine` has the model that embedded the products."""
+        if engine.fingerprint != self.fingerprint:
+            raise FingerprintMismatch(
+                f"expected the model that embedded the catalogue, fingerprint {self.fingerprint}, "
+                f"found one with {engine.fingerprint}; index the products again with this model"
+            )
+
+    def _pooled(self, name: str) -> Path:
+        """The path of a pooled file, which is as the manifest says."""
+        path = self.folder / self.manifest.pooled_folder / name
+        expected = self.manifest.files.get(name)
+        try:
+            found = FileRecord.of(path)
+        except OSError as error:
+            raise CatalogueError(f"{path}: expected a file, found: {error}") from error
+        if found != expected:
+            raise CatalogueError(f"{path}: expected {expected}, found {found}")
+        return path
+
+    def _words(self, counts: WordCounts | None) -> PooledWords | None:
+        if counts is None:
+            return None
+        arrays = np.load(self._pooled(WORDS_FILE), allow_pickle=False)
+        return PooledWords(counts, arrays["keys"], arrays["counts"])
+
+
+class PooledWords:
+    """`clipshelf.catalogue.lexical.word_index.WordStatistics` of all shards.
+
+    - `counts`: number and mean length of products.
+    - `keys`: (V,) uint64 tokens, ascending; `having` (V,), how many products have each.
+    """
+
+    def __init__(self, counts: WordCounts, keys: np.ndarray[Any, np.dtype[np.uint64]], having: Rows) -> None:
+        self.count, self.mean_length = counts.count, counts.mean_length
+        self._keys, self._having = keys, having
+
+    def having(self, key: int) -> int:
+        """The number of products that have a token."""
+        position = int(np.searchsorted(self._keys, np.uint64(key)))
+        return int(self._having[position]) if position < len(self._keys) and self._keys[position] == key else 0
+
+
+def shards_of_keys(keys: Keys, shards: int) -> Rows:
+    """The (n,) shards of n products by the keys (n, 16) of their ids."""
+    prefixes = np.ascontiguousarray(keys[:, :8]).view("<u8")[:, 0]
+    return (prefixes % np.uint64(shards)).astype(np.int64)
+
+
+def shards_of(ids: Sequence[str], shards: int) -> Rows:
+    """The (n,) shards of n ids."""
+    return shards_of_keys(id_keys(ids), shards)
+
+
+def _reopen(folder: Path, generation: int) -> ShardedCatalogue:
+    catalogue = ShardedCatalogue(folder)
+    if catalogue.manifest.generation != generation:
+        found = catalogue.manifest.generation
+        raise CatalogueError(f"{folder}: expected generation {generation}, which was pickled, found {found}")
+    return catalogue

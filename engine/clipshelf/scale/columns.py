@@ -1,0 +1,50 @@
+"""The columns that filters see in a sharded catalogue: their kinds are those of all shards together."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from clipshelf.catalogue.filtering.filter_columns import RECORD_COLUMNS, is_dotted
+from clipshelf.catalogue.typed_columns.kinds import kind_of
+
+
+class ShardedColumns(Mapping[str, str]):
+    """The kind of each column by name; names are compared in the normal form NFC.
+
+    - `kinds`: of the columns of all shards.
+    - `declare`: gives the declaration of a dotted column, "" for one that no product has.
+    """
+
+    def __init__(self, kinds: Mapping[str, Any], declare: Callable[[str], str]) -> None:
+        self._kinds = {unicodedata.normalize("NFC", name): kind for name, kind in kinds.items()}
+        self._declare = declare
+        self._dotted: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        name = unicodedata.normalize("NFC", name) if isinstance(name, str) else name
+        if name in self._kinds:
+            return str(self._kinds[name])
+        if name in RECORD_COLUMNS:
+            return "text"
+        if not isinstance(name, str) or not is_dotted(name, self._kinds):
+            raise KeyError(name)
+        if name not in self._dotted:
+            declaration = self._declare(name)
+            if not declaration:
+                raise KeyError(name)
+            self._dotted[name] = declaration
+        return kind_of(self._dotted[name])
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of all columns without the dotted ones."""
+        yield from self._kinds
+        yield from (name for name in RECORD_COLUMNS if name not in self._kinds)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def dotted(self) -> tuple[tuple[str, str], ...]:
+        """The dotted columns that were asked for, with their declarations."""
+        return tuple(sorted(self._dotted.items()))

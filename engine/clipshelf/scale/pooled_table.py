@@ -1,0 +1,106 @@
+"""The products of one shard, with the kinds of columns that all shards have together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clipshelf.catalogue.content_keys import Keys
+from clipshelf.catalogue.contents import Contents
+from clipshelf.catalogue.filtering.filter_columns import FilterColumns
+from clipshelf.catalogue.lexical.word_index import WordIndex
+from clipshelf.catalogue.product_table import ProductTable
+from clipshelf.catalogue.statistics import Statistics
+from clipshelf.catalogue.typed_columns.columns import Column, columns_of, empty_column
+from clipshelf.types import FloatArray, Product, Rows
+
+
+class PooledContents:
+    """`Contents` of a shard whose columns are of the kinds of all shards.
+
+    - `contents`: the shard's own.
+    - `kinds`, `declarations`: pooled.
+
+    A column that the shard has in another way, or not at all, is made of its records.
+    """
+
+    def __init__(self, contents: Contents, kinds: Mapping[str, Any], declarations: Mapping[str, str]) -> None:
+        self._contents = contents
+        self.kinds = kinds
+        self.declarations = declarations
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    @property
+    def dim(self) -> int:
+        """D, the width of one side."""
+        return self._contents.dim
+
+    @property
+    def ids(self) -> list[str]:
+        """N ids."""
+        return self._contents.ids
+
+    @property
+    def products(self) -> Sequence[Product]:
+        """N records."""
+        return self._contents.products
+
+    def records(self, rows: Rows | Sequence[int]) -> list[Product]:
+        """The records of n rows."""
+        return self._contents.records(rows)
+
+    @property
+    def embeddings(self) -> FloatArray:
+        """(N, 2D) float32."""
+        return self._contents.embeddings
+
+    @property
+    def keys(self) -> Keys:
+        """(N, 3, 16) uint8 keys."""
+        return self._contents.keys
+
+    @property
+    def statistics(self) -> Statistics:
+        """Those of the shard alone."""
+        return self._contents.statistics
+
+    @property
+    def word_columns(self) -> Sequence[str]:
+        """The fields whose words are indexed."""
+        return self._contents.word_columns
+
+    @property
+    def words(self) -> WordIndex | None:
+        """The shard's own index of words."""
+        return self._contents.words
+
+    def column(self, name: str) -> Column:
+        """Open the column `name`, which is not of the kind mixed."""
+        kind, declaration = self.kinds[name], self.declarations.get(name, "")
+        contents = self._contents
+        if contents.kinds.get(name) == kind and contents.declarations.get(name, "") == declaration:
+            return contents.column(name)
+        found = None
+        if declaration and name in contents.kinds:
+            fields: list[Product] = [{name: record[name]} if name in record else {} for record in contents.products]
+            found = columns_of(fields, {name: declaration}).get(name)
+        return found or empty_column(kind, len(self), declaration)
+
+
+class PooledTable(ProductTable):
+    """A shard's products, as filters see them.
+
+    - `contents`: with pooled kinds.
+    - `dotted`: declarations of dotted columns, pooled.
+    """
+
+    def __init__(self, contents: PooledContents, dotted: Mapping[str, str]) -> None:
+        super().__init__(contents)
+        self._filter_columns = FilterColumns(contents, dotted)
+
+    @property
+    def columns(self) -> FilterColumns:
+        """The columns, dotted ones as they are declared."""
+        return self._filter_columns

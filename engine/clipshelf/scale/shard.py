@@ -1,0 +1,221 @@
+"""One shard that answers: its products, its ranker, and what is pooled over all shards.
+
+A row of the sharded catalogue is `ordinal * shards + shard`: rows are in the order of the union of all products, and
+each says where its product is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.filtering.filters import Where
+from clipshelf.catalogue.filtering.relative import product_value
+from clipshelf.catalogue.typed_columns.column_values import ColumnTally, tally_columns
+from clipshelf.errors import CatalogueError
+from clipshelf.files import FileRecord
+from clipshelf.recommend.catalogue_store import MaskedRows, TableStore
+from clipshelf.recommend.groups import Grouping
+from clipshelf.recommend.store import Candidates, Search
+from clipshelf.scale.manifest import read_manifest
+from clipshelf.scale.pooled_table import PooledContents, PooledTable
+from clipshelf.scale.pooling import quantiles_name, read_ordinals
+from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
+
+_MASKS_KEPT = 16  # of filters that were used last
+
+
+class LeftOut(NamedTuple):
+    """Products that a selection does not have any more.
+
+    - `column`: groups by this column, with these `values`, and
+    - `rows`: these products.
+    """
+
+    column: str
+    values: tuple[Any, ...]
+    rows: Rows
+
+
+class GroupOf(NamedTuple):
+    """The group of a row: products with this value of a column, or the row alone where it has none."""
+
+    column: str
+    value: Any
+    row: int
+
+
+@dataclass(frozen=True)
+class ShardedSelection:
+    """Products of a sharded catalogue that a search may find, in a form that each shard evaluates.
+
+    - `where`: a filter, None for all products.
+    - `dotted`: the declarations of dotted columns, pooled over the shards.
+    - `left_out`: what is taken away.
+    - `group`: the group that the others belong to.
+    - `excluded`: rows that are taken away.
+    - `count`, `missing`: the number of products, and shards that could not count.
+    """
+
+    where: Where | None = None
+    dotted: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    group: GroupOf | None = None
+    excluded: AbstractSet[int] = frozenset()
+    count: int = 0
+    missing: AbstractSet[int] = frozenset()
+
+
+class ShardCandidates(NamedTuple):
+    """Candidates of one shard, with the embeddings (n, 2D) of their products."""
+
+    candidates: Candidates
+    embeddings: FloatArray
+
+
+class Shard:
+    """Opens one shard of a sharded catalogue and answers for it; its methods take and return rows of the whole.
+
+    - `folder`: of the sharded catalogue.
+    - `number`: of the shard, from 0.
+    - `generation`: that is expected; raises CatalogueError if the folder has another one.
+    - `threads`: of one search, None for all CPUs.
+    """
+
+    def __init__(self, folder: Path, number: int, generation: int, threads: int | None = None) -> None:
+        manifest = read_manifest(folder)
+        if manifest.generation != generation:
+            raise CatalogueError(f"{folder}: expected generation {generation}, found {manifest.generation}")
+        record = manifest.shards[number]
+        catalogue_folder = folder / record.folder
+        found = FileRecord.of(catalogue_folder / "manifest.json").sha256
+        if found != record.sha256:
+            raise CatalogueError(f"{catalogue_folder}: expected a manifest of SHA-256 {record.sha256}, found {found}")
+        pooled = folder / manifest.pooled_folder
+        for name in (f"ordinals-{number:04}.npy", quantiles_name(number)):
+            if FileRecord.of(pooled / name) != manifest.files.get(name):
+                raise CatalogueError(f"{pooled / name}: expected {manifest.files.get(name)}, found another file")
+        self._number, self._shards = number, len(manifest.shards)
+        self._catalogue = Catalogue.load(catalogue_folder)
+        self._contents = PooledContents(self._catalogue.contents, manifest.kinds, manifest.declarations)
+        self._ordinals = read_ordinals(pooled, number)
+        self._quantiles = np.load(pooled / quantiles_name(number), allow_pickle=False)
+        columns = {name: f"column{i}" for i, name in enumerate(manifest.kinds)}
+        self._table = PooledTable(self._contents, {})
+        self._store = TableStore(self._table, threads, lambda name: self._quantile_table(columns[name]))
+        self._masks: OrderedDict[str, MaskedRows] = OrderedDict()
+        self._groupings: dict[str, Grouping] = {}
+
+    def find(self, ids: Sequence[str]) -> Rows:
+        """The (n,) rows of n ids, -1 for one that is not there."""
+        local = self._table.find(ids)
+        return np.where(local < 0, -1, self._global(np.maximum(local, 0)) if len(self._ordinals) else -1)
+
+    def fetch(self, rows: Rows) -> FloatArray:
+        """Embeddings (n, 2D) of n products."""
+        return self._store.fetch(self._local(rows)).embeddings
+
+    def records(self, rows: Rows) -> list[Product]:
+        """The records of n products."""
+        return self._store.records(self._local(rows))
+
+    def group_values(self, name: str, rows: Rows) -> list[Any]:
+        """The values (n,) of a column, None for a product without one."""
+        return self._store.group_values(name, self._local(rows))
+
+    def value(self, name: str, row: int) -> Any:
+        """The value of one product that `it.NAME` stands for; raises InputError."""
+        return product_value(self._table.columns, int(self._local(np.array([row]))[0]), name)
+
+    def tally(self, name: str) -> ColumnTally:
+        """What values there are of a dotted column."""
+        return tally_columns(self._table.columns.dotted_fields(name)).get(name, ColumnTally())
+
+    def count(self, selection: ShardedSelection) -> int:
+        """The number of products of a selection."""
+        return self._masked(selection).count
+
+    def count_passing(self, selection: ShardedSelection, terms: Sequence[Where]) -> list[int]:
+        """How many products each of several filters lets through."""
+        return [self.count(replace(selection, where=term)) for term in terms]
+
+    def search(self, searches: Sequence[Search]) -> list[ShardCandidates]:
+        """The candidates of each search, with selections of `ShardedSelection`."""
+        masks: dict[int, MaskedRows] = {}
+        local = []
+        for search in searches:
+            selection = search.selection
+            if not isinstance(selection, ShardedSelection):
+                raise TypeError(f"selection: expected ShardedSelection, found {type(selection).__name__}")
+            if id(selection) not in masks:
+                masks[id(selection)] = self._masked(selection)
+            excluded = frozenset(self._own(search.excluded).tolist())
+            local.append(replace(search, selection=masks[id(selection)], excluded=excluded))
+        found = self._store.search(local)
+        return [
+            ShardCandidates(replace(each, rows=self._global(each.rows)), self._store.fetch(each.rows).embeddings)
+            for each in found
+        ]
+
+    def _masked(self, selection: ShardedSelection) -> MaskedRows:
+        """The products of a selection in this shard."""
+        masked = self._filtered(selection)
+        if not selection.left_out and selection.group is None and not selection.excluded:
+            return masked
+        mask: Mask = np.ones(len(self._table), np.bool_) if masked.mask is None else masked.mask.copy()
+        for left_out in selection.left_out:
+            mask &= ~self._grouping(left_out.column).has_any(left_out.values)
+            mask[self._own(left_out.rows.tolist())] = False
+        if selection.group is not None:
+            column, value, row = selection.group
+            own = np.zeros(len(self._table), np.bool_)
+            if value is None:
+                own[self._own([row])] = True
+            else:
+                own = self._grouping(column).has_any([value])
+            mask &= own
+        mask[self._own(selection.excluded)] = False
+        return MaskedRows(mask, int(np.count_nonzero(mask)))
+
+    def _filtered(self, selection: ShardedSelection) -> MaskedRows:
+        """What the filter of a selection lets through."""
+        if selection.where is None:
+            return MaskedRows(None, len(self._table))
+        key = json.dumps([selection.where, selection.dotted], default=str)
+        masked = self._masks.get(key)
+        if masked is None:
+            table = PooledTable(self._contents, dict(selection.dotted)) if selection.dotted else self._table
+            mask = table.mask(selection.where)
+            masked = self._masks[key] = MaskedRows(mask, int(np.count_nonzero(mask)))
+            while len(self._masks) > _MASKS_KEPT:
+                self._masks.popitem(last=False)
+        return masked
+
+    def _grouping(self, name: str) -> Grouping:
+        if name not in self._groupings:
+            self._groupings[name] = Grouping(self._table.columns.column(name))
+        return self._groupings[name]
+
+    def _quantile_table(self, name: str) -> DoubleArray:
+        table: DoubleArray = self._quantiles[name]
+        return table
+
+    def _own(self, rows: AbstractSet[int] | Sequence[int]) -> Rows:
+        """Local rows of those of some rows that are in this shard."""
+        all_rows = np.fromiter(rows, np.int64, len(rows))
+        return self._local(all_rows[all_rows % self._shards == self._number])
+
+    def _local(self, rows: Rows) -> Rows:
+        return np.searchsorted(self._ordinals, rows // self._shards).astype(np.int64)
+
+    def _global(self, local: Rows) -> Rows:
+        rows: Rows = self._ordinals[local] * self._shards + self._number
+        return rows

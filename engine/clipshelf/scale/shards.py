@@ -1,0 +1,59 @@
+"""How the shards of a catalogue are called: in this process, or elsewhere (`ray_shards`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+from clipshelf.errors import ShardLost
+from clipshelf.scale.shard import Shard
+from clipshelf.workers import Workers
+
+Method: TypeAlias = Literal[
+    "find", "fetch", "records", "group_values", "value", "tally", "count", "count_passing", "search"
+]
+
+
+class Shards(Protocol):
+    """Calls methods of `clipshelf.scale.shard.Shard` on some of S shards."""
+
+    def call(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        """Call a method on shards.
+
+        - `arguments`: of each shard that is called, by its number.
+
+        Returns the results by shard, without those of shards that did not answer. Raises what a method raises.
+        """
+
+    def close(self) -> None:
+        """Let the shards go."""
+
+
+class LocalShards:
+    """All shards in this process.
+
+    - `folder`, `generation`: of the sharded catalogue.
+    - `shards`: their number.
+    - `threads`: of one search in one shard.
+    """
+
+    def __init__(self, folder: Path, generation: int, shards: int, threads: int | None = 1) -> None:
+        self._workers = Workers()
+        self._shards = self._workers.map(lambda number: Shard(folder, number, generation, threads), range(shards))
+
+    def call(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        """Call a method on shards, one after the other."""
+        return {number: getattr(self._shards[number], method)(*of_shard) for number, of_shard in arguments.items()}
+
+    def close(self) -> None:
+        """Let the shards go."""
+        self._shards = []
+
+
+def require_all(results: Mapping[int, Any], called: Mapping[int, Any]) -> Mapping[int, Any]:
+    """The results of all shards that were called; raises ShardLost where one did not answer."""
+    if missing := sorted(called.keys() - results.keys()):
+        listed = ", ".join(map(str, missing))
+        raise ShardLost(f"shards: expected an answer of each, found none of {listed}; ask again when it is back")
+    return results

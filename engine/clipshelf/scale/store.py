@@ -1,0 +1,252 @@
+"""A sharded catalogue as a store of products: every shard searches, and what they find is merged exactly.
+
+A shard's candidates of one pattern of sides are its best by (score, row). The best of all shards' together are the best
+of the union, since scores do not depend on the shard and rows are in the order of the union. So the candidates here are
+those of one catalogue with all products, in the same order; all that follows is computed from them in one place.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from clipshelf.catalogue.contents import present_sides
+from clipshelf.catalogue.filtering.filter_parser import parse_where
+from clipshelf.catalogue.filtering.filter_words import split_terms, to_words
+from clipshelf.catalogue.filtering.filters import Filter, Where
+from clipshelf.catalogue.ids import product_id
+from clipshelf.catalogue.lexical.word_index import WordStatistics
+from clipshelf.catalogue.relevance_curve import RelevanceCurve
+from clipshelf.catalogue.statistics import Statistics
+from clipshelf.catalogue.typed_columns.columns import empty_column
+from clipshelf.catalogue.typed_columns.inference import infer
+from clipshelf.catalogue.typed_columns.kinds import kind_of
+from clipshelf.recommend.store import Candidates, Search, Selection, Sides
+from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
+from clipshelf.scale.columns import ShardedColumns
+from clipshelf.scale.shard import GroupOf, LeftOut, ShardCandidates, ShardedSelection
+from clipshelf.scale.shards import Method, Shards, require_all
+from clipshelf.types import FloatArray, Product, Rows
+
+_KEPT_BYTES = 1 << 26  # of embeddings that were seen last
+
+
+class ShardedStore:
+    """`clipshelf.recommend.store.ProductStore` over shards.
+
+    - `catalogue`: what is pooled over them.
+    - `shards`: calls them.
+    """
+
+    def __init__(self, catalogue: ShardedCatalogue, shards: Shards) -> None:
+        self._catalogue = catalogue
+        self._shards = shards
+        self._columns = ShardedColumns(catalogue.manifest.kinds, self._declare)
+        self._seen = _SeenRows(_KEPT_BYTES // (8 * catalogue.dim))
+
+    def __len__(self) -> int:
+        return len(self._catalogue)
+
+    @property
+    def dim(self) -> int:
+        """D, the width of one side."""
+        return self._catalogue.dim
+
+    @property
+    def statistics(self) -> Statistics:
+        """Means and spreads of the embeddings."""
+        return self._catalogue.manifest.statistics
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The kind of each column by name."""
+        return self._columns
+
+    @property
+    def words(self) -> WordStatistics | None:
+        """What the index of words says of all products."""
+        return self._catalogue.words
+
+    @property
+    def relevance_curve(self) -> RelevanceCurve | None:
+        """What was fitted to the shop's own queries."""
+        return self._catalogue.manifest.relevance_curve
+
+    def sample(self) -> FloatArray:
+        """Embeddings (n, 2D) of products evenly spaced over the rows."""
+        return self._catalogue.sample
+
+    def find(self, ids: Sequence[str]) -> Rows:
+        """The (n,) rows of n ids, -1 for one that is not there."""
+        listed = [id_ if type(id_) is str else product_id(id_) for id_ in ids]
+        owners = shards_of(listed, self._catalogue.shards)
+        rows: Rows = self._by_shard("find", owners, _objects(listed), np.int64)
+        return rows
+
+    def select(self, where: Where | str | None) -> ShardedSelection:
+        """The products that a filter lets through; raises InputError."""
+        if where is None:
+            return ShardedSelection(count=len(self))
+        parsed = self.parsed(where)
+        # The shards would find the same faults. Without products it takes no time to find them here.
+        Filter(self._columns, lambda name: empty_column(kind_of(self._columns[name]), 0), 0).mask(parsed)
+        return self._counted(ShardedSelection(parsed, self._columns.dotted()))
+
+    def count_passing(self, where: Where | str) -> dict[str, int]:
+        """How many products each term of a filter lets through."""
+        parsed = self.parsed(where)
+        selection, terms = ShardedSelection(parsed, self._columns.dotted()), list(split_terms(parsed))
+        counts = self._all("count_passing", selection, terms)
+        sums = np.sum([*counts.values(), [0] * len(terms)], axis=0).tolist()
+        return dict(zip(map(to_words, terms), sums, strict=True))
+
+    def parsed(self, where: Where | str) -> Where:
+        """A filter in words as a dict of conditions; raises InputError."""
+        return parse_where(where, self._columns) if isinstance(where, str) else where
+
+    def value(self, row: int, name: str) -> Any:
+        """The value of one product that `it.NAME` stands for; raises InputError."""
+        shard = row % self._catalogue.shards
+        return require_all(self._shards.call("value", {shard: (name, row)}), {shard: 0})[shard]
+
+    def count(self, selection: Selection, excluded: AbstractSet[int]) -> int:
+        """The number of products of a selection that are not excluded."""
+        own = _own(selection)
+        if not excluded:
+            return own.count
+        if own.where is None:
+            return own.count - len(excluded)
+        return self._counted(replace(own, excluded=frozenset(excluded) | own.excluded)).count
+
+    def search(self, searches: Sequence[Search]) -> list[Candidates]:
+        """The candidates of each search."""
+        found = self._all("search", list(searches))
+        missing = frozenset(range(self._catalogue.shards)) - found.keys()
+        return [
+            self._merged([of_shard[i] for of_shard in found.values()], search, missing)
+            for i, search in enumerate(searches)
+        ]
+
+    def fetch(self, rows: Rows) -> Sides:
+        """The sides of n products."""
+        embeddings, unknown = self._seen.take(rows, 2 * self.dim)
+        if len(unknown):
+            fetched = self._by_shard("fetch", rows[unknown] % self._catalogue.shards, rows[unknown], np.float32)
+            embeddings[unknown] = fetched
+            self._seen.put(rows[unknown], fetched)
+        return Sides(embeddings, present_sides(embeddings))
+
+    def records(self, rows: Rows) -> list[Product]:
+        """The records of n products."""
+        return self._by_shard("records", rows % self._catalogue.shards, rows, object).tolist()  # type: ignore[no-any-return]
+
+    def group_values(self, name: str, rows: Rows) -> list[Any]:
+        """The values (n,) of a column that groups."""
+        owners = rows % self._catalogue.shards
+        return self._by_shard("group_values", owners, rows, object, name).tolist()  # type: ignore[no-any-return]
+
+    def without_groups(self, selection: Selection, name: str, rows: Rows) -> ShardedSelection:
+        """A selection without the groups that some products belong to."""
+        values = tuple(dict.fromkeys(value for value in self.group_values(name, rows) if value is not None))
+        own = _own(selection)
+        return replace(own, left_out=(*own.left_out, LeftOut(name, values, rows)))
+
+    def others(self, selection: Selection, excluded: AbstractSet[int], name: str, row: int) -> ShardedSelection:
+        """The other products of the group of a row that a selection has and that are not excluded."""
+        [value] = self.group_values(name, np.array([row]))
+        own = _own(selection)
+        taken = frozenset((*own.excluded, *excluded, row))
+        return self._counted(replace(own, group=GroupOf(name, value, row), excluded=taken))
+
+    def _merged(self, parts: Sequence[ShardCandidates], search: Search, missing: AbstractSet[int]) -> Candidates:
+        """The best candidates of all shards: for each pattern of sides as many as the search asks for."""
+        if not parts:
+            numbers = np.empty((len(search.additions), 0))
+            return Candidates(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.float32), numbers, missing)
+        found = [part.candidates for part in parts]
+        rows, patterns, scores = (
+            np.concatenate([getattr(each, name) for each in found]) for name in ("rows", "patterns", "scores")
+        )
+        order = np.lexsort((rows, -scores, patterns))
+        starts = np.searchsorted(patterns[order], patterns[order])  # where the pattern of each begins
+        best = order[np.arange(len(order)) - starts < search.count]
+        numbers = np.concatenate([each.numbers for each in found], axis=1)[:, best]
+        self._seen.put(rows[best], np.concatenate([part.embeddings for part in parts])[best])
+        return Candidates(rows[best], patterns[best], scores[best], numbers, missing)
+
+    def _counted(self, selection: ShardedSelection) -> ShardedSelection:
+        counts = self._all("count", selection)
+        missing = frozenset(range(self._catalogue.shards)) - counts.keys()
+        return replace(selection, count=sum(counts.values()), missing=selection.missing | missing)
+
+    def _all(self, method: Method, *arguments: Any) -> dict[int, Any]:
+        return self._shards.call(method, dict.fromkeys(range(self._catalogue.shards), arguments))
+
+    def _by_shard(self, method: Method, owners: Rows, items: Any, dtype: Any, *first: Any) -> Any:
+        """Results (n, ...) of a method for n items, each asked of its shard."""
+        positions = {shard: np.flatnonzero(owners == shard) for shard in np.unique(owners).tolist()}
+        arguments = {shard: (*first, items[at]) for shard, at in positions.items()}
+        results = require_all(self._shards.call(method, arguments), arguments)
+        shape = (len(items), *(2 * self.dim,) * (method == "fetch"))
+        joined = np.empty(shape, dtype)
+        for shard, at in positions.items():
+            joined[at] = results[shard] if dtype is not object else _objects(results[shard])
+        return joined
+
+    def _declare(self, name: str) -> str:
+        """The declaration of a dotted column by the values of all shards, "" where none has such a field."""
+        tallies = require_all(results := self._all("tally", name), results)
+        tally = reduce(add, tallies.values())
+        if not tally.scalars and not tally.lists and not tally.records:
+            return ""
+        inferred = infer(name, tally)
+        return inferred.declaration or inferred.kind
+
+
+class _SeenRows:
+    """Embeddings of the rows that were seen last, up to `limit` of them; those of a generation do not change."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = max(1, limit)
+        self._rows: OrderedDict[int, FloatArray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, rows: Rows, width: int) -> tuple[FloatArray, Rows]:
+        """Embeddings (n, width) of n rows, and the positions of those that are not known."""
+        embeddings, unknown = np.zeros((len(rows), width), np.float32), []
+        with self._lock:
+            for position, row in enumerate(rows.tolist()):
+                known = self._rows.get(row)
+                if known is None:
+                    unknown.append(position)
+                else:
+                    embeddings[position] = known
+        return embeddings, np.array(unknown, np.int64)
+
+    def put(self, rows: Rows, embeddings: FloatArray) -> None:
+        """Remember rows; the oldest go."""
+        with self._lock:
+            self._rows.update(zip(rows.tolist(), embeddings, strict=True))
+            while len(self._rows) > self._limit:
+                self._rows.popitem(last=False)
+
+
+def _own(selection: Selection) -> ShardedSelection:
+    if not isinstance(selection, ShardedSelection):
+        raise TypeError(f"selection: expected one of this store, found {type(selection).__name__}")
+    return selection
+
+
+def _objects(items: Sequence[Any]) -> Any:
+    """Items, which may be lists themselves, as an array (n,) of objects."""
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array
