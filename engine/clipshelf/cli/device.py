@@ -17,6 +17,7 @@ def add_commands(commands: Commands) -> None:
         "--runs", metavar="N", type=positive, default=100, help="how many queries (default: %(default)s)"
     )
     bench.add_argument("--energy", action="store_true", help="measure the energy of an answer too, by the sensors")
+    bench.add_argument("--rates", action="store_true", help="measure the rates that `clipshelf plan` starts from too")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     add_engine_options(bench)
     bench.set_defaults(run=_bench)
@@ -44,7 +45,7 @@ def _bench(args: argparse.Namespace) -> int:
 
     engine = Engine.load(args.artifact, threads=args.threads, limits=image_limits(args))
     energy = EnergyBench() if args.energy else None
-    report = measure(engine, products=args.products, runs=args.runs, energy=energy)
+    report = measure(engine, products=args.products, runs=args.runs, energy=energy, rates=args.rates)
     print(json.dumps(report.to_dict(), ensure_ascii=False) if args.json else report)
     return 0
 

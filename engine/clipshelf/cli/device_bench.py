@@ -14,7 +14,6 @@ others add up:
 
 from __future__ import annotations
 
-import io
 import platform
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -23,22 +22,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.contents import contents_of_rows
 from clipshelf.cli.energy import Energy, EnergyBench
 from clipshelf.model.engine import Engine
+from clipshelf.plan.rates import Rates, measure_rates
+from clipshelf.plan.samples import SENTENCE, photo, unit_rows
 from clipshelf.recommend.recommender import Recommender
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.runtime.native import kernel_path
 from clipshelf.runtime.providers import ONNXRUNTIME_VERSION
 from clipshelf.timeline import Span
-from clipshelf.types import FloatArray
 
-SENTENCE = "I love running shoes, especially those with great support and comfort."
 OVERLAPPING = ("decode", "preprocess", "tokenise", "text")
-_EDGE = 1000  # pixels
 _K = 10
 _WARM_UP = 5  # queries that do not count
 
@@ -60,15 +57,24 @@ class DeviceReport:
     device: dict[str, Any]
     stages: tuple[Stage, ...]
     energy: Energy | None = None
+    rates: Rates | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of `clipshelf bench --json`: stages by name, in milliseconds, and which of them overlap.
 
-        With energy, also that of an answer, in joules.
+        With energy, also that of an answer, in joules; with rates, also what `clipshelf plan` reads, in seconds.
         """
         times = {stage.name: {k: v for k, v in asdict(stage).items() if k != "name"} for stage in self.stages}
         energy = {} if self.energy is None else {"energy": asdict(self.energy)}
-        return {"device": self.device, "unit": "ms", "stages": times, "overlapping": list(OVERLAPPING), **energy}
+        rates = {} if self.rates is None else {"rates": self.rates.to_dict()}
+        return {
+            "device": self.device,
+            "unit": "ms",
+            "stages": times,
+            "overlapping": list(OVERLAPPING),
+            **energy,
+            **rates,
+        }
 
     def __str__(self) -> str:
         """A table for a terminal."""
@@ -83,23 +89,24 @@ class DeviceReport:
         names = [f"  {stage.name}" if stage.name in OVERLAPPING else stage.name for stage in self.stages]
         stages = zip(names, self.stages, strict=True)
         rows = [f"{name:12}{s.p50:9.2f}{s.p95:9.2f}{s.p99:9.2f}" for name, s in stages]
-        return "\n".join(head + rows + ([] if self.energy is None else [str(self.energy)]))
+        return "\n".join(head + rows + [str(more) for more in (self.energy, self.rates) if more is not None])
 
 
 def measure(
-    engine: Engine, *, products: int = 10_000, runs: int = 100, energy: EnergyBench | None = None
+    engine: Engine, *, products: int = 10_000, runs: int = 100, energy: EnergyBench | None = None, rates: bool = False
 ) -> DeviceReport:
     """Answer `runs` queries among `products` random products, and report how long each stage took.
 
     - `energy`: measures the energy of these queries, too.
+    - `rates`: whether to measure the rates of this machine, too.
     """
-    sides = _unit_rows(2 * products, engine.dim).reshape(products, 2 * engine.dim)
+    sides = unit_rows(2 * products, engine.dim).reshape(products, 2 * engine.dim)
     recommender = Recommender(engine, Catalogue(contents_of_rows(sides), engine.fingerprint, Path()))
-    photo = _photo()
+    picture = photo()
     for _ in range(_WARM_UP):
-        recommender.recommend(SENTENCE, photo, k=_K)
+        recommender.recommend(SENTENCE, picture, k=_K)
     with nullcontext() if energy is None else energy.answers:
-        answers = [recommender.recommend(SENTENCE, photo, k=_K) for _ in range(runs)]
+        answers = [recommender.recommend(SENTENCE, picture, k=_K) for _ in range(runs)]
     durations = [_durations(answer.stages, answer.took_ms["total"]) for answer in answers]
     stages = tuple(_stage(name, [query[name] for query in durations]) for name in durations[0])
     device = {
@@ -116,7 +123,8 @@ def measure(
         "products": products,
         "runs": runs,
     }
-    return DeviceReport(device, stages, None if energy is None else energy.result(runs))
+    joules = None if energy is None else energy.result(runs)
+    return DeviceReport(device, stages, joules, measure_rates(engine) if rates else None)
 
 
 def _durations(spans: Mapping[str, Span], total: float) -> dict[str, float]:
@@ -135,19 +143,3 @@ def _durations(spans: Mapping[str, Span], total: float) -> dict[str, float]:
 
 def _stage(name: str, milliseconds: list[float]) -> Stage:
     return Stage(name, *(round(float(value), 4) for value in np.percentile(milliseconds, [50, 95, 99])))
-
-
-def _photo() -> bytes:
-    """A JPEG of smooth shapes with some grain, about as hard to decode as a photograph."""
-    rng = np.random.default_rng(0)
-    smooth = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).resize((_EDGE, _EDGE))
-    grain = rng.normal(0, 8, (_EDGE, _EDGE, 1))
-    file = io.BytesIO()
-    Image.fromarray(np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
-def _unit_rows(count: int, dim: int) -> FloatArray:
-    rows = np.random.default_rng(0).standard_normal((count, dim), dtype=np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows

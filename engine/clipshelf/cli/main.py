@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 
 from clipshelf import __version__
-from clipshelf.cli import bundle, calibrate, catalogue, demo, describe, device, evaluate, push, recommend, serve
+from clipshelf.cli import bundle, calibrate, catalogue, demo, describe, device, evaluate, plan, push, recommend, serve
 from clipshelf.cli.options import Commands, Parser, mark_values, unmark
 from clipshelf.cli.output import close_output, drop_output, open_streams, print_error
 from clipshelf.errors import ClipshelfError
@@ -71,7 +71,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (demo, catalogue, calibrate, evaluate, recommend, serve, describe, device, bundle, push):
+    for module in (demo, catalogue, calibrate, evaluate, recommend, serve, describe, device, plan, bundle, push):
         module.add_commands(commands)
     first = argv[0] if argv else ""
     if first not in commands.choices and first != "--version":

@@ -1,0 +1,1 @@
+"""How many machines a catalogue and its traffic need: measured rates, arithmetic, and a simulation of the queues."""
