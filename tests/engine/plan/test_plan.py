@@ -39,7 +39,7 @@ def test_waits_are_those_of_queueing_theory(servers: int, load: float) -> None:
     """The mean wait of M/M/c: C(c, a) / (c mu - lambda)."""
     mean, service = 0.01, np.random.default_rng(7).exponential(0.01, 100_000)
     nothing = Cluster(servers, 1, 1, 1e-12, 0.0)
-    waits = simulate(nothing, load / mean, service, [1.0], queries=50_000)
+    waits = simulate(nothing, load / mean, service.tolist(), [1.0], queries=50_000)
     expected = mean + erlang_c(load, servers) * mean / (servers - load)
     assert waits.mean() == pytest.approx(expected, rel=0.1)
 
