@@ -10,10 +10,11 @@ import numpy as np
 from clipshelf.cached import cached_property
 from clipshelf.catalogue.content_keys import KeyIndex, id_keys
 from clipshelf.catalogue.contents import Contents, present_sides
+from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.filtering.filter_columns import FilterColumns
 from clipshelf.catalogue.filtering.filter_parser import parse_where
 from clipshelf.catalogue.filtering.filter_words import split_terms, to_words
-from clipshelf.catalogue.filtering.filters import Filter, Where
+from clipshelf.catalogue.filtering.filters import Filter
 from clipshelf.catalogue.ids import product_id
 from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.catalogue.messages import shorten_list

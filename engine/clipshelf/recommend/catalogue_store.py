@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.filtering.filters import Where
+from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.filtering.relative import product_value
 from clipshelf.catalogue.lexical.word_index import WordStatistics
 from clipshelf.catalogue.product_table import ProductTable

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clipshelf.catalogue.filtering.filters import Where
+from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.model.image_sources import CroppedImage

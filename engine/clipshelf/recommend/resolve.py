@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from clipshelf.catalogue.filtering.filters import Where
+from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.filtering.relative import has_reference, replace_references
 from clipshelf.catalogue.messages import shorten_list
 from clipshelf.display import describe

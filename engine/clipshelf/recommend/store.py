@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from clipshelf.catalogue.filtering.filters import Where
+from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.lexical.word_index import WordStatistics
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.statistics import Statistics

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from clipshelf import Catalogue, Engine
-from clipshelf.catalogue.filtering.filters import MAX_DEPTH, MAX_TESTS, Filter, check_size
+from clipshelf.catalogue.filtering.conditions import MAX_DEPTH, MAX_TESTS, check_size
+from clipshelf.catalogue.filtering.filters import Filter
 from clipshelf.catalogue.typed_columns.columns import Column, columns_of
 from clipshelf.display import describe
 from clipshelf.errors import InputError

@@ -26,6 +26,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
+from clipshelf.catalogue.filtering.conditions import MAX_DEPTH
 from clipshelf.catalogue.filtering.filter_tokens import (
     CONNECTIVES,
     NOTHING,
@@ -36,7 +37,6 @@ from clipshelf.catalogue.filtering.filter_tokens import (
     syntax_error,
     tokenise,
 )
-from clipshelf.catalogue.filtering.filters import MAX_DEPTH
 from clipshelf.errors import InputError
 
 _SIGNS = ("=", "==", "!=", *ORDER_SIGNS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.filtering.filter_tokens import ORDER_SIGNS, looks_numeric, quote
-from clipshelf.catalogue.filtering.filters import Where
 from clipshelf.display import describe
 
 

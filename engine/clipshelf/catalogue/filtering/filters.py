@@ -1,49 +1,21 @@
-"""Filters: conditions over typed columns, evaluated to one boolean per product.
+"""Filters over typed columns, evaluated to one boolean per product.
 
 `docs/filters.md` explains the conditions to users. This module takes them as dicts; `filter_parser` turns words into
-such a dict, `filter_words` a dict into words.
+such a dict, `filter_words` a dict into words, and `conditions` checks it.
 
 Strings are compared in the normal form NFC, so that two spellings of an accented letter in Unicode are equal.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
-from difflib import get_close_matches
-from itertools import islice
-from numbers import Real
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from clipshelf.catalogue.filtering.conditions import All, AnyOf, Condition, Not, Test, Where, check_where
 from clipshelf.catalogue.filtering.filter_masks import filled, holds, matches
-from clipshelf.catalogue.messages import shorten_list
-from clipshelf.catalogue.products import product_id
 from clipshelf.catalogue.typed_columns.columns import Column
-from clipshelf.display import describe
-from clipshelf.errors import InputError
 from clipshelf.types import Mask
-
-Where: TypeAlias = Mapping[str, Any]
-
-_OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "contains")
-_VALUE_NAMES = {
-    "bool": "true or false",
-    "number": "a number",
-    "text": "a string",
-    "date": "a date in ISO form, such as 2026-05-01 or 2026-05-01T09:30,",
-    "numbers": "a number",
-    "texts": "a string",
-}
-# Limits, checked before any work.
-MAX_DEPTH = 50
-MAX_TESTS = 1000
-_COLUMNS_LISTED = 40
-# Names among which a misspelled one is looked for: their number, and the characters of each.
-_NAMES_COMPARED, _NAME_COMPARED = 1000, 100
 
 
 class Filter:
@@ -65,161 +37,29 @@ class Filter:
 
         - `where`: a dict of conditions, as `docs/filters.md` explains.
 
-        Returns (N,) bool, true where a product fulfils it. Raises InputError for an unknown column, an unknown operator
-        or a value of another type, in a message that lists the columns, and for more tests or deeper nesting than
-        `check_size` allows.
+        Returns (N,) bool, true where a product fulfils it. Raises InputError as `conditions.check_where` does.
         """
-        check_size(where)
-        return self._mask(where)
+        return self._mask(check_where(where, self._kinds))
 
-    def _mask(self, where: Where) -> Mask:
-        if not isinstance(where, Mapping):
-            raise InputError(f"where: expected a dict of conditions, found {type(where).__name__}")
-        mask = np.ones(self._count, bool)
-        for name, condition in where.items():
-            if name in ("and", "or"):
-                mask &= self._all_or_any(name, condition)
-            elif name == "not":
-                mask &= ~self._mask(condition)
+    def _mask(self, condition: Condition) -> Mask:
+        if isinstance(condition, Test):
+            return self._test(condition)
+        if isinstance(condition, Not):
+            return ~self._mask(condition.part)
+        mask = np.full(self._count, isinstance(condition, All))
+        for part in condition.parts:
+            if isinstance(condition, AnyOf):
+                mask |= self._mask(part)
             else:
-                self._narrow(mask, name, condition)
+                mask &= self._mask(part)
         return mask
 
-    def _all_or_any(self, name: str, conditions: Any) -> Mask:
-        if not isinstance(conditions, Sequence) or isinstance(conditions, (str, bytes)):
-            raise InputError(f"where: {name}: expected a list of conditions, found {type(conditions).__name__}")
-        mask = np.full(self._count, name == "and")
-        for condition in conditions:
-            if name == "and":
-                mask &= self._mask(condition)
-            else:
-                mask |= self._mask(condition)
-        return mask
-
-    def _narrow(self, mask: Mask, name: str, condition: Any) -> None:
-        """Clear `mask` where a product does not fulfil one column's condition."""
-        kind = self._kinds.get(name)
-        if kind is None:
-            raise InputError(
-                f"where: expected a column among {self._listing()}, found {describe(name)}{self._similar(name)}"
-            )
-        if kind == "mixed":
-            raise InputError(
-                f"where: {name}: expected a column of one type, found one with several; filters take {self._listing()}"
-            )
-        tests = condition if isinstance(condition, Mapping) else {"==": condition}
-        for operator, value in tests.items():
-            mask &= self._test(name, kind, operator, value)
-
-    def _test(self, name: str, kind: str, operator: str, value: Any) -> Mask:
-        if operator not in _OPERATORS:
-            raise InputError(
-                f"where: {name}: expected an operator among {' '.join(_OPERATORS)}, found {describe(operator)}"
-            )
-        if isinstance(value, Mapping) and set(value) == {"it"}:
-            raise InputError(
-                f"where: it.{value['it']}: expected a query with one liked product, which `it` stands for, found none"
-            )
-        is_list = kind in ("numbers", "texts")
-        allowed = ("contains",) if is_list else _OPERATORS if kind == "text" else _OPERATORS[:-1]
-        is_missing = value is None and operator in ("==", "!=")
-        if operator not in allowed and not is_missing:
-            raise self._mismatch(name, kind, f"the operator {' or '.join(allowed)}", repr(operator))
-        if operator == "in":
-            if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
-                raise self._mismatch(name, kind, "a list after 'in'", f"{type(value).__name__} {describe(value)}")
-            values = [self._checked(name, kind, item) for item in value]
-        elif is_missing:
-            values = [None]
-        else:
-            values = [self._checked(name, kind, value)]
-        column = self._column(name)
-        if not is_list:
-            return matches(column, operator, values)
-        if is_missing:
-            has_value = filled(column, self._count)
-            return has_value if operator == "!=" else ~has_value
-        return holds(column, values[0], self._count)
-
-    def _checked(self, name: str, kind: str, value: Any) -> Any:
-        """`value` as the column's values are stored; raises InputError unless it has their type."""
-        original = value
-        if kind == "date":
-            value = _date(value)
-        elif name == "id" and isinstance(value, Real):
-            value = product_id(value)
-        fits = {
-            "date": value is not None,
-            "bool": isinstance(value, (bool, np.bool_)),
-            "number": isinstance(value, (Real, Decimal)) and not isinstance(value, bool) and bool(value == value),  # noqa: PLR0124
-            "text": isinstance(value, str),
-        }
-        if not fits[kind.removesuffix("s")]:
-            found = f"{type(original).__name__} {describe(original)}"
-            if kind == "text" and isinstance(value, Real):
-                found += f" ({name}:number declares a column of numbers)"
-            raise self._mismatch(name, kind, _VALUE_NAMES[kind], found)
-        if isinstance(value, str):
-            return unicodedata.normalize("NFC", value)
-        return value.item() if isinstance(value, np.generic) else value
-
-    def _mismatch(self, name: str, kind: str, expected: str, found: str) -> InputError:
-        return InputError(
-            f"where: {name}: expected {expected} for a column of kind {kind}, found {found}; there is {self._listing()}"
-        )
-
-    def _listing(self) -> str:
-        """The columns with their kinds, for a message."""
-        columns = [f"{name} ({kind})" for name, kind in self._kinds.items() if kind != "mixed"]
-        return shorten_list(columns, _COLUMNS_LISTED) or "no column at all"
-
-    def _similar(self, name: Any) -> str:
-        """A question for the column that an unknown name may mean, "" where none is alike."""
-        if not isinstance(name, str) or len(name) > _NAME_COMPARED:
-            return ""
-        short_names = (known for known in self._kinds if len(known) <= _NAME_COMPARED)
-        names = {known.casefold(): known for known in islice(short_names, _NAMES_COMPARED)}
-        alike = get_close_matches(name.casefold(), names, n=1)
-        return f"; is {names[alike[0]]!r} meant?" if alike else ""
-
-
-def _date(value: Any) -> str | None:
-    """A date or time as a column of dates stores it, in UTC where it names a zone; None for anything else."""
-    try:
-        if isinstance(value, np.datetime64):
-            value = value.astype("datetime64[us]").item()
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value.strip())
-        if not isinstance(value, datetime):
-            return value.isoformat() if isinstance(value, date) else None
-        moment = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-        return (moment.date() if moment.time() == time() else moment).isoformat()
-    except (ValueError, OverflowError):
-        return None
-
-
-def check_size(where: Any) -> None:
-    """Check how large a filter is, before it is evaluated.
-
-    - `where`: a dict of conditions.
-
-    Raises InputError for conditions nested deeper than `MAX_DEPTH` levels, and for more than `MAX_TESTS` tests.
-    """
-    tests = 0
-    level = [where]
-    for _ in range(MAX_DEPTH + 1):
-        inner: list[Any] = []
-        for conditions in level:
-            for name, condition in conditions.items() if isinstance(conditions, Mapping) else ():
-                if name == "not":
-                    inner.append(condition)
-                elif name in ("and", "or") and isinstance(condition, Sequence) and not isinstance(condition, str):
-                    inner += condition
-                else:
-                    tests += len(condition) if isinstance(condition, Mapping) else 1
-        if tests + len(inner) > MAX_TESTS:
-            raise InputError(f"where: expected at most {MAX_TESTS:,} tests; `in` compares with any number of values")
-        if not inner:
-            return
-        level = inner
-    raise InputError(f"where: expected conditions nested less deeply, at most {MAX_DEPTH} levels")
+    def _test(self, test: Test) -> Mask:
+        column = self._column(test.column)
+        if not column.is_list:
+            return matches(column, test.operator, list(test.values))
+        [value] = test.values
+        if value is not None:
+            return holds(column, value, self._count)
+        has_value = filled(column, self._count)
+        return has_value if test.operator == "!=" else ~has_value

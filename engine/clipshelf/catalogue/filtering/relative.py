@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from clipshelf.catalogue.filtering.conditions import Where, check_size
 from clipshelf.catalogue.filtering.filter_columns import FilterColumns
-from clipshelf.catalogue.filtering.filters import Where, check_size
 from clipshelf.display import describe
 from clipshelf.errors import InputError
 
