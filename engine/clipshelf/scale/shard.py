@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.filtering.filters import Where
+from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.filtering.relative import product_value
 from clipshelf.catalogue.typed_columns.column_values import ColumnTally, tally_columns
 from clipshelf.errors import CatalogueError

@@ -19,16 +19,14 @@ from typing import Any
 import numpy as np
 
 from clipshelf.catalogue.contents import present_sides
+from clipshelf.catalogue.filtering.conditions import Where, check_where
 from clipshelf.catalogue.filtering.filter_parser import parse_where
 from clipshelf.catalogue.filtering.filter_words import split_terms, to_words
-from clipshelf.catalogue.filtering.filters import Filter, Where
 from clipshelf.catalogue.ids import product_id
 from clipshelf.catalogue.lexical.word_index import WordStatistics
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.statistics import Statistics
-from clipshelf.catalogue.typed_columns.columns import empty_column
 from clipshelf.catalogue.typed_columns.inference import infer
-from clipshelf.catalogue.typed_columns.kinds import kind_of
 from clipshelf.recommend.store import Candidates, Search, Selection, Sides
 from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
 from clipshelf.scale.columns import ShardedColumns
@@ -97,7 +95,7 @@ class ShardedStore:
             return ShardedSelection(count=len(self))
         parsed = self.parsed(where)
         # The shards would find the same faults. Without products it takes no time to find them here.
-        Filter(self._columns, lambda name: empty_column(kind_of(self._columns[name]), 0), 0).mask(parsed)
+        check_where(parsed, self._columns)
         return self._counted(ShardedSelection(parsed, self._columns.dotted()))
 
     def count_passing(self, where: Where | str) -> dict[str, int]:
