@@ -140,7 +140,7 @@ clean:
 	touch $@
 
 .venv/.dev: .venv/.runtime
-	$(BIN)/python -m pip install --quiet --editable '.[export,serve]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[export,postgres,serve]' --group dev
 	touch $@
 
 .venv/.bench: .venv/.dev

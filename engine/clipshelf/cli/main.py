@@ -15,12 +15,27 @@ from contextlib import suppress
 from functools import partial
 
 from clipshelf import __version__
-from clipshelf.cli import bundle, calibrate, catalogue, demo, describe, device, evaluate, plan, push, recommend, serve
+from clipshelf.cli import (
+    bundle,
+    calibrate,
+    catalogue,
+    demo,
+    describe,
+    device,
+    evaluate,
+    export_to,
+    plan,
+    push,
+    recommend,
+    serve,
+)
 from clipshelf.cli.options import Commands, Parser, mark_values, unmark
 from clipshelf.cli.output import close_output, drop_output, open_streams, print_error
 from clipshelf.errors import ClipshelfError
 
 _PLUGINS = "clipshelf.commands"
+# In the order in which the help lists their commands.
+_MODULES = (demo, catalogue, calibrate, evaluate, recommend, serve, describe, device, plan, bundle, export_to, push)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,7 +86,20 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (demo, catalogue, calibrate, evaluate, recommend, serve, describe, device, plan, bundle, push):
+    for module in (
+        demo,
+        catalogue,
+        calibrate,
+        evaluate,
+        recommend,
+        serve,
+        describe,
+        device,
+        plan,
+        bundle,
+        export_to,
+        push,
+    ):
         module.add_commands(commands)
     first = argv[0] if argv else ""
     if first not in commands.choices and first != "--version":

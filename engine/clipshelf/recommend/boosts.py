@@ -110,6 +110,18 @@ def addition_values(additions: Sequence[Added], numbers: DoubleArray) -> DoubleA
     return values
 
 
+def addition_offsets(additions: Sequence[Added], numbers: DoubleArray) -> FloatArray | None:
+    """(n,) sum of additions for n products from their numbers (A, n), as in `Booster.offsets`; None for none."""
+    total: FloatArray | None = None
+    for addition, of_products in zip(additions, numbers, strict=True):
+        shares = of_products.astype(np.float32)
+        if isinstance(addition, Addition) and addition.half_life is not None:
+            shares = np.exp2(-_ages(addition, of_products).astype(np.float32))
+        values = np.float32(addition.weight) * shares
+        total = values if total is None else np.add(total, values, out=total)
+    return total
+
+
 class Booster:
     """Works out additions for N products; it keeps columns in the form that they are added in.
 
@@ -195,7 +207,7 @@ class Booster:
                 self._quantiles[name] = self._quantiles_of(name)
             return self._quantiles[name]
         if name not in self._seconds:
-            self._seconds[name] = _seconds(self._column(name))
+            self._seconds[name] = seconds_of(self._column(name))
         return self._seconds[name]
 
 
@@ -223,6 +235,6 @@ def quantiles_by_counts(value_counts: Rows) -> DoubleArray:
     return np.append(2 * (below + counts / 2) / max(1.0, counts.sum()) - 1, 0.0)
 
 
-def _seconds(column: Column) -> DoubleArray:
+def seconds_of(column: Column) -> DoubleArray:
     """(V + 1,) the distinct dates in seconds since 1970; minus infinity, which has no freshness left, for no value."""
     return np.append(np.array(column.values, "datetime64[us]").astype(np.int64) / 1e6, -np.inf)

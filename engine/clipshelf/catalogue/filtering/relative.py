@@ -51,16 +51,21 @@ def product_value(columns: FilterColumns, row: int, name: str) -> Any:
 
     Raises InputError for a column that is not there or of lists, and where the product has no value.
     """
-    kind = columns.get(name)
-    if kind is None or kind in _LISTS:
-        usable = ", ".join(column for column, its_kind in columns.items() if its_kind not in _LISTS)
-        found = describe(name) if kind is None else f"{kind} column {describe(name)}"
-        raise InputError(f"where: {REFERENCE}.: expected a column of single values among {usable}, found {found}")
+    check_reference(columns, name)
     column = columns.column(name)
     code = int(column.codes[row])
     if code < 0:
         raise InputError(f"where: {REFERENCE}.{name}: expected a product that has a {name}, found one without")
     return column.values[code]
+
+
+def check_reference(kinds: Mapping[str, str], name: str) -> None:
+    """Raise InputError unless `it.NAME` names a column of single values; `kinds` has the kind of each by name."""
+    kind = kinds.get(name)
+    if kind is None or kind in _LISTS:
+        usable = ", ".join(column for column, its_kind in kinds.items() if its_kind not in _LISTS)
+        found = describe(name) if kind is None else f"{kind} column {describe(name)}"
+        raise InputError(f"where: {REFERENCE}.: expected a column of single values among {usable}, found {found}")
 
 
 def _replaced(value: Any, value_of: Callable[[str], Any]) -> Any:

@@ -1,0 +1,130 @@
+"""The best products of a table for one query and one pattern of sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pgvector import HalfVector, Vector
+from psycopg import sql
+
+from clipshelf.postgres.connections import Connection
+from clipshelf.postgres.sql import Piece, addition_piece, all_of, joined, piece
+from clipshelf.postgres.tables import TableManifest
+from clipshelf.rank.exact import scores_of
+from clipshelf.recommend.boosts import Addition, addition_offsets
+from clipshelf.recommend.store import Search
+from clipshelf.types import DoubleArray, FloatArray, Rows
+
+_SPARE = 16  # candidates more than asked, so that one statement is mostly enough
+_MORE = 4  # times as many candidates in the next statement
+_ROUNDING = 2.0**-24  # of float32, relative
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best of n products: fields as those of `Candidates`, and their embeddings by row."""
+
+    rows: Rows
+    patterns: npt.NDArray[np.uint8]
+    scores: FloatArray
+    numbers: DoubleArray
+    embeddings: dict[int, FloatArray]
+
+
+class PatternSearch:
+    """Looks for the products of one pattern of sides that are best for a query."""
+
+    def __init__(self, manifest: TableManifest, search: Search, pattern: int) -> None:
+        self._manifest = manifest
+        self._pattern = pattern
+        self._count = search.count
+        self._additions = [addition for addition in search.additions if isinstance(addition, Addition)]
+        scale = float(search.side_factors[pattern])
+        # Scores are compared in the unit of the inner product, as `clipshelf.recommend.catalogue_store` does.
+        self._row = np.zeros_like(search.row) if self._additions and scale <= 0 else search.row
+        self._unit = scale if self._additions and scale > 0 else 1.0
+
+    def best(self, connection: Connection, allowed: Piece, candidates: int) -> Found:
+        """Find the best products.
+
+        - `allowed`: the condition of the products that may be found.
+        - `candidates`: how many an HNSW search looks at; 0 for an exact one.
+        """
+        allowed = all_of([allowed, piece("sides = %s", self._pattern)])
+        if candidates:
+            return self._scored(self._nearest(connection, allowed, candidates))
+        limit = self._count + _SPARE
+        while True:
+            lines, estimates = self._estimated(connection, allowed, limit)
+            found = self._scored(lines)
+            if len(lines) < limit or found.scores[-1] > estimates[-1] + self._largest_error():
+                return found
+            limit *= _MORE
+
+    def _estimated(
+        self, connection: Connection, allowed: Piece, limit: int
+    ) -> tuple[list[tuple[Any, ...]], list[float]]:
+        """Lines of the products that the database finds best, and its estimates of their scores, best first."""
+        # An expression that no index serves, since the order of an HNSW index is not exact.
+        terms = [piece("-(embedding <#> %s)", self._vector())]
+        for addition in self._additions:
+            added = addition_piece(addition, self._manifest.columns[addition.column])
+            terms.append(Piece(sql.SQL("({}) / %s::float8").format(added.text), (*added.parameters, self._unit)))
+        estimate = joined("+", terms)
+        numbers = [sql.Identifier(self._manifest.columns[addition.column].number) for addition in self._additions]
+        listed = sql.SQL(", ").join([sql.SQL("row"), sql.SQL("embedding"), *numbers])
+        statement = sql.SQL("select {} as estimate, {} from {} where {} order by estimate desc, row limit %s")
+        query = statement.format(estimate.text, listed, sql.Identifier(self._manifest.table), allowed.text)
+        found = connection.execute(query, [*estimate.parameters, *allowed.parameters, limit]).fetchall()
+        return [line[1:] for line in found], [line[0] for line in found]
+
+    def _nearest(self, connection: Connection, allowed: Piece, candidates: int) -> list[tuple[Any, ...]]:
+        """Lines of products that the index finds."""
+        connection.execute("select set_config('hnsw.ef_search', %s, true)", [str(candidates)])
+        statement = sql.SQL("select row, embedding from {} where {} order by embedding <#> %s limit %s")
+        query = statement.format(sql.Identifier(self._manifest.table), allowed.text)
+        limit = max(self._count, candidates)
+        return connection.execute(query, [*allowed.parameters, self._vector(), limit]).fetchall()
+
+    def _scored(self, lines: Sequence[tuple[Any, ...]]) -> Found:
+        """The best lines by exact scores."""
+        rows = np.array([line[0] for line in lines], np.int64)
+        embeddings = [as_array(line[1]) for line in lines]
+        matrix = np.array(embeddings, np.float32).reshape(len(rows), len(self._row))
+        numbers = np.empty((len(self._additions), len(rows)))
+        for i, addition in enumerate(self._additions):
+            missing = 0.0 if addition.half_life is None else -math.inf
+            numbers[i] = [missing if line[2 + i] is None else line[2 + i] for line in lines]
+        offsets = addition_offsets(self._additions, numbers)
+        if offsets is not None and self._unit != 1:
+            offsets = offsets / np.float32(self._unit)
+        scores = scores_of(matrix.__getitem__, self._row.astype(np.float64), np.arange(len(rows)), offsets)
+        order = np.lexsort((rows, -scores))[: self._count]
+        return Found(
+            rows[order],
+            np.full(len(order), self._pattern, np.uint8),
+            scores[order],
+            numbers[:, order],
+            {int(rows[position]): embeddings[position] for position in order.tolist()},
+        )
+
+    def _largest_error(self) -> float:
+        """By how much an estimate may differ from the score: float32 sums of 2D products, in any order, and offsets."""
+        weights = sum(abs(addition.weight) for addition in self._additions) / self._unit
+        # Rows have two sides of unit norm.
+        sizes = 1.01 * math.sqrt(2) * float(np.linalg.norm(self._row)) + weights
+        return sizes * (len(self._row) + 16) * _ROUNDING
+
+    def _vector(self) -> Vector | HalfVector:
+        return Vector(self._row) if self._manifest.precision == "vector" else HalfVector(self._row)
+
+
+def as_array(embedding: Any) -> FloatArray:
+    """A value of pgvector as float32."""
+    values = embedding if isinstance(embedding, np.ndarray) else embedding.to_numpy()
+    return np.asarray(values, np.float32)
