@@ -24,6 +24,7 @@ RUNNING_PAGES = {
     "README.md": "running-shoes ",
     "docs/cookbook.md": "  1  ",
     "docs/evaluate.md": "default: recall ",
+    "docs/scale.md": "  1  ",
     "docs/scores.md": "text None image ",
     "docs/service.md": "{'embed_text': ",
     "docs/shop.md": "text ",

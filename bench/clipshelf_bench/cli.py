@@ -29,6 +29,7 @@ from clipshelf_bench.parts.people import people
 from clipshelf_bench.parts.quality import quality
 from clipshelf_bench.parts.rank import rank
 from clipshelf_bench.parts.scaling import scaling
+from clipshelf_bench.parts.sharded import sharded
 from clipshelf_bench.parts.soak import soak
 from clipshelf_bench.parts.throughput import throughput
 from clipshelf_bench.report import RESULTS_FILE, text_table, to_json, write_report
@@ -49,6 +50,7 @@ PARTS: dict[str, Part] = {
     "quality": quality,
     "end-to-end": end_to_end,
     "scaling": scaling,
+    "sharded": sharded,
 }
 
 

@@ -61,6 +61,7 @@ def read_products(
     ids_required: bool = False,
     partial: bool = False,
     declarations: Mapping[str, Declaration] | None = None,
+    convert: bool = True,
     on_warning: OnWarning | None = None,
 ) -> ProductBatch:
     """Read and check products.
@@ -71,6 +72,8 @@ def read_products(
     - `ids_required`: whether a product without an id is an error; else it gets its position in the source.
     - `partial`: whether a product may lack both text and image, as in an update of prices alone.
     - `declarations`: those of the catalogue that the products come into, by column; `fields.columns` goes before them.
+    - `convert`: whether the kinds of columns are decided and cells of tables converted to them; without, the batch has
+      no declarations, and the values are as the source has them.
     - `on_warning`: called with each message about what fails nothing: cells that count as missing, a name in another
       case, an encoding that was guessed.
 
@@ -93,8 +96,10 @@ def read_products(
     if table.is_text:
         _tidy_ids(batch.products, warn)
     batch = _without_repeated_ids(table, batch, checker, on_error)
-    kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
     words = tuple("text" if name == fields.text else name for name in fields.words)
+    if not convert:
+        return replace(batch, words=words)
+    kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
     return replace(batch, declarations=kinds, words=words)
 
 

@@ -10,6 +10,7 @@ from clipshelf.cli.options import image_limits
 if TYPE_CHECKING:
     from clipshelf.catalogue.catalogue import Catalogue
     from clipshelf.model.engine import Engine
+    from clipshelf.scale.catalogue import ShardedCatalogue
 
 
 def add_reading_options(parser: argparse._ActionsContainer) -> None:
@@ -31,13 +32,13 @@ def load_catalogue(args: argparse.Namespace) -> Catalogue:
     return Catalogue.load(args.catalogue, root=args.root, allow_outside=args.allow_outside)
 
 
-def load_engine(args: argparse.Namespace, catalogue: Catalogue) -> Engine:
+def load_engine(args: argparse.Namespace, catalogue: Catalogue | ShardedCatalogue) -> Engine:
     """Open the model that --artifact names, else that of the catalogue."""
     from clipshelf.model.engine import Engine
 
     return open_engine(args, catalogue, Engine)
 
 
-def open_engine(args: argparse.Namespace, catalogue: Catalogue, kind: type[Engine]) -> Engine:
+def open_engine(args: argparse.Namespace, catalogue: Catalogue | ShardedCatalogue, kind: type[Engine]) -> Engine:
     """The same, as an engine of some kind."""
     return kind.load(args.artifact or catalogue.model_path(), threads=args.threads, limits=image_limits(args))

@@ -27,6 +27,7 @@ from clipshelf.cli import (
     plan,
     push,
     recommend,
+    scale,
     serve,
 )
 from clipshelf.cli.options import Commands, Parser, mark_values, unmark
@@ -99,6 +100,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         bundle,
         export_to,
         push,
+        scale,
     ):
         module.add_commands(commands)
     first = argv[0] if argv else ""

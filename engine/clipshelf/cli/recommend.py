@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipshelf.cli.catalogue_folder import add_reading_options, load_catalogue, load_engine
@@ -13,6 +14,8 @@ from clipshelf.errors import InputError
 
 if TYPE_CHECKING:
     from clipshelf.recommend.query import Query
+    from clipshelf.recommend.recommender import Recommender
+    from clipshelf.scale.recommender import ShardedRecommender
 
 _SIGNALS = ("text", "image", "like", "dislike", "history", "profile")
 _WEIGHTS = "text, image, liked, disliked, history, or query side then product side: text_text, text_image and so on"
@@ -24,7 +27,12 @@ _DIVERSITY = "0 to 1: how much fit may be given up for products unlike each othe
 def add_commands(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("recommend", help="products that fit words, pictures and what a person liked")
-    parser.add_argument("--catalogue", metavar="DIR", required=True, help="folder that `clipshelf index` wrote")
+    parser.add_argument(
+        "--catalogue",
+        metavar="DIR",
+        required=True,
+        help="folder that `clipshelf index` or `clipshelf scale index` wrote",
+    )
     _add_signals(parser.add_argument_group("signals", "each may come several times; at least one is needed"))
     limits = parser.add_argument_group("limits")
     limits.add_argument("-k", metavar="N", type=int, default=10, help="how many (default: %(default)s)")
@@ -115,15 +123,13 @@ def _run(args: argparse.Namespace) -> int:
     if not any(getattr(args, name) for name in _SIGNALS):
         args.misuse("expected --text, --image, --like, --dislike, --history or --profile")
     from clipshelf.catalogue.messages import shorten_list
-    from clipshelf.recommend.recommender import Recommender
 
     try:
         query = _query(args)
     except InputError as error:
         args.misuse(str(error))
-    catalogue = load_catalogue(args)
-    engine = load_engine(args, catalogue)
-    answer = Recommender(engine, catalogue, half_life=args.half_life).answer(query)
+    recommender = _sharded(args) if _is_sharded(args.catalogue) else _whole(args)
+    answer = recommender.answer(query)
     if args.json:
         print_json(answer.to_dict(explain=args.explain))
     else:
@@ -132,10 +138,35 @@ def _run(args: argparse.Namespace) -> int:
         print_note(f"ignored ids that the catalogue does not have: {shorten_list(map(describe, answer.unknown_ids))}")
     if args.html is not None:
         from clipshelf.cli.html_page import Section, write_page
+        from clipshelf.recommend.recommender import Recommender
 
-        section = Section("What fits", query, answer, catalogue)
+        if not isinstance(recommender, Recommender):
+            raise InputError("--html: expected the folder of an ordinary catalogue, found one in shards")
+        section = Section("What fits", query, answer, recommender.catalogue)
         write_page(args.html, "Recommendations", f"from {args.catalogue}", [section])
     return 0
+
+
+def _is_sharded(folder: str) -> bool:
+    """Whether a folder is that of a sharded catalogue."""
+    return Path(folder, "shards.json").is_file()
+
+
+def _whole(args: argparse.Namespace) -> Recommender:
+    """A recommender of an ordinary catalogue."""
+    from clipshelf.recommend.recommender import Recommender
+
+    catalogue = load_catalogue(args)
+    return Recommender(load_engine(args, catalogue), catalogue, half_life=args.half_life)
+
+
+def _sharded(args: argparse.Namespace) -> ShardedRecommender:
+    """A recommender of a sharded catalogue, with all shards in this process."""
+    from clipshelf.scale.catalogue import ShardedCatalogue
+    from clipshelf.scale.recommender import ShardedRecommender
+
+    catalogue = ShardedCatalogue(args.catalogue)
+    return ShardedRecommender(load_engine(args, catalogue), catalogue, half_life=args.half_life)
 
 
 def _query(args: argparse.Namespace) -> Query:

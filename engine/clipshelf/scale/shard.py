@@ -31,6 +31,8 @@ from clipshelf.scale.pooling import quantiles_name, read_ordinals
 from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
 
 _MASKS_KEPT = 16  # of filters that were used last
+# What is sent unasked, since a further call takes longer: embeddings of products that ids name, records of candidates.
+_SENT_WITH_IDS, _SENT_WITH_CANDIDATES = 256, 64
 
 
 class LeftOut(NamedTuple):
@@ -74,11 +76,26 @@ class ShardedSelection:
     missing: AbstractSet[int] = frozenset()
 
 
+class Found(NamedTuple):
+    """Products that ids name.
+
+    - `rows`: (n,) -1 for an id that is not there.
+    - `embeddings`: (m, 2D) of those that are there, where few are asked for, else None.
+    """
+
+    rows: Rows
+    embeddings: FloatArray | None
+
+
 class ShardCandidates(NamedTuple):
-    """Candidates of one shard, with the embeddings (n, 2D) of their products."""
+    """Candidates of one shard.
+
+    - `embeddings`: (n, 2D) of their products; `records` of these, where they are few, else none.
+    """
 
     candidates: Candidates
     embeddings: FloatArray
+    records: list[Product]
 
 
 class Shard:
@@ -114,10 +131,13 @@ class Shard:
         self._masks: OrderedDict[str, MaskedRows] = OrderedDict()
         self._groupings: dict[str, Grouping] = {}
 
-    def find(self, ids: Sequence[str]) -> Rows:
-        """The (n,) rows of n ids, -1 for one that is not there."""
+    def find(self, ids: Sequence[str]) -> Found:
+        """The products of n ids."""
         local = self._table.find(ids)
-        return np.where(local < 0, -1, self._global(np.maximum(local, 0)) if len(self._ordinals) else -1)
+        there = local[local >= 0]
+        rows = np.full(len(local), -1, np.int64)
+        rows[local >= 0] = self._global(there)
+        return Found(rows, self._store.fetch(there).embeddings if len(local) <= _SENT_WITH_IDS else None)
 
     def fetch(self, rows: Rows) -> FloatArray:
         """Embeddings (n, 2D) of n products."""
@@ -161,8 +181,12 @@ class Shard:
             local.append(replace(search, selection=masks[id(selection)], excluded=excluded))
         found = self._store.search(local)
         return [
-            ShardCandidates(replace(each, rows=self._global(each.rows)), self._store.fetch(each.rows).embeddings)
-            for each in found
+            ShardCandidates(
+                replace(each, rows=self._global(each.rows)),
+                self._store.fetch(each.rows).embeddings,
+                self._store.records(each.rows) if search.count <= _SENT_WITH_CANDIDATES else [],
+            )
+            for search, each in zip(searches, found, strict=True)
         ]
 
     def _masked(self, selection: ShardedSelection) -> MaskedRows:

@@ -35,6 +35,7 @@ from clipshelf.scale.shards import Method, Shards, require_all
 from clipshelf.types import FloatArray, Product, Rows
 
 _KEPT_BYTES = 1 << 26  # of embeddings that were seen last
+_RECORDS_KEPT = 1 << 14  # of candidates whose answer is being made
 
 
 class ShardedStore:
@@ -48,6 +49,7 @@ class ShardedStore:
         self._catalogue = catalogue
         self._shards = shards
         self._columns = ShardedColumns(catalogue.manifest.kinds, self._declare)
+        self._sent = _SentRecords()
         self._seen = _SeenRows(_KEPT_BYTES // (8 * catalogue.dim))
 
     def __len__(self) -> int:
@@ -86,7 +88,13 @@ class ShardedStore:
         """The (n,) rows of n ids, -1 for one that is not there."""
         listed = [id_ if type(id_) is str else product_id(id_) for id_ in ids]
         owners = shards_of(listed, self._catalogue.shards)
-        rows: Rows = self._by_shard("find", owners, _objects(listed), np.int64)
+        positions = {shard: np.flatnonzero(owners == shard) for shard in np.unique(owners).tolist()}
+        arguments = {shard: ([listed[i] for i in at.tolist()],) for shard, at in positions.items()}
+        rows = np.full(len(listed), -1, np.int64)
+        for shard, found in require_all(self._shards.call("find", arguments), arguments).items():
+            rows[positions[shard]] = found.rows
+            if found.embeddings is not None:
+                self._seen.put(found.rows[found.rows >= 0], found.embeddings)
         return rows
 
     def select(self, where: Where | str | None) -> ShardedSelection:
@@ -144,7 +152,12 @@ class ShardedStore:
 
     def records(self, rows: Rows) -> list[Product]:
         """The records of n products."""
-        return self._by_shard("records", rows % self._catalogue.shards, rows, object).tolist()  # type: ignore[no-any-return]
+        records = self._sent.take(rows)
+        unknown = np.array([position for position, record in enumerate(records) if record is None], np.int64)
+        fetched = self._by_shard("records", rows[unknown] % self._catalogue.shards, rows[unknown], object)
+        for position, record in zip(unknown.tolist(), fetched.tolist(), strict=True):
+            records[position] = record
+        return records
 
     def group_values(self, name: str, rows: Rows) -> list[Any]:
         """The values (n,) of a column that groups."""
@@ -178,6 +191,9 @@ class ShardedStore:
         best = order[np.arange(len(order)) - starts < search.count]
         numbers = np.concatenate([each.numbers for each in found], axis=1)[:, best]
         self._seen.put(rows[best], np.concatenate([part.embeddings for part in parts])[best])
+        records = [record for part in parts for record in part.records]
+        if records:
+            self._sent.put(rows[best].tolist(), [records[position] for position in best.tolist()])
         return Candidates(rows[best], patterns[best], scores[best], numbers, missing)
 
     def _counted(self, selection: ShardedSelection) -> ShardedSelection:
@@ -235,6 +251,26 @@ class _SeenRows:
             self._rows.update(zip(rows.tolist(), embeddings, strict=True))
             while len(self._rows) > self._limit:
                 self._rows.popitem(last=False)
+
+
+class _SentRecords:
+    """Records that came with candidates. Each is handed out once, for who gets it may change it."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[int, Product] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, rows: Rows) -> list[Any]:
+        """The records of n rows, None for one that is not here."""
+        with self._lock:
+            return [self._records.pop(row, None) for row in rows.tolist()]
+
+    def put(self, rows: Sequence[int], records: Sequence[Product]) -> None:
+        """Keep records; the oldest go."""
+        with self._lock:
+            self._records.update(zip(rows, records, strict=True))
+            while len(self._records) > _RECORDS_KEPT:
+                self._records.popitem(last=False)
 
 
 def _own(selection: Selection) -> ShardedSelection:

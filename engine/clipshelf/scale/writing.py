@@ -70,7 +70,7 @@ def split(catalogue: Catalogue, path: PathLike, shards: int) -> ShardedCatalogue
             target = folder / shard_folder(shard, generation)
             write_shard(target, catalogue, rows)
             written.append(WrittenShard(target, rows))
-        publish(folder, generation, written, catalogue.contents.declarations, catalogue.relevance_curve)
+        publish(folder, generation, written, catalogue.contents.declarations, relevance_curve=catalogue.relevance_curve)
     return ShardedCatalogue(folder)
 
 
@@ -101,12 +101,15 @@ def publish(
     generation: int,
     shards: Sequence[WrittenShard],
     declarations: Mapping[str, str],
+    *,
     relevance_curve: RelevanceCurve | None = None,
+    extra: Mapping[str, bytes] | None = None,
 ) -> ShardedManifest:
     """Pool shards and replace the manifest, in one step.
 
     - `folder`: of the sharded catalogue, locked.
     - `declarations`: of the columns that are decided.
+    - `extra`: contents of further pooled files, by name.
 
     Older generations than the one before are removed. Returns the new manifest.
     """
@@ -116,7 +119,9 @@ def publish(
         raise CatalogueError(f"{folder}: expected shards of one model, found several")
     pooled = pool(opened, declarations)
     with writing(folder):
-        files = _write_pooled(folder / f"pooled.{generation}", pooled, [shard.ordinals for shard in shards])
+        files = _write_pooled(
+            folder / f"pooled.{generation}", pooled, [shard.ordinals for shard in shards], extra or {}
+        )
         records = tuple(
             ShardRecord(shard.folder.name, len(shard.ordinals), FileRecord.of(shard.folder / CATALOGUE_MANIFEST).sha256)
             for shard in shards
@@ -162,12 +167,14 @@ def clone_shard(old: Path, new: Path) -> None:
             shutil.copyfile(path, new / path.name)
 
 
-def _write_pooled(folder: Path, pooled: Pooled, ordinals: Sequence[Rows]) -> dict[str, FileRecord]:
+def _write_pooled(
+    folder: Path, pooled: Pooled, ordinals: Sequence[Rows], extra: Mapping[str, bytes]
+) -> dict[str, FileRecord]:
     """Write the pooled files; returns their records by name."""
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir()
-    contents = {SAMPLE_FILE: _npy(pooled.sample)}
+    contents = {**extra, SAMPLE_FILE: _npy(pooled.sample)}
     if pooled.words is not None:
         contents[WORDS_FILE] = _npz({"keys": pooled.word_keys, "counts": pooled.word_counts})
     numbers = {name: f"column{i}" for i, name in enumerate(pooled.kinds)}

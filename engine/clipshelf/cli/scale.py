@@ -1,0 +1,133 @@
+"""`clipshelf scale`: makes and changes catalogues in shards."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clipshelf.cli.catalogue_folder import load_engine
+from clipshelf.cli.options import Commands, add_embedding_options, image_limits, positive, product_fields, share
+from clipshelf.cli.output import print_error
+
+if TYPE_CHECKING:
+    from clipshelf.failures import Failure
+    from clipshelf.scale.catalogue import ShardedCatalogue
+
+_FOLDER = "folder that `clipshelf scale index` wrote"
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command and its subcommands to the parser."""
+    parser = commands.add_parser("scale", help="catalogues in shards, past one machine")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    index = actions.add_parser("index", help="embed products into a sharded catalogue, on Ray")
+    index.add_argument("source", metavar="SOURCE", help="file or folder of products: a path, or a URI such as s3://...")
+    index.add_argument("out", metavar="OUT", help="folder of the catalogue, on a file system that all nodes share")
+    _add_shards(index)
+    index.add_argument("--workers", metavar="N", type=positive, default=1, help="engines (default: %(default)s)")
+    index.add_argument("--provider", metavar="NAME", default="cpu", help="of each engine (default: %(default)s)")
+    index.add_argument(
+        "--address", metavar="ADDRESS", help="of a Ray cluster, such as auto (default: start one on this machine)"
+    )
+    index.add_argument(
+        "--allow-shrink",
+        metavar="SHARE",
+        type=share,
+        default=0.1,
+        help="0 to 1: how much of its products a catalogue may lose (default: %(default)s)",
+    )
+    add_embedding_options(index)
+    index.set_defaults(run=_index)
+
+    divide = actions.add_parser("split", help="make a sharded catalogue of an ordinary one; nothing is embedded")
+    divide.add_argument("catalogue", metavar="CATALOGUE", help="folder that `clipshelf index` wrote")
+    divide.add_argument("out", metavar="OUT", help="folder of the sharded catalogue")
+    _add_shards(divide)
+    divide.set_defaults(run=_split)
+
+    for command, text in (
+        ("add", "put more products into a sharded catalogue"),
+        ("update", "change fields of products, by their ids"),
+    ):
+        edit = actions.add_parser(command, help=text)
+        edit.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
+        edit.add_argument("products", metavar="PRODUCTS", help="file of products")
+        add_embedding_options(edit, default="that of the catalogue")
+        edit.set_defaults(run=_add_or_update, command=command)
+
+    remove = actions.add_parser("remove", help="take products out of a sharded catalogue")
+    remove.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
+    remove.add_argument("ids", metavar="ID", nargs="+", help="id of a product")
+    remove.set_defaults(run=_remove)
+
+
+def _add_shards(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shards", metavar="N", type=positive, default=4, help="number of shards (default: %(default)s)"
+    )
+
+
+def _index(args: argparse.Namespace) -> int:
+    from clipshelf.cli.progress import progress_bar
+    from clipshelf.model.engine import Engine
+    from clipshelf.scale.indexing import index_shards
+    from clipshelf.scale.ray_indexing import RayExecutor
+    from clipshelf.scale.ray_runtime import connected
+
+    engine = Engine.load(args.artifact, threads=args.threads, limits=image_limits(args))
+    with connected(args.address), progress_bar("embedding", "product") as progress:
+        catalogue, failures = index_shards(
+            engine,
+            args.source,
+            args.out,
+            args.shards,
+            RayExecutor(args.workers, args.threads or 1, args.provider),
+            fields=product_fields(args),
+            keep_text=args.on_error == "keep-text",
+            allow_shrink=args.allow_shrink,
+            progress=progress,
+        )
+    return _report(catalogue, failures)
+
+
+def _split(args: argparse.Namespace) -> int:
+    from clipshelf.catalogue.catalogue import Catalogue
+    from clipshelf.scale.writing import split
+
+    return _report(split(Catalogue.load(args.catalogue), args.out, args.shards), ())
+
+
+def _add_or_update(args: argparse.Namespace) -> int:
+    from clipshelf.scale.catalogue import ShardedCatalogue
+    from clipshelf.scale.edits import add_products, update_products
+
+    failures: list[Failure] = []
+    edit = add_products if args.command == "add" else update_products
+    catalogue = edit(
+        args.catalogue,
+        load_engine(args, ShardedCatalogue(args.catalogue)),
+        args.products,
+        fields=product_fields(args),
+        on_error="raise" if args.on_error == "raise" else failures.append,
+        keep_text=args.on_error == "keep-text",
+    )
+    return _report(catalogue, failures)
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from clipshelf.scale.edits import remove_products
+
+    return _report(remove_products(args.catalogue, args.ids), ())
+
+
+def _report(catalogue: ShardedCatalogue, failures: Sequence[Failure]) -> int:
+    """Print what the catalogue holds now and what was left out; return the exit code."""
+    print(
+        f"{catalogue.folder}: {len(catalogue)} products in {catalogue.shards} shards, {catalogue.dim} dimensions, "
+        f"model {catalogue.fingerprint}, generation {catalogue.manifest.generation}"
+    )
+    for failure in failures:
+        part = f"the {failure.part} of " if failure.part else ""
+        print_error(f"left out {part}product {failure.source!r}: {failure.reason}")
+    return 1 if failures else 0

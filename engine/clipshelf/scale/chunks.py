@@ -1,0 +1,191 @@
+"""Chunks of products that are embedded at once, and their files, from which the shards are made.
+
+A chunk is what a worker embeds and writes durably: what is lost with a worker is at most one chunk each, and a chunk
+that is embedded twice gives the same file. Its file has the products of each shard apart, so that a shard reads only
+what it needs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipshelf.catalogue.content_keys import KEY_SIZE
+from clipshelf.catalogue.contents import MemoryContents
+from clipshelf.catalogue.embedding import embed_products
+from clipshelf.catalogue.picture_paths import is_path
+from clipshelf.catalogue.products import ProductBatch
+from clipshelf.errors import InputError
+from clipshelf.failures import Failure
+from clipshelf.files import durable
+from clipshelf.model.engine import Engine
+from clipshelf.scale.catalogue import shards_of_keys
+from clipshelf.scale.pieces import Piece, file_system
+from clipshelf.types import Product, Rows
+
+# A multiple of what a catalogue embeds at a time, so that the same products share a batch as on one machine.
+CHUNK = 1024
+_PIECE_BITS = 32  # of an ordinal are left for the position in a piece
+_FETCHES = 16  # pictures that are fetched at the same time
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Products that are embedded at once.
+
+    - `piece`: its number, and the piece itself.
+    - `number`: of the chunk in the piece.
+    - `batch`: up to `CHUNK` products.
+    - `failures`: of the records of the piece that could not be read, with its first chunk.
+    """
+
+    piece: tuple[int, Piece]
+    number: int
+    batch: ProductBatch
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the chunk's file. Files in the order of names have the products in the order of the source."""
+        return f"{self.piece[0]:06}-{self.number:06}.npz"
+
+
+@dataclass(frozen=True)
+class ShardPart:
+    """The products of one shard in a chunk.
+
+    - `contents`: n products.
+    - `ordinals`: (n,) int64, ascending.
+    """
+
+    contents: MemoryContents
+    ordinals: Rows
+
+
+def chunks_of(number: int, piece: Piece, batch: ProductBatch, failures: Sequence[Failure]) -> Iterator[Chunk]:
+    """The chunks of a piece, at least one."""
+    for start in range(0, max(1, len(batch.products)), CHUNK):
+        rows = range(start, min(start + CHUNK, len(batch.products)))
+        yield Chunk((number, piece), start // CHUNK, batch.take(rows), tuple(failures) if start == 0 else ())
+
+
+def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, keep_text: bool) -> int:
+    """Embed a chunk and write its file, durably; returns the number of products that were left out."""
+    failures = [*chunk.failures]
+    number, piece = chunk.piece
+    batch, addresses = _with_fetched_pictures(chunk.batch, piece)
+    embedded = embed_products(engine, batch, root=batch.root, on_error=failures.append, keep_text=keep_text)
+    contents = embedded.contents
+    products = [_with_address(product, addresses) for product in contents.products]
+    ordinals = (number << _PIECE_BITS) + np.array(batch.positions, np.int64)[embedded.rows]
+    owners = shards_of_keys(contents.keys[:, 0], shards)
+    arrays: dict[str, Any] = {"failures": _text([[f.index, f.source, f.reason, f.part] for f in failures])}
+    for shard in np.unique(owners).tolist():
+        rows = np.flatnonzero(owners == shard)
+        arrays[f"embeddings{shard}"] = contents.embeddings[rows]
+        arrays[f"keys{shard}"] = contents.keys[rows]
+        arrays[f"ordinals{shard}"] = ordinals[rows]
+        arrays[f"products{shard}"] = _text([products[row] for row in rows.tolist()])
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    with durable(folder / chunk.name) as file:
+        file.write(stream.getvalue())
+    return len(failures)
+
+
+def read_part(path: Path, shard: int) -> ShardPart | None:
+    """The products of a shard in the file of a chunk, None for none."""
+    with np.load(path, allow_pickle=False) as arrays:
+        if f"ordinals{shard}" not in arrays:
+            return None
+        products = json.loads(arrays[f"products{shard}"].tobytes())
+        contents = MemoryContents(products, arrays[f"embeddings{shard}"], arrays[f"keys{shard}"])
+        return ShardPart(contents, arrays[f"ordinals{shard}"])
+
+
+def read_failures(path: Path) -> list[Failure]:
+    """The products of a chunk that were left out."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return [Failure(*values) for values in json.loads(arrays["failures"].tobytes())]
+
+
+def join_parts(parts: Sequence[ShardPart], dim: int, declared: Mapping[str, str], words: tuple[str, ...]) -> ShardPart:
+    """The products of several parts of one shard, in order."""
+    keys, ordinals = np.zeros((0, 3, KEY_SIZE), np.uint8), np.zeros(0, np.int64)
+    embeddings = np.zeros((0, 2 * dim), np.float32)
+    if parts:
+        keys = np.concatenate([part.contents.keys for part in parts])
+        embeddings = np.concatenate([part.contents.embeddings for part in parts])
+        ordinals = np.concatenate([part.ordinals for part in parts])
+    products = [product for part in parts for product in part.contents.products]
+    return ShardPart(MemoryContents(products, embeddings, keys, declared, words), ordinals)
+
+
+def pack(chunk: Chunk) -> bytes:
+    """A chunk as bytes, to be sent to a worker."""
+    return pickle.dumps(chunk)
+
+
+def unpack(content: bytes) -> Chunk:
+    """The chunk of `pack`, from a process of the same run."""
+    chunk: Chunk = pickle.loads(content)
+    return chunk
+
+
+def _with_fetched_pictures(batch: ProductBatch, piece: Piece) -> tuple[ProductBatch, dict[str, str]]:
+    """A batch whose pictures in object stores are bytes, and the addresses of these by the products' ids."""
+    addresses = {
+        product["id"]: address
+        for product in batch.products
+        if isinstance(image := product.get("image"), str) and (address := _address(image, piece))
+    }
+    if not addresses:
+        return batch, {}
+    with ThreadPoolExecutor(_FETCHES) as pool:
+        fetched = dict(
+            zip(addresses, pool.map(lambda address: _fetch(address, piece), addresses.values()), strict=True)
+        )
+    products: list[Product] = []
+    for product in batch.products:
+        content = fetched.get(product["id"], product.get("image"))
+        # Bytes that are no picture are reported where they are read, as a file without content would be.
+        products.append(product if content is None else {**product, "image": content})
+    return replace(batch, products=products), addresses
+
+
+def _address(image: str, piece: Piece) -> str | None:
+    """The address of a picture in an object store, None for one that the engine reads itself."""
+    if is_path(image):
+        return None if piece.is_local else f"{piece.folder}/{image}"
+    scheme = image.partition("://")[0].lower()
+    return None if scheme in ("http", "https", "file") or image[:5].lower() == "data:" else image
+
+
+def _fetch(address: str, piece: Piece) -> bytes:
+    """The bytes of a picture, none where it cannot be fetched."""
+    try:
+        system, path = file_system(address) if "://" in address else (file_system(piece.source)[0], address)
+        with system.open_input_stream(path) as stream:
+            return bytes(stream.read())
+    except (OSError, InputError, ValueError):
+        return b""
+
+
+def _with_address(product: Product, addresses: Mapping[str, str]) -> Product:
+    """A stored record with the address of its picture, which stands behind the id as in every record."""
+    address = addresses.get(product["id"])
+    if address is None:
+        return product
+    return {"id": product["id"], "image": address, **{name: value for name, value in product.items() if name != "id"}}
+
+
+def _text(data: Any) -> Any:
+    return np.frombuffer(json.dumps(data).encode(), np.uint8)

@@ -1,0 +1,198 @@
+"""Adds, changes and removes products of a sharded catalogue. Only the shards that have them are written again.
+
+An edit makes a new folder for each of these shards, of links to the files of the old one, and changes it there. The
+other shards stay as they are. One new manifest publishes all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.indexing import change
+from clipshelf.catalogue.picture_paths import is_path
+from clipshelf.catalogue.products import ProductBatch, read_products
+from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
+from clipshelf.errors import InputError, UnknownIdError
+from clipshelf.failures import Failure, OnError, handle
+from clipshelf.files import locked
+from clipshelf.model.engine import Engine
+from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
+from clipshelf.scale.manifest import ShardedManifest
+from clipshelf.scale.pooling import read_ordinals
+from clipshelf.scale.writing import WrittenShard, clone_shard, publish, shard_folder
+from clipshelf.types import PathLike, Product, Rows
+
+
+def add_products(
+    path: PathLike,
+    engine: Engine,
+    products: PathLike | Iterable[Product],
+    *,
+    fields: ProductFields = DEFAULT_FIELDS,
+    on_error: OnError = "raise",
+    keep_text: bool = False,
+) -> ShardedCatalogue:
+    """Add new products to a sharded catalogue; the parameters are those of `Catalogue.add`."""
+    return _Edit("add", Path(path), engine, fields, on_error, keep_text).apply(products)
+
+
+def update_products(
+    path: PathLike,
+    engine: Engine,
+    products: PathLike | Iterable[Product],
+    *,
+    fields: ProductFields = DEFAULT_FIELDS,
+    on_error: OnError = "raise",
+    keep_text: bool = False,
+) -> ShardedCatalogue:
+    """Change fields of products of a sharded catalogue; the parameters are those of `Catalogue.update`."""
+    return _Edit("update", Path(path), engine, fields, on_error, keep_text).apply(products)
+
+
+def remove_products(path: PathLike, ids: Sequence[str], *, on_error: OnError = "raise") -> ShardedCatalogue:
+    """Remove products of a sharded catalogue by their ids; the parameters are those of `Catalogue.remove`."""
+    with locked(folder := Path(path)):
+        catalogue = ShardedCatalogue(folder)
+        listed = Catalogue.listed_ids(ids)
+        owners = shards_of(listed, catalogue.shards)
+        edited: dict[int, WrittenShard] = {}
+        for shard in np.unique(owners).tolist():
+            own = [(position, listed[position]) for position in np.flatnonzero(owners == shard).tolist()]
+            edited[shard] = _removed(catalogue, shard, own, on_error)
+        _publish(catalogue, edited, catalogue.manifest.declarations)
+    return ShardedCatalogue(folder)
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """One addition or update, of products that are read once and handed to their shards."""
+
+    _kind: Literal["add", "update"]
+    _folder: Path
+    _engine: Engine
+    _fields: ProductFields
+    _on_error: OnError
+    _keep_text: bool
+
+    def apply(self, products: PathLike | Iterable[Product]) -> ShardedCatalogue:
+        """Edit the catalogue and publish it."""
+        with locked(self._folder):
+            catalogue = ShardedCatalogue(self._folder)
+            catalogue.require(self._engine)
+            batch = self._read(products, catalogue.manifest)
+            owners = shards_of([product["id"] for product in batch.products], catalogue.shards)
+            edited = {
+                shard: self._edited(catalogue, shard, batch.take(np.flatnonzero(owners == shard).tolist()))
+                for shard in np.unique(owners).tolist()
+            }
+            declarations = {name: value for name, value in batch.declarations.items() if value}
+            _publish(catalogue, edited, {**catalogue.manifest.declarations, **declarations})
+        return ShardedCatalogue(self._folder)
+
+    def _read(self, products: PathLike | Iterable[Product], manifest: ShardedManifest) -> ProductBatch:
+        if self._fields.words:
+            raise InputError("words: expected none, since an edit keeps the index of words that the catalogue has")
+        return read_products(
+            products,
+            fields=self._fields,
+            on_error=self._on_error,
+            ids_required=True,
+            partial=self._kind == "update",
+            declarations=manifest.declarations,
+        )
+
+    def _edited(self, catalogue: ShardedCatalogue, shard: int, batch: ProductBatch) -> WrittenShard:
+        """A shard after the edit, in a new folder."""
+        records = [_record(batch, row) for row in range(len(batch.products))]
+        names = {name for record in records for name in record}
+        declared = {name: value for name, value in batch.declarations.items() if value and name in names}
+        policy = self._on_error if self._on_error == "raise" else self._reporter(batch)
+
+        def changed(old: Catalogue) -> Catalogue:
+            edit = old.add if self._kind == "add" else old.update
+            return edit(
+                self._engine,
+                records,
+                fields=ProductFields(columns=declared),
+                on_error=policy,
+                keep_text=self._keep_text,
+            )
+
+        old = catalogue.shard(shard)
+        new, folder = _change_shard(catalogue, shard, changed)
+        ordinals = _ordinals(catalogue, shard)
+        if self._kind == "add":
+            places = {
+                product["id"]: position for product, position in zip(batch.products, batch.positions, strict=True)
+            }
+            added = [places[id_] for id_ in new.ids[len(old) :]]
+            ordinals = np.concatenate((ordinals, catalogue.manifest.next_ordinal + np.array(added, np.int64)))
+        return WrittenShard(folder, ordinals)
+
+    def _reporter(self, batch: ProductBatch) -> Callable[[Failure], object]:
+        """Reports a failure of a shard's part by its position in the source."""
+
+        def report(failure: Failure) -> None:
+            if callable(self._on_error):
+                self._on_error(replace(failure, index=batch.positions[failure.index]))
+
+        return report
+
+
+def _record(batch: ProductBatch, row: int) -> Product:
+    """A product with all fields that its source has, and pictures by absolute paths, since it is read again."""
+    product = batch.products[row]
+    record = {**dict.fromkeys(sorted(batch.fields[row])), **product}
+    image = record.get("image")
+    if image is not None and is_path(image):
+        record["image"] = str((batch.root / image).absolute())
+    return record
+
+
+def _removed(
+    catalogue: ShardedCatalogue, shard: int, own: Sequence[tuple[int, str]], on_error: OnError
+) -> WrittenShard:
+    """A shard without some products, in a new folder."""
+    old = catalogue.shard(shard)
+    rows = old.find(id_ for _, id_ in own)
+    for (position, id_), row in zip(own, rows.tolist(), strict=True):
+        if row < 0:
+            error = UnknownIdError(f"id: expected ids of the catalogue's {len(catalogue)} products, found {id_!r}")
+            handle(on_error, position, id_, error)
+    known = [id_ for (_, id_), row in zip(own, rows.tolist(), strict=True) if row >= 0]
+    _, folder = _change_shard(catalogue, shard, lambda loaded: loaded.remove(known))
+    return WrittenShard(folder, np.delete(_ordinals(catalogue, shard), rows[rows >= 0]))
+
+
+def _change_shard(
+    catalogue: ShardedCatalogue, shard: int, edit: Callable[[Catalogue], Catalogue]
+) -> tuple[Catalogue, Path]:
+    """Edit a shard in the folder of the next generation."""
+    folder = catalogue.folder / shard_folder(shard, catalogue.manifest.generation + 1)
+    clone_shard(catalogue.folder / catalogue.manifest.shards[shard].folder, folder)
+    return change(folder, edit, allow_shrink=1.0), folder
+
+
+def _publish(catalogue: ShardedCatalogue, edited: dict[int, WrittenShard], declarations: Any) -> None:
+    """Publish edited shards beside the others."""
+    shards = [
+        edited.get(shard) or WrittenShard(catalogue.folder / record.folder, _ordinals(catalogue, shard))
+        for shard, record in enumerate(catalogue.manifest.shards)
+    ]
+    publish(
+        catalogue.folder,
+        catalogue.manifest.generation + 1,
+        shards,
+        declarations,
+        relevance_curve=catalogue.manifest.relevance_curve,
+    )
+
+
+def _ordinals(catalogue: ShardedCatalogue, shard: int) -> Rows:
+    return read_ordinals(catalogue.folder / catalogue.manifest.pooled_folder, shard)

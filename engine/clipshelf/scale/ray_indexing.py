@@ -1,0 +1,110 @@
+"""Embeds on Ray Data: tasks read pieces, and actors with one engine each embed chunks.
+
+Back-pressure and retries are Ray's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from clipshelf.catalogue.typed_columns.column_values import ColumnTally
+from clipshelf.failures import Failure
+from clipshelf.model.engine import Engine
+from clipshelf.scale.chunks import pack, unpack
+from clipshelf.scale.indexing import Plan
+from clipshelf.scale.ray_runtime import load_ray, load_ray_data
+
+# Other than those of a worker: Ray would join both steps, and one worker would embed all of a piece.
+_READER_CPUS = 0.5
+
+
+@dataclass(frozen=True)
+class RayExecutor:
+    """Runs a plan on a cluster of Ray that is connected.
+
+    - `workers`: actors that embed.
+    - `threads`: of each engine; an actor reserves as many CPUs.
+    - `provider`: of each engine, such as cpu or cuda; an actor of cuda reserves a GPU.
+    """
+
+    workers: int
+    threads: int
+    provider: str = "cpu"
+
+    def tally(self, plan: Plan) -> Iterable[dict[str, ColumnTally]]:
+        """Run `Plan.tally` of all pieces in tasks."""
+        ray = load_ray()
+        task = ray.remote(_tally)
+        kept = ray.put(plan)
+        return list(ray.get([task.remote(kept, number) for number in range(len(plan.pieces))]))
+
+    def embed(self, plan: Plan) -> Iterator[int]:
+        """Embed all chunks, as they come."""
+        data = load_ray_data()
+        numbers = [{"piece": number} for number in range(len(plan.pieces))]
+        with _one_row_a_block(data):
+            chunks = data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
+                _read, fn_args=(plan,), batch_size=1, num_cpus=_READER_CPUS
+            )
+            counts = chunks.map_batches(
+                _Embedder,
+                fn_constructor_args=(plan, self.threads, self.provider),
+                batch_size=1,
+                concurrency=self.workers,
+                num_cpus=self.threads,
+                num_gpus=1 if self.provider == "cuda" else None,
+            )
+        for row in counts.iter_rows():
+            yield int(row["products"])
+
+    def finish(self, plan: Plan) -> Iterable[list[Failure]]:
+        """Run `Plan.finish` of all shards in tasks."""
+        ray = load_ray()
+        task = ray.remote(_finish).options(max_retries=-1)
+        kept = ray.put(plan)
+        return list(ray.get([task.remote(kept, shard) for shard in range(plan.shards)]))
+
+
+@contextmanager
+def _one_row_a_block(data: Any) -> Iterator[None]:
+    """Let the data sets that are made in the block have a block for each row.
+
+    A row is a chunk. More of them in a block would all go to one worker.
+    """
+    context = data.DataContext.get_current()
+    size = context.target_max_block_size
+    context.target_max_block_size = 1
+    try:
+        yield
+    finally:
+        context.target_max_block_size = size
+
+
+def _read(batch: Any, plan: Plan) -> Iterator[dict[str, Any]]:
+    """The chunks of pieces, one by one, so that few of them are in memory."""
+    for number in batch["piece"].tolist():
+        for chunk in plan.chunks(number):
+            yield {"chunk": [pack(chunk)]}
+
+
+class _Embedder:
+    """One engine in a process of its own."""
+
+    def __init__(self, plan: Plan, threads: int, provider: str) -> None:
+        self._plan = plan
+        self._engine = Engine.load(plan.artifact, threads=threads, provider=provider)
+
+    def __call__(self, batch: Any) -> dict[str, Any]:
+        """Embed chunks."""
+        return {"products": [self._plan.embed(self._engine, unpack(content)) for content in batch["chunk"]]}
+
+
+def _tally(plan: Plan, number: int) -> dict[str, ColumnTally]:
+    return plan.tally(number)
+
+
+def _finish(plan: Plan, shard: int) -> list[Failure]:
+    return plan.finish(shard)

@@ -1,0 +1,56 @@
+"""The only way to Ray: it is imported on first use, without its usage statistics and dashboard."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from clipshelf.errors import MissingExtra
+
+
+def load_ray() -> Any:
+    """Import Ray; raises MissingExtra where it is not installed."""
+    # Read when Ray starts. A value that the user set is kept.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise MissingExtra(
+            f"expected the packages of the extra scale, found no {error.name}: pip install 'clipshelf[scale]'"
+        ) from error
+
+
+def load_ray_data() -> Any:
+    """Import Ray Data, without its progress bars and its log on standard error; raises MissingExtra."""
+    load_ray()
+    try:
+        data = importlib.import_module("ray.data")
+    except ImportError as error:
+        raise MissingExtra(
+            f"expected the packages of the extra scale, found no {error.name}: pip install 'clipshelf[scale]'"
+        ) from error
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return data
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
+    """Ray, connected to a cluster while the block runs; one that runs already is left as it is.
+
+    - `address`: of a cluster, such as "auto"; None starts one in this process and ends it with the block.
+    """
+    ray = load_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

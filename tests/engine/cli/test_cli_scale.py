@@ -1,0 +1,69 @@
+"""`clipshelf scale` on the command line, without Ray where it is not needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from clipshelf import Engine, index
+from clipshelf.cli.main import main
+from support import tiny
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_artifact(tmp_path_factory.mktemp("artifact"))
+
+
+@pytest.fixture
+def sharded(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A sharded catalogue of 20 products, and the ordinary one beside it."""
+    products = [{"id": f"p{row}", "text": ["red shoe", "blue watch"][row % 2], "price": row} for row in range(20)]
+    index(Engine.load(artifact), products, tmp_path / "one")
+    assert main(["scale", "split", str(tmp_path / "one"), str(tmp_path / "many"), "--shards", "3"]) == 0
+    assert "20 products in 3 shards, 4 dimensions" in capsys.readouterr().out
+    return tmp_path / "many"
+
+
+def test_both_folders_give_the_same_answer(sharded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = []
+    for folder in (sharded.parent / "one", sharded):
+        assert main(["recommend", "--catalogue", str(folder), "--text", "red", "--json", "--explain"]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        del answer["took_ms"]
+        answers.append(answer)
+    assert answers[0] == answers[1] and len(answers[0]["recommendations"]) == 10
+    assert main(["recommend", "--catalogue", str(sharded), "--text", "red", "--html", str(sharded / "page.html")]) == 1
+    assert "--html: expected the folder of an ordinary catalogue" in capsys.readouterr().err
+
+
+def test_products_are_added_changed_and_removed(
+    sharded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = tmp_path / "more.csv"
+    more.write_text("id,text,price\nn1,green shirt,7\np1,again,8\n")
+    assert main(["scale", "add", str(sharded), str(more), "--on-error", "skip"]) == 1
+    output = capsys.readouterr()
+    assert "21 products in 3 shards" in output.out and "generation 2" in output.out
+    assert "left out product 'p1'" in output.err
+    more.write_text("id,price\nn1,700\n")
+    assert main(["scale", "update", str(sharded), str(more)]) == 0
+    assert main(["scale", "remove", str(sharded), "p3", "p4"]) == 0
+    assert "19 products in 3 shards" in capsys.readouterr().out
+    assert main(["recommend", "--catalogue", str(sharded), "--text", "shirt", "--where", "price=700", "--json"]) == 0
+    assert [item["id"] for item in json.loads(capsys.readouterr().out)["recommendations"]] == ["n1"]
+    assert main(["scale", "remove", str(sharded), "nobody"]) == 1
+    assert "found 'nobody'" in capsys.readouterr().err
+
+
+def test_without_ray_the_extra_is_named(
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    source = tmp_path / "products.csv"
+    source.write_text("id,text\np1,red\n")
+    command = ["scale", "index", str(source), str(tmp_path / "many"), "--artifact", str(artifact)]
+    assert main(command) == 1
+    assert "pip install 'clipshelf[scale]'" in capsys.readouterr().err

@@ -1,0 +1,237 @@
+"""Sharded catalogues that are indexed and edited answer as one catalogue does that was made in the same way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from clipshelf import Catalogue, Engine, ProductFields, Recommender, index
+from clipshelf.errors import CatalogueError, InputError, UnknownIdError
+from clipshelf.failures import Failure
+from clipshelf.recommend.recommender import StoreRecommender
+from clipshelf.scale.catalogue import ShardedCatalogue
+from clipshelf.scale.edits import add_products, remove_products, update_products
+from clipshelf.scale.indexing import LEFT_OUT_FILE, OneProcess, Plan, index_shards
+from clipshelf.scale.recommender import ShardedRecommender
+from PIL import Image
+from support import tiny
+
+WORDS = ("red", "green", "blue", "shoe", "shirt", "watch", "warm")
+FIELDS = ProductFields(words=["text", "sku"])
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 60 products with pictures beside it, two bad ones, and one id that comes twice."""
+    folder = tmp_path_factory.mktemp("source")
+    for colour in tiny.COLOURS:
+        Image.fromarray(tiny.picture(colour)).save(folder / f"{colour}.png")
+    lines = ["id,text,image,price,sku,ean"]
+    for row in range(60):
+        image = f"{list(tiny.COLOURS)[row % 3]}.png" if row % 4 else ""
+        text = f"{WORDS[row % 7]} {WORDS[row * 3 % 7]}" if row % 5 else ""
+        lines.append(f"p{row},{text or ('' if image else 'red')},{image},{row % 13}.5,DM-{row},{4006381333931 + row}")
+    lines += ["bad,red,nowhere.png,1,x,1", "worse,,,1,x,1"]
+    (folder / "products.csv").write_text("\n".join(lines) + "\n")
+    return folder / "products.csv"
+
+
+def facts(recommender: StoreRecommender) -> list[Any]:
+    queries: list[dict[str, Any]] = [
+        {"text": "red shoe", "k": 70},
+        {"text": "dm-7 warm"},
+        {"liked": ["p1"], "where": "price<5", "boost": {"price": 1.0}},
+        {"text": "blue", "where": "sku=DM-8 or ean contains 400"},
+    ]
+    answers = []
+    for query in queries:
+        answer = recommender.recommend(**query).to_dict(explain=True)
+        answer.pop("took_ms")
+        answers.append(answer)
+    return answers
+
+
+def test_an_index_in_shards_is_the_index_of_one_machine(engine: Engine, source: Path, tmp_path: Path) -> None:
+    one_failures: list[Failure] = []
+    one = index(engine, source, tmp_path / "one", fields=FIELDS, on_error=one_failures.append)
+    sharded, failures = index_shards(engine, source, tmp_path / "many", 3, OneProcess(engine), fields=FIELDS)
+    assert facts(Recommender(engine, one)) == facts(ShardedRecommender(engine, sharded))
+    assert {failure.source for failure in failures} == {failure.source for failure in one_failures} == {"bad", "worse"}
+    table = sharded.folder / sharded.manifest.pooled_folder / LEFT_OUT_FILE
+    reasons = [json.loads(line) for line in table.read_text().splitlines()]
+    assert sorted(row["source"] for row in reasons) == ["bad", "worse"]
+    assert any("nowhere.png" in row["reason"] for row in reasons)
+    assert not (sharded.folder / "building").exists()
+
+
+def test_a_folder_of_pieces_is_read_in_the_order_of_paths(engine: Engine, source: Path, tmp_path: Path) -> None:
+    lines = source.read_text().splitlines()
+    folder = tmp_path / "pieces"
+    folder.mkdir()
+    for image in source.parent.glob("*.png"):
+        (folder / image.name).write_bytes(image.read_bytes())
+    for number in range(3):
+        part = [lines[0], *lines[1 + 20 * number : 21 + 20 * number]]
+        (folder / f"part-{number}.csv").write_text("\n".join(part) + "\n")
+    (folder / "part-3.csv").write_text(f"{lines[0]}\np5,green,,7,x,1\n")
+    (folder / "whole.txt.bak").write_text("none of it")
+    sharded, failures = index_shards(engine, folder, tmp_path / "many", 2, OneProcess(engine), fields=FIELDS)
+    kept = tmp_path / "good.csv"
+    kept.write_text("\n".join(lines[:61]) + "\n")
+    for image in source.parent.glob("*.png"):
+        (tmp_path / image.name).write_bytes(image.read_bytes())
+    one = index(engine, kept, tmp_path / "one", fields=FIELDS)
+    assert facts(Recommender(engine, one)) == facts(ShardedRecommender(engine, sharded))
+    assert [(failure.source, failure.reason) for failure in failures] == [
+        ("p5", "id: expected unique ids, found one again")
+    ]
+
+
+def test_what_an_interrupted_run_has_done_stays(
+    engine: Engine, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Plan.finish
+
+    def interrupted(plan: Plan, shard: int) -> list[Failure]:
+        if shard == 2:
+            raise KeyboardInterrupt
+        return finish(plan, shard)
+
+    monkeypatch.setattr(Plan, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        index_shards(engine, source, tmp_path / "many", 3, OneProcess(engine), fields=FIELDS)
+    with pytest.raises(CatalogueError, match=r"with a shards\.json, found none"):
+        ShardedCatalogue(tmp_path / "many")
+    monkeypatch.setattr(Plan, "finish", finish)
+    finished = tmp_path / "many" / "shard-0000.1" / "manifest.json"
+    stamp = finished.stat().st_mtime_ns
+    done: list[int] = []
+    index_shards(
+        engine,
+        source,
+        tmp_path / "many",
+        3,
+        OneProcess(engine),
+        fields=FIELDS,
+        progress=lambda count, _: done.append(count),
+    )
+    assert done == [] and finished.stat().st_mtime_ns == stamp
+    again, _ = index_shards(engine, source, tmp_path / "other", 3, OneProcess(engine), fields=FIELDS)
+    assert _files(tmp_path / "many") == _files(again.folder)
+
+
+def test_edits_of_shards_are_the_edits_of_one_catalogue(engine: Engine, source: Path, tmp_path: Path) -> None:
+    failures: list[Failure] = []
+    one = index(engine, source, tmp_path / "one", fields=FIELDS, on_error=failures.append)
+    folder = tmp_path / "many"
+    sharded, _ = index_shards(engine, source, folder, 3, OneProcess(engine), fields=FIELDS)
+    more = [
+        {"id": f"n{i}", "text": WORDS[i], "price": 100 + i, "colour": "x", "image": str(source.parent / "red.png")}
+        for i in range(5)
+    ]
+    one = one.add(engine, more)
+    sharded = add_products(folder, engine, more)
+    assert facts(Recommender(engine, one)) == facts(ShardedRecommender(engine, sharded))
+    assert sharded.manifest.generation == 2 and len(sharded) == len(one)
+    changes = tmp_path / "changes.csv"
+    changes.write_text("id,price,sku\np1,0.25,\np7,99,DM-1\nn2,3,new\n")
+    one = one.update(engine, changes)
+    sharded = update_products(folder, engine, changes)
+    assert facts(Recommender(engine, one)) == facts(ShardedRecommender(engine, sharded))
+    gone = ["p3", "n1", "p4"]
+    one = one.remove(gone)
+    sharded = remove_products(folder, gone)
+    assert facts(Recommender(engine, one)) == facts(ShardedRecommender(engine, sharded))
+    assert np.array_equal(one.statistics.means, sharded.manifest.statistics.means)
+    # Two generations stay: the current one, and the one before it for those that still read it.
+    names = {path.name for path in folder.iterdir()}
+    assert {"pooled.4", "pooled.3"} <= names and not {"pooled.1", "pooled.2"} & names
+
+
+def test_a_failed_edit_changes_nothing(engine: Engine, source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    index_shards(engine, source, folder, 3, OneProcess(engine))
+    before = ShardedCatalogue(folder).manifest.to_bytes()
+    with pytest.raises(InputError, match="expected ids that the catalogue doesn't have yet, found 'p1'"):
+        add_products(folder, engine, [{"id": "new", "text": "red"}, {"id": "p1", "text": "red"}])
+    with pytest.raises(UnknownIdError, match="found 'nobody'"):
+        remove_products(folder, ["p1", "nobody"])
+    assert ShardedCatalogue(folder).manifest.to_bytes() == before
+    skipped: list[Failure] = []
+    sharded = remove_products(folder, ["p1", "nobody"], on_error=skipped.append)
+    assert [failure.index for failure in skipped] == [1] and len(sharded) == 59
+
+
+def test_errors_name_what_was_expected(engine: Engine, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a file of products, or a folder of such, found none"):
+        index_shards(engine, tmp_path / "none.csv", tmp_path / "many", 3, OneProcess(engine))
+    with pytest.raises(InputError, match=r"shards: expected a number from 1 to 4,096, found 0"):
+        index_shards(engine, source, tmp_path / "many", 0, OneProcess(engine))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(CatalogueError, match=r"found other files: notes\.txt"):
+        index_shards(engine, source, tmp_path / "other", 3, OneProcess(engine))
+    sharded, _ = index_shards(engine, source, tmp_path / "many", 2, OneProcess(engine))
+    path = sharded.folder / "shards.json"
+    path.write_bytes(path.read_bytes().replace(b'"products": ', b'"products": 1'))
+    with pytest.raises(CatalogueError, match="found a changed one"):
+        ShardedCatalogue(sharded.folder)
+
+
+def test_a_catalogue_that_would_shrink_stays(engine: Engine, source: Path, tmp_path: Path) -> None:
+    index_shards(engine, source, tmp_path / "many", 2, OneProcess(engine))
+    few = tmp_path / "few.csv"
+    few.write_text("id,text\np1,red\n")
+    with pytest.raises(
+        CatalogueError, match="expected at most 10% of the catalogue's 60 products to go, found that 59"
+    ):
+        index_shards(engine, few, tmp_path / "many", 2, OneProcess(engine))
+    assert len(ShardedCatalogue(tmp_path / "many")) == 60
+    sharded, _ = index_shards(engine, few, tmp_path / "many", 2, OneProcess(engine), allow_shrink=1)
+    assert len(sharded) == 1 and sharded.manifest.generation == 2
+
+
+def test_a_shard_of_another_plan_is_not_taken_for_a_finished_one(
+    engine: Engine, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Plan.finish
+
+    def interrupted(plan: Plan, shard: int) -> list[Failure]:
+        if shard == 1:
+            raise KeyboardInterrupt
+        return finish(plan, shard)
+
+    other = tmp_path / "other.csv"
+    other.write_text("id,text\n" + "".join(f"q{row},blue\n" for row in range(40)))
+    monkeypatch.setattr(Plan, "finish", interrupted)
+    for interrupted_source in (source, other):
+        with pytest.raises(KeyboardInterrupt):
+            index_shards(engine, interrupted_source, tmp_path / "many", 2, OneProcess(engine))
+    monkeypatch.setattr(Plan, "finish", finish)
+    sharded, _ = index_shards(engine, source, tmp_path / "many", 2, OneProcess(engine))
+    assert {id_[0] for number in range(2) for id_ in sharded.shard(number).ids} == {"p"} and len(sharded) == 60
+
+
+def test_a_damaged_pooled_file_is_named(engine: Engine, source: Path, tmp_path: Path) -> None:
+    sharded, _ = index_shards(engine, source, tmp_path / "many", 2, OneProcess(engine))
+    path = sharded.folder / sharded.manifest.pooled_folder / "ordinals-0001.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(CatalogueError, match=r"ordinals-0001\.npy: expected .*, found another file"):
+        ShardedRecommender(engine, sharded)
+
+
+def test_shards_are_ordinary_catalogues(engine: Engine, source: Path, tmp_path: Path) -> None:
+    sharded, _ = index_shards(engine, source, tmp_path / "many", 2, OneProcess(engine))
+    folders = [sharded.folder / shard.folder for shard in sharded.manifest.shards]
+    assert sum(len(Catalogue.load(folder, verify=True)) for folder in folders) == len(sharded) == 60
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """The content of all files of a sharded catalogue but its locks; paths of the folder itself are taken out."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}

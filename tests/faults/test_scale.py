@@ -1,0 +1,161 @@
+"""Sharded catalogues on a cluster of Ray, several raylets on this machine: what they survive, and with what answers."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clipshelf import Engine, Recommender, index
+from clipshelf.scale.chunks import CHUNK
+from clipshelf.scale.indexing import OneProcess, Plan, index_shards
+from clipshelf.scale.ray_indexing import RayExecutor
+from clipshelf.scale.ray_runtime import load_ray
+from clipshelf.scale.ray_shards import RayShards
+from clipshelf.scale.recommender import ShardedRecommender
+from clipshelf.scale.writing import split
+from support import tiny
+
+pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
+pytest.importorskip("ray.data", reason="needs Ray Data: pip install 'clipshelf[scale]'")
+
+SHARDS, PRODUCTS = 2, 16 * CHUNK
+# More than the machine has: the readers of Ray Data would wait behind the actors for ever.
+CPUS = 4
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_artifact(tmp_path_factory.mktemp("artifact"))
+
+
+@pytest.fixture(scope="module")
+def engine(artifact: Path) -> Engine:
+    return Engine.load(artifact, threads=1)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head node, and a way to add others."""
+    ray = load_ray()
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": CPUS, "include_dashboard": False, "object_store_memory": 80 << 20},
+    )
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Products whose texts differ, in files that are read apart."""
+    folder = tmp_path_factory.mktemp("source")
+    words = ["red", "green", "blue", "shoe", "shirt", "watch", "warm"]
+    for part in range(2):
+        rows = range(part * PRODUCTS // 2, (part + 1) * PRODUCTS // 2)
+        lines = [
+            json.dumps({"id": f"p{row}", "text": f"{words[row % 7]} {words[row // 7 % 7]} {row}", "price": row % 50})
+            for row in rows
+        ]
+        (folder / f"part-{part}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+class LosingExecutor(RayExecutor):
+    """Embeds on Ray, and calls `lose` when the first chunk is there."""
+
+    lose: Callable[[], object]
+
+    def embed(self, plan: Plan) -> Iterator[int]:
+        for number, count in enumerate(super().embed(plan)):
+            if number == 0:
+                assert len(list(plan.building.glob("*-*.npz"))) < PRODUCTS // CHUNK, "expected work that is left"
+                type(self).lose()
+            yield count
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_raylet_that_is_killed_while_it_embeds_changes_no_byte(
+    cluster: Any, engine: Engine, source: Path, tmp_path: Path
+) -> None:
+    # Both catalogues are built at the same place, since a catalogue records paths as seen from itself.
+    expected, _ = index_shards(engine, source, tmp_path / "many", SHARDS, OneProcess(engine))
+    whole = files(expected.folder)
+    expected.folder.rename(tmp_path / "expected")
+    node = cluster.add_node(num_cpus=CPUS)  # each node has room for one worker
+    cluster.wait_for_nodes()
+    LosingExecutor.lose = lambda: cluster.remove_node(node, allow_graceful=False)
+    sharded, failures = index_shards(engine, source, tmp_path / "many", SHARDS, LosingExecutor(2, CPUS - 1))
+    assert failures == [] and files(sharded.folder) == whole
+
+
+def test_a_shard_that_is_killed_under_load_costs_retried_queries_and_no_answer(
+    cluster: Any, engine: Engine, source: Path, tmp_path: Path
+) -> None:
+    one = Recommender(engine, index(engine, source / "part-0.jsonl", tmp_path / "one"))
+    sharded = split(one.catalogue, tmp_path / "many", SHARDS)
+    shards = RayShards(sharded, replicas=1, cpus=0.5, patience=60.0)
+    many = ShardedRecommender(engine, sharded, shards)
+    expected = _facts(one.recommend("red shoe", k=20))
+    stop = threading.Event()
+    answers: list[Any] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append(many.recommend("red shoe", k=20))
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    for asker in askers:
+        asker.start()
+    ray = load_ray()
+    for shard in range(SHARDS):
+        before = len(answers)
+        ray.kill(shards.actors[shard][0], no_restart=False)
+        _wait_until(lambda before=before: len(answers) > before + 4)  # type: ignore[misc]
+    stop.set()
+    for asker in askers:
+        asker.join(60)
+    shards.close()
+    assert len(answers) > 8
+    assert all(answer.missing_shards == () and _facts(answer) == expected for answer in answers)
+
+
+def test_a_shard_that_does_not_come_back_makes_answers_partial_or_is_replaced_by_its_replica(
+    cluster: Any, engine: Engine, source: Path, tmp_path: Path
+) -> None:
+    one = Recommender(engine, index(engine, source / "part-0.jsonl", tmp_path / "one"))
+    sharded = split(one.catalogue, tmp_path / "many", SHARDS)
+    shards = RayShards(sharded, replicas=2, cpus=0.5, patience=3.0)
+    many = ShardedRecommender(engine, sharded, shards)
+    expected = _facts(one.recommend("blue watch"))
+    ray = load_ray()
+    ray.kill(shards.actors[1][0])
+    assert all(_facts(many.recommend("blue watch")) == expected for _ in range(3))
+    ray.kill(shards.actors[1][1])
+    partial = many.recommend("blue watch", k=PRODUCTS)
+    assert partial.missing_shards == (1,) and 0 < len(partial) < PRODUCTS // 2
+    shards.close()
+
+
+def _facts(answer: Any) -> Any:
+    facts = answer.to_dict(explain=True)
+    facts.pop("took_ms")
+    return facts
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "expected answers within a minute"
+        time.sleep(0.02)
