@@ -81,11 +81,13 @@ class PostgresCatalogue:
         self._arguments = (dsn, name, search, candidates)
         self._search_by, self._candidates = search, candidates
         self._connections = Connections(dsn)
-        self._manifest: TableManifest = self._connections.read(partial(read_manifest, name=name))
-        if search == "hnsw" and not self._manifest.indexed:
-            raise InputError(
-                "search: expected a catalogue with an index for hnsw, found one without; write it with one"
-            )
+        try:
+            self._manifest: TableManifest = self._connections.read(partial(read_manifest, name=name))
+            if search == "hnsw" and not self._manifest.indexed:
+                raise InputError("search: expected a catalogue with an index for hnsw, found one without")
+        except BaseException:
+            self.close()
+            raise
         self._table = sql.Identifier(self._manifest.table)
         self._kept: OrderedDict[int, FloatArray] = OrderedDict()
         self._lock = threading.Lock()

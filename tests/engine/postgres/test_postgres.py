@@ -188,7 +188,9 @@ def test_copies_in_other_processes(narrow_engine: Engine, dsn: str, opened: Open
     export_catalogue(union(narrow_engine, 30, seed=6, words=()), dsn, "copied")
     recommender = PostgresRecommender(narrow_engine, opened("copied"))
     expected = _ids(recommender)
-    assert _ids(pickle.loads(pickle.dumps(recommender))) == expected
+    copy = pickle.loads(pickle.dumps(recommender))
+    assert _ids(copy) == expected
+    copy.catalogue.close()
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map(_ids, [recommender] * 4) == [expected] * 4
     assert _ids(recommender) == expected
