@@ -105,6 +105,13 @@ class TableStore:
         mask[row] = False
         return MaskedRows(mask, int(np.count_nonzero(mask)))
 
+    def without(self, selection: Selection, excluded: AbstractSet[int]) -> MaskedRows:
+        """A selection without some rows."""
+        if not excluded:
+            return MaskedRows(_mask(selection), selection.count)
+        mask = self._without(_mask(selection), excluded)
+        return MaskedRows(mask, int(np.count_nonzero(mask)))
+
     def search(self, searches: Sequence[Search]) -> list[Candidates]:
         """The candidates of each search; those that share a selection share the matrix products."""
         groups: dict[tuple[Any, ...], list[int]] = {}
