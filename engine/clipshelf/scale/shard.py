@@ -27,7 +27,7 @@ from clipshelf.recommend.groups import Grouping
 from clipshelf.recommend.store import Candidates, Search
 from clipshelf.scale.manifest import read_manifest
 from clipshelf.scale.pooled_table import PooledContents, PooledTable
-from clipshelf.scale.pooling import quantiles_name, read_ordinals
+from clipshelf.scale.pooling import ordinals_name, quantiles_name, read_ordinals
 from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
 
 _MASKS_KEPT = 16  # of filters that were used last
@@ -117,7 +117,7 @@ class Shard:
         if found != record.sha256:
             raise CatalogueError(f"{catalogue_folder}: expected a manifest of SHA-256 {record.sha256}, found {found}")
         pooled = folder / manifest.pooled_folder
-        for name in (f"ordinals-{number:04}.npy", quantiles_name(number)):
+        for name in (ordinals_name(number), quantiles_name(number)):
             if FileRecord.of(pooled / name) != manifest.files.get(name):
                 raise CatalogueError(f"{pooled / name}: expected {manifest.files.get(name)}, found another file")
         self._number, self._shards = number, len(manifest.shards)
