@@ -30,13 +30,17 @@ class Towers:
     - `provider`: full name of the execution provider.
     - `precision`: which of the stored graphs are opened.
     - `threads`: threads of one run.
+    - `streams`: runs of a tower at the same time on a device of its own.
     """
 
-    def __init__(self, artifact: Artifact, *, provider: str, precision: Precision, threads: int) -> None:
+    def __init__(
+        self, artifact: Artifact, *, provider: str, precision: Precision, threads: int, streams: int = 1
+    ) -> None:
         self._artifact = artifact
         self._provider = provider
         self._precision = precision
         self._threads = threads
+        self._streams = streams
         self._start()
         call_in_child(self, Towers._start)
 
@@ -80,4 +84,5 @@ class Towers:
             # Pictures have one size, and an arena saves time. Texts have many, which fragment an arena that never
             # shrinks, for no gain. Measured in docs/design-notes/runtime.md.
             arena=tower == "vision",
+            streams=self._streams,
         )

@@ -100,25 +100,25 @@ class PartEstimates:
         """The slots (n,), ascending, of the rows whose x · y may reach the level by the bound of each row."""
         # First by the largest error, which drops no row that its own bound would keep. The floor is finite, since
         # hidden rows have -inf.
-        floor = _below(level - self.offsets[query] - self.largest_errors[query])
+        floor = below(level - self.offsets[query] - self.largest_errors[query])
         positions = self._positions_from(query, min(max(floor, -LARGEST_FLOAT32), LARGEST_FLOAT32))
         # einsum, since OpenBLAS would share long sums between threads that stay awake
         upper_bounds = np.einsum("w,wn->n", self.slacks[query], self.widths.take(positions, axis=1))
         upper_bounds += self.values[query].take(positions)
-        return self._slots(positions[upper_bounds >= _below(level - self.offsets[query])])
+        return self._slots(positions[upper_bounds >= below(level - self.offsets[query])])
 
     def slots_reaching_levels(self, levels: Sequence[float]) -> list[Rows]:
         """`slots_reaching` of every query with its own level (Q,)."""
         count, width = self.values.shape
         if count > 1 and width <= SEARCH_PEAKS_ABOVE:
             margins = np.array(levels) - self.offsets
-            floors = np.clip(_below(margins - self.largest_errors), -LARGEST_FLOAT32, LARGEST_FLOAT32)
+            floors = np.clip(below(margins - self.largest_errors), -LARGEST_FLOAT32, LARGEST_FLOAT32)
             reaching = _positions((self.values >= floors.astype(np.float32)[:, None]).reshape(-1))
             if len(reaching) <= width:  # a larger number at once would take much memory
                 queries, positions = np.divmod(reaching, width)
                 upper_bounds = np.einsum("nw,wn->n", self.slacks[queries], self.widths.take(positions, axis=1))
                 upper_bounds += self.values.take(reaching)
-                may_reach = upper_bounds >= _below(margins)[queries]
+                may_reach = upper_bounds >= below(margins)[queries]
                 ends = queries[may_reach].searchsorted(np.arange(1, count))
                 return np.split(self._slots(positions[may_reach]), ends)
         return list(map(self.slots_reaching, range(count), levels))
@@ -176,7 +176,7 @@ def best_rows(estimates: Estimates, k: int, *, limit: int, score: Score) -> Iter
             first = len(candidates) - k
             candidates = candidates[np.argpartition(np.concatenate(values), first)[first:]]
         scores = score(query, candidates)
-        proven_level = _below(min(_kth_highest(scores, k), LARGEST_FLOAT32)) / unit
+        proven_level = below(min(_kth_highest(scores, k), LARGEST_FLOAT32)) / unit
         if pruned or proven_level < level:
             candidates = _joined([part.slots_reaching(query, proven_level) for part in parts])
             if len(candidates) > limit:
@@ -221,7 +221,7 @@ def _kth_highest(numbers: npt.NDArray[np.floating[Any]], k: int) -> float:
     return float(np.partition(numbers, kth)[kth]) if kth >= 0 else -math.inf
 
 
-def _below(number: Number) -> Number:
+def below(number: Number) -> Number:
     """Not above the float32 number next below a number, nor above the number itself when rounded to float32."""
     return number - abs(number) * 2.0**-22 - 2.0**-148
 

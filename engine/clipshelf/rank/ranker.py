@@ -14,6 +14,7 @@ import numpy as np
 from clipshelf.errors import InputError
 from clipshelf.forks import call_in_child
 from clipshelf.rank.bounds import row_norms
+from clipshelf.rank.device import DeviceRanker
 from clipshelf.rank.exact import Estimates, best_rows, scores_of, top
 from clipshelf.rank.rows import RowStore, SlotTerms
 from clipshelf.rank.scan import INT8_SCANS, Scanner, float_parts, int8_parts, quantised_parts, reusable_parts
@@ -41,12 +42,22 @@ class Ranker:
     - `precision`: "fp32" scans the matrix with NumPy's matmul; "int8" scans a quantised copy, a quarter of the size;
       "auto" is "int8" from 2**20 numbers on. All give the same scores and rows, bit by bit.
     - `threads`: threads of one search, 1 to 256; None is all CPUs that this process may use.
+    - `provider`: full name of an execution provider of onnxruntime, whose device then holds an fp16 copy of the rows
+      and scans that; None scans on the CPU. A forked child scans on the CPU.
 
     Several threads may search at once, but not while rows are added or removed. Raises InputError on another shape,
-    dtype, precision or number of threads and on NaN or infinity.
+    dtype, precision or number of threads and on NaN or infinity, ProviderUnavailable where the provider does not start
+    or its device has no room.
     """
 
-    def __init__(self, matrix: FloatArray, precision: str = "auto", *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        matrix: FloatArray,
+        precision: str = "auto",
+        *,
+        threads: int | None = None,
+        provider: str | None = None,
+    ) -> None:
         if precision not in PRECISIONS:
             raise InputError(f"precision: expected one of {', '.join(PRECISIONS)}, found {precision!r}")
         _check_matrix("matrix", matrix)
@@ -61,12 +72,15 @@ class Ranker:
         self._native_scan: NativeScan | None = None
         self._int8_scanner: Scanner | None = None
         self._float_scanner: Scanner | None = None
-        self._update_scanners()
+        self._device = DeviceRanker(provider, self._store, self._threads) if provider and matrix.size else None
+        if self._device is None:
+            self._update_scanners()
         call_in_child(self, Ranker._follow_fork)
 
     def _follow_fork(self) -> None:
         """Have a forked child quantise again, on first use, what the threads that it lacks would share."""
         self._lock = threading.Lock()
+        self._device = None
         if self._int8_scanner and any(part.threads > 1 for part in self._int8_scanner.parts):
             self._int8_scanner = None
 
@@ -146,6 +160,9 @@ class Ranker:
     def _update_scanners(self) -> None:
         """Make the scanner of the precision cover all slots, reusing its parts."""
         self._float_scanner = None
+        if self._device:
+            self._device.update()
+            return
         if self.precision == "fp32" or not self._store.slot_count:
             self._int8_scanner = self._native_scan = None
             self._open_float_scanner()
@@ -164,7 +181,8 @@ class Ranker:
 
     def _open_int8_scanner(self) -> Scanner | None:
         """The int8 scanner, None without one; only a forked child makes it here."""
-        if self._kernels is None and self._int8_scanner is None and self.precision == "int8" and self._store.slot_count:
+        is_wanted = self._device is None and self._kernels is None and self.precision == "int8"
+        if is_wanted and self._int8_scanner is None and self._store.slot_count:
             with self._lock:
                 if self._int8_scanner is None:
                     self._update_scanners()
@@ -208,14 +226,17 @@ class Ranker:
         """Fill the results by int8 scans where these leave few candidates, the others by a float32 scan."""
         unanswered: Sequence[int] = range(len(queries))
         int8_scanner = self._open_int8_scanner()
-        if self._native_scan:
+        if self._device:
+            unanswered = self._device(queries, terms, results)
+        elif self._native_scan:
             limit = INT8_SCANS[-1].limit(results[0].shape[1], len(self))
             unanswered = self._native_scan(queries, terms, limit, results, workers)
         elif int8_scanner:
             unanswered = self._search_int8(int8_scanner, queries, terms, results, workers)
         with self._lock:
             self._query_count += len(queries)
-            self._certified_count += len(queries) - (len(unanswered) if self._native_scan or int8_scanner else 0)
+            is_estimated = self._device or self._native_scan or int8_scanner
+            self._certified_count += len(queries) - (len(unanswered) if is_estimated else 0)
         if unanswered:
             scanned = queries if len(unanswered) == len(queries) else queries[unanswered]
             estimates = self._open_float_scanner().scan(scanned, terms.allowed, offsets=terms.offsets)

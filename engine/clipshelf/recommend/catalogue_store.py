@@ -43,13 +43,20 @@ class TableStore:
     - `table`: N products.
     - `threads`: of one search.
     - `quantiles`: gives the quantiles of a column's values, by its name; those among the table's own without it.
+    - `provider`: whose device scans the rows, see `clipshelf.rank.ranker.Ranker`.
     """
 
-    def __init__(self, table: ProductTable, threads: int | None, quantiles: Quantiles | None = None) -> None:
+    def __init__(
+        self,
+        table: ProductTable,
+        threads: int | None,
+        quantiles: Quantiles | None = None,
+        provider: str | None = None,
+    ) -> None:
         self._table = table
         self._embeddings = np.asarray(table.embeddings)  # a memory map without the price of its subclass
         self._present = table.present
-        self._ranker = Ranker(self._embeddings, threads=threads)
+        self._ranker = Ranker(self._embeddings, threads=threads, provider=provider)
         self._booster = Booster(table.columns.column, table.words, len(table), quantiles or self._quantiles)
         self._patterns = side_patterns(self._present)
         # Scores of products with the same sides differ from the ranker's by a constant and a factor for each query, so
@@ -173,10 +180,10 @@ class TableStore:
 
 
 class CatalogueStore(TableStore):
-    """A whole catalogue as a `clipshelf.recommend.store.ProductStore`; `threads` is for one search."""
+    """A whole catalogue as a `clipshelf.recommend.store.ProductStore`; `threads` and `provider` are for one search."""
 
-    def __init__(self, catalogue: Catalogue, threads: int | None) -> None:
-        super().__init__(catalogue, threads)
+    def __init__(self, catalogue: Catalogue, threads: int | None, provider: str | None = None) -> None:
+        super().__init__(catalogue, threads, provider=provider)
         self._catalogue = catalogue
 
     @property

@@ -37,6 +37,7 @@ from clipshelf.recommend.search import Searcher
 from clipshelf.recommend.signals import Signals
 from clipshelf.recommend.store import ProductStore
 from clipshelf.recommend.weights import Weights
+from clipshelf.runtime.providers import CPU, resolve_provider
 from clipshelf.timeline import Timeline
 from clipshelf.workers import Workers, batches
 
@@ -257,6 +258,9 @@ class Recommender(StoreRecommender):
     - `weights`: for queries that do not say theirs, all or some by name.
     - `half_life`: days after which an interaction counts half.
     - `gap_correction`: False makes scores weighted means of plain cosines (docs/scores.md).
+    - `rank_on`: "cpu", or "cuda" to hold the rows in fp16 on a GPU and scan them there, with the same answers to the
+      bit; "auto" for CUDA where onnxruntime has it. ProviderUnavailable is raised where it does not start or its memory
+      has no room.
     """
 
     def __init__(
@@ -267,14 +271,23 @@ class Recommender(StoreRecommender):
         weights: Weights | Mapping[str, float] | None = None,
         half_life: float = 30.0,
         gap_correction: bool = True,
+        rank_on: str = "cpu",
     ) -> None:
         catalogue.require(engine)
         self.catalogue = catalogue
-        store = CatalogueStore(catalogue, engine.threads)
+        self.rank_on = rank_on
+        provider = resolve_provider(rank_on)
+        store = CatalogueStore(catalogue, engine.threads, provider=None if provider == CPU else provider)
         super().__init__(engine, store, weights=weights, half_life=half_life, gap_correction=gap_correction)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make = partial(type(self), weights=self.weights, half_life=self.half_life, gap_correction=self.gap_correction)
+        make = partial(
+            type(self),
+            weights=self.weights,
+            half_life=self.half_life,
+            gap_correction=self.gap_correction,
+            rank_on=self.rank_on,
+        )
         return make, (self.engine, self.catalogue)
 
 

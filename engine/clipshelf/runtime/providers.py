@@ -13,7 +13,9 @@ ONNXRUNTIME_VERSION: str = ort.__version__
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 ALIASES = {"cpu": CPU, "cuda": CUDA}
-_REPAIRS = {CUDA: "uninstall onnxruntime, install onnxruntime-gpu, and have a CUDA and cuDNN that it names"}
+_REPAIRS = {
+    CUDA: "pip uninstall onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]', on a machine with an NVIDIA driver"
+}
 
 
 def resolve_provider(provider: str) -> str:

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from queue import LifoQueue
 from typing import TypeAlias
-
-import numpy as np
-import numpy.typing as npt
 
 from clipshelf.allocator import trim_memory
 from clipshelf.calls import calls
 from clipshelf.errors import ArtifactError
 from clipshelf.forks import never_destroy_in_child
 from clipshelf.interrupts import check_interrupt
+from clipshelf.runtime.cuda import CANNOT_CAPTURE, prepare_cuda, provider_options
 from clipshelf.runtime.native import Kernels, load_kernels
 from clipshelf.runtime.onnx_reader import operator_domains
 from clipshelf.runtime.providers import CPU, CUDA, ONNXRUNTIME_VERSION, check_started, not_started
 from clipshelf.runtime.quiet_import import ort
+from clipshelf.runtime.stream import Device, Feeds, Stream
 from clipshelf.types import FloatArray
 
 Port: TypeAlias = tuple[str, Sequence[int]]  # element type and shape of an input or output, -1 for any size
@@ -29,8 +29,8 @@ Port: TypeAlias = tuple[str, Sequence[int]]  # element type and shape of an inpu
 KERNELS_DOMAIN = "clipshelf"
 # What runs a graph without the native kernels.
 ONNXRUNTIME = "onnxruntime"
-# Providers whose inputs and outputs are bound on their own device: its type in onnxruntime, and its number.
-_BOUND_DEVICES = {CUDA: ("cuda", 0)}
+# Providers whose inputs and outputs are bound on their own device.
+BOUND_DEVICES = {CUDA: Device("cuda", 0)}
 # How long a worker thread waits awake for the next node. A longer wait takes cores from the other tower and from
 # decoders, a shorter one pays for waking up. Measured in docs/design-notes/runtime.md.
 _SPIN_MICROSECONDS = "50"
@@ -46,6 +46,7 @@ class Session:
     - `provider`: full name of the execution provider, see `clipshelf.runtime.providers.resolve_provider`.
     - `threads`: threads of one run.
     - `arena`: whether the CPU provider keeps the memory of a run for the next.
+    - `streams`: runs at the same time on a device of its own; each holds the weights. The CPU needs only 1.
 
     A graph with operators of the native kernels runs on them where the library is there, else on the functions that it
     carries for them.
@@ -63,20 +64,23 @@ class Session:
         provider: str,
         threads: int,
         arena: bool,
+        streams: int = 1,
     ) -> None:
         options = session_options(threads)
         options.enable_cpu_mem_arena = arena
         # A memory pattern keeps a block for every shape that was seen, and saves no time: docs/design-notes/runtime.md.
         options.enable_mem_pattern = False
         kernels = usable_kernels(path, provider)
+        device = BOUND_DEVICES.get(provider)
         try:
             if kernels is not None:
                 options.register_custom_ops_library(str(kernels.path))
-            self._session = open_session(str(path), options, provider)
+            sessions = [_open_path(path, options, provider) for _ in range(1 if device is None else streams)]
         except Exception as error:  # onnxruntime raises a dozen private classes
             if provider != CPU and _opens(path, session_options(threads)):
                 raise not_started(provider, str(error)) from error
             raise ArtifactError(f"{path}: expected a graph that onnxruntime can open, found: {error}") from error
+        self._session = sessions[0][0]
         self.provider = self._session.get_providers()[0]
         check_started(provider, self.provider)
         if kernels is None and has_kernel_operators(path):
@@ -84,32 +88,31 @@ class Session:
         self.kernels = ONNXRUNTIME if kernels is None else kernels.instruction_set
         _check_ports(path, "input", self._session.get_inputs(), inputs)
         _check_ports(path, "output", self._session.get_outputs(), outputs)
-        self._outputs = list(outputs)
-        self._device = _BOUND_DEVICES.get(self.provider)
+        self._output, (_, (_, width)) = next(iter(outputs.items()))
+        self._streams: LifoQueue[Stream] | None = None if device is None else LifoQueue()
+        for session, captures in sessions if device is not None and self._streams is not None else ():
+            self._streams.put(Stream(session, output=self._output, width=width, device=device, captures=captures))
 
-    def run(self, feeds: Mapping[str, npt.NDArray[np.generic]]) -> FloatArray:
+    def run(self, feeds: Feeds) -> FloatArray:
         """Run the graph on an array for each input, by name, and return its output, float32.
 
         Raises Interrupted before it begins, where the caller of this thread wants its call to end.
         """
         check_interrupt()
         with calls:
-            if self._device is not None:
-                return self._run_bound(feeds, *self._device)
-            result: FloatArray = self._session.run(self._outputs, dict(feeds))[0]
+            if self._streams is not None:
+                return _run_in(self._streams, feeds)
+            result: FloatArray = self._session.run([self._output], dict(feeds))[0]
             return result
 
-    def _run_bound(self, feeds: Mapping[str, npt.NDArray[np.generic]], device: str, number: int) -> FloatArray:
-        """`run` that copies each input to the device once, and the output from it once."""
-        binding = self._session.io_binding()  # one per run: threads share the session
-        for name, array in feeds.items():
-            value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, number)
-            binding.bind_ortvalue_input(name, value)
-        for name in self._outputs:
-            binding.bind_output(name, device, number)
-        self._session.run_with_iobinding(binding)
-        result: FloatArray = binding.get_outputs()[0].numpy()
-        return result
+
+def _run_in(streams: LifoQueue[Stream], feeds: Feeds) -> FloatArray:
+    """Run in the stream that became free last; its buffers are the likeliest to fit."""
+    stream = streams.get()
+    try:
+        return stream.run(feeds)
+    finally:
+        streams.put(stream)
 
 
 def usable_kernels(path: Path, provider: str) -> Kernels | None:
@@ -130,8 +133,30 @@ def open_session(graph: str | bytes, options: ort.SessionOptions, provider: str)
 
     onnxruntime's own fallback to another provider is off, since it prints to standard output.
     """
+    return _open(graph, options, provider, capture=False)
+
+
+def _open_path(path: Path, options: ort.SessionOptions, provider: str) -> tuple[ort.InferenceSession, bool]:
+    """Open the graph at `path` on one provider, and say whether its runs can be recorded as CUDA graphs.
+
+    Nodes that CUDA has no kernel for run on the CPU; then nothing can be recorded.
+    """
+    if provider == CUDA:
+        try:
+            return _open(str(path), options, provider, capture=True), True
+        except Exception as error:
+            if CANNOT_CAPTURE not in str(error):
+                raise
+    return _open(str(path), options, provider, capture=False), False
+
+
+def _open(graph: str | bytes, options: ort.SessionOptions, provider: str, *, capture: bool) -> ort.InferenceSession:
+    selected: list[str | tuple[str, dict[str, str]]] = [provider]
+    if provider == CUDA:
+        prepare_cuda()
+        selected = [(provider, provider_options(capture=capture))]
     with calls:
-        session = ort.InferenceSession(graph, options, providers=[provider], enable_fallback=0)
+        session = ort.InferenceSession(graph, options, providers=selected, enable_fallback=0)
     never_destroy_in_child(session)
     return session
 
