@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from clipshelf_export.artifact_folder import Draft
 from clipshelf_export.checkpoints.towers import Checkpoint, ConvNet, ReferenceModel, Transformer
-from clipshelf_export.graphs.build import check_fused, check_kernels, write_graph
+from clipshelf_export.graphs.build import check_cuda_kernels, check_fused, check_kernels, write_graph
 from clipshelf_export.graphs.plan import Plan
 from clipshelf_export.graphs.transformer import fused_nodes
 from clipshelf_export.int8 import ladder
@@ -122,6 +122,9 @@ class TowerExport:
             if self._judge.kernels is not None:
                 check_kernels(path, self._scratch, graph, self._judge.kernels)
         record: dict[str, Any] = accepted.fidelity.as_record()
+        if precision == "fp16":
+            check_cuda_kernels(path, graph)
+            record["stream"] = "fp16" if accepted.plan.fp16_stream else "fp32"
         if precision == "int8":
             record["rungs"] = self._judge.rungs
         if graph.count_kernels():
@@ -135,15 +138,19 @@ class TowerExport:
         return {"measured_on": describe_kernels(), **accepted.kernels.as_record()}
 
     def _accept_float(self, precision: Precision) -> Accepted:
-        """Measure the plan of fp32 or fp16; ExportError where fp16 misses the target."""
-        plan = Plan(precision)
-        measured = self._judge.measure_final(plan)
-        if precision == "fp16" and not self._options.target.is_reached(measured):
-            raise ExportError(
-                f"{self._name} fp16: expected a faithful graph, found {measured.summary()} (fp32 and int8 may do: "
-                "they don't compute in 16 bits)"
-            )
-        return Accepted(plan, measured)
+        """Measure the plan of fp32, or those of fp16 in turn; ExportError where fp16 misses the target."""
+        if precision == "fp32":
+            return Accepted(Plan(), self._judge.measure_final(Plan()))
+        plans = [Plan("fp16"), Plan("fp16", fp32_stream=True)]
+        for plan in plans if isinstance(self._tower, Transformer) else plans[:1]:
+            with np.errstate(invalid="ignore"):  # infinity, where fp16 overflows
+                measured = self._judge.measure_final(plan)
+            if self._options.target.is_reached(measured):
+                return Accepted(plan, measured)
+        raise ExportError(
+            f"{self._name} fp16: expected a faithful graph, found {measured.summary()} (fp32 and int8 may do: "
+            "they don't compute in 16 bits)"
+        )
 
     def _accept_int8(self) -> Accepted:
         """Find the int8 plan that the judge accepts; ExportError if there is none."""

@@ -17,25 +17,72 @@ from clipshelf.types import Precision
 from clipshelf_export.checkpoints.towers import ConvNet, OnnxTower, Tower
 from clipshelf_export.graphs import convnet, onnx_tower, transformer
 from clipshelf_export.graphs.builder import Graph
+from clipshelf_export.graphs.fp16_rounding import rounded_fp16
 from clipshelf_export.graphs.plan import Plan
 
 # Int8 operators that onnxruntime must neither remove nor replace.
 INT8_OPERATORS = ("MatMulIntegerToFloat", "QuantizeLinear")
+# Operators of fp16 graphs for whose types the CUDA provider has kernels, read from the binary of onnxruntime-gpu 1.31.
+# ArgMax is none of them: it takes no whole numbers.
+CUDA_OPERATORS = frozenset(
+    [
+        "Add",
+        "Attention",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Conv",
+        "Div",
+        "Equal",
+        "Expand",
+        "FastGelu",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "Gelu",
+        "GlobalAveragePool",
+        "LayerNormalization",
+        "LpNormalization",
+        "MatMul",
+        "Mod",
+        "Mul",
+        "MultiHeadAttention",
+        "Pad",
+        "QuickGelu",
+        "ReduceMax",
+        "ReduceSum",
+        "Reshape",
+        "Shape",
+        "SkipLayerNormalization",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+    ]
+)
 # The most nodes of operators that are slower than what they replace. The norm of the pooled token may be fused.
 MAX_SLOW_NODES = {"SkipLayerNormalization": 1, "DequantizeLinear": 0, "DynamicQuantizeLinear": 0}
 
 
-def write_graph(tower: Tower, plan: Plan, path: Path, *, with_site_inputs: bool = False) -> Graph:
+def write_graph(
+    tower: Tower, plan: Plan, path: Path, *, with_site_inputs: bool = False, to_measure: bool = False
+) -> Graph:
     """Build the graph of a tower and write it.
 
     - `plan`: its precision and its int8 sites.
     - `path`: the file to write.
     - `with_site_inputs`: whether the tensors that enter the sites become outputs too.
+    - `to_measure`: whether a graph in fp16 is written as `graphs.fp16_rounding` says.
 
     Returns the graph.
     """
     with np.errstate(over="ignore"):  # weights beyond the range of fp16 show up when the graph is measured
         graph, output = _build(tower, plan, with_site_inputs)
+    if to_measure and plan.precision == "fp16":
+        graph = rounded_fp16(graph)
     graph_inputs = {value.name for value in graph.inputs}
     site_inputs = [name for name in dict.fromkeys(graph.site_inputs.values()) if name not in graph_inputs]
     graph.write(path, output, tower.dim, extra_outputs=site_inputs if with_site_inputs else ())
@@ -72,11 +119,22 @@ def check_fused(path: Path, scratch: Path, graph: Graph, expected: Counter[str],
         for kind, count in expected.items():
             if counts[kind] != count:
                 raise ExportError(f"{path.name} as {stage}: expected {count} {kind} nodes, found {counts[kind]}")
-    for kind, most in MAX_SLOW_NODES.items():
+    for kind, most in MAX_SLOW_NODES.items() if precision != "fp16" else ():
         if optimised[kind] > most:
             raise ExportError(
                 f"{path.name} as rewritten: expected {most} {kind} nodes at most, found {optimised[kind]}"
             )
+
+
+def check_cuda_kernels(path: Path, graph: Graph) -> None:
+    """Check that the CUDA provider has a kernel for every node of an fp16 graph.
+
+    Another node would run on the CPU, with its inputs copied there, and no run could be recorded as a CUDA graph.
+
+    Raises ExportError naming the operators.
+    """
+    if others := graph.count_nodes().keys() - CUDA_OPERATORS:
+        raise ExportError(f"{path.name}: expected operators with kernels of CUDA, found {', '.join(sorted(others))}")
 
 
 def check_kernels(path: Path, scratch: Path, graph: Graph, kernels: Kernels) -> None:

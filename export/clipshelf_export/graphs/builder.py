@@ -27,7 +27,9 @@ from clipshelf_export.graphs.functions import (
 )
 
 # operators of onnxruntime that the ONNX standard does not have
-CONTRIB_OPERATORS = frozenset({"MultiHeadAttention", "QuickGelu", "Gelu", "FastGelu"})
+CONTRIB_OPERATORS = frozenset(
+    {"Attention", "FastGelu", "Gelu", "MultiHeadAttention", "QuickGelu", "SkipLayerNormalization"}
+)
 # A protobuf holds 2 GiB; above this many bytes of constants the large ones go to <graph>.data.
 EXTERNAL_ABOVE = 1_900_000_000
 # Offsets in <graph>.data are multiples of this, so that a runtime can map the weights.
@@ -92,6 +94,16 @@ class Graph:
         name = self._unique_name(kind)
         self._add_node(kind, name, inputs, [name], attributes)
         return name
+
+    def reserve(self, name: str) -> str:
+        """Return a name after the scope, for a tensor whose node `node` adds later."""
+        return self._unique_name(name)
+
+    def node(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: int | float | Sequence[int]
+    ) -> None:
+        """Add a node whose outputs have names already, "" for one that is left out; it is named after the first."""
+        self._add_node(kind, outputs[0], inputs, outputs, attributes)
 
     def kernel_op(
         self,

@@ -18,13 +18,14 @@ from clipshelf_export.graphs.weights import float32, quantise_table
 PATCHES_SITE, TOKENS_SITE = "patches", "tokens"
 
 
-def add_patch_embedding(graph: Graph, embedding: PatchEmbedding, layers: Layers) -> str:
+def add_patch_embedding(graph: Graph, embedding: PatchEmbedding, layers: Layers, plan: Plan) -> str:
     """Add the input `pixels`, uint8 (B, S, S, 3), and its rows.
 
     Pixels beyond the last whole patch are cut off, as by a convolution whose stride is the patch.
 
-    Returns the name of the float32 tensor (B, 1 + n * n, C): the class token, if there is one, and n * n patches.
+    Returns the name of the tensor (B, 1 + n * n, C) of the stream: the class token, if there is one, and n * n patches.
     """
+    dtype = np.float16 if plan.fp16_stream else np.float32
     size, patch = embedding.size, embedding.patch
     n = size // patch
     x = graph.input("pixels", TensorProto.UINT8, ["batch", size, size, 3])
@@ -36,9 +37,9 @@ def add_patch_embedding(graph: Graph, embedding: PatchEmbedding, layers: Layers)
     x = graph.op("Reshape", x, graph.const("patches", np.array([-1, n * n, patch * patch * 3])))
     token = embedding.class_token
     positions = embedding.positions if token is None else embedding.positions[1:]
-    x = graph.op("Add", layers.patches(x, embedding), graph.const("positions", positions))
+    x = graph.op("Add", layers.patches(x, embedding), graph.const("positions", positions.astype(dtype)))
     if token is not None:
-        first = graph.const("class_token", (token + embedding.positions[0])[None, None])
+        first = graph.const("class_token", (token + embedding.positions[0]).astype(dtype)[None, None])
         x = graph.op("Concat", add_batch(graph, first, "pixels", len(token)), x, axis=1)
     return x if embedding.norm is None else layers.norm(x, embedding.norm, "norm")
 
@@ -63,8 +64,9 @@ def fold_pixels(embedding: PatchEmbedding) -> tuple[FloatArray, FloatArray]:
 def add_token_embedding(graph: Graph, embedding: TokenEmbedding, plan: Plan) -> str:
     """Add the input `input_ids`, int64 (B, L), and its rows: tokens plus positions, without the embedding's norm.
 
-    Returns the name of the float32 tensor (B, L, C).
+    Returns the name of the tensor (B, L, C) of the stream.
     """
+    dtype = np.float16 if plan.fp16_stream else np.float32
     ids = graph.input("input_ids", TensorProto.INT64, ["batch", "tokens"])
     if embedding.padding is not None:
         ids = add_padding(graph, ids, embedding.padding)
@@ -75,12 +77,12 @@ def add_token_embedding(graph: Graph, embedding: TokenEmbedding, plan: Plan) -> 
         x = graph.op("Mul", graph.op("Mul", x, scale), graph.const("tokens.spread", channel_scale))
     elif plan.fp16_stored:
         x = graph.op("Gather", graph.const("tokens", embedding.tokens.astype(np.float16)), ids)
-        x = graph.cast(x, TensorProto.FLOAT)
+        x = x if plan.fp16_stream else graph.cast(x, TensorProto.FLOAT)
     else:
         x = graph.op("Gather", graph.const("tokens", embedding.tokens), ids)
     start, axis = graph.const("first", np.array([0])), graph.const("axis", np.array([0]))
     length = graph.op("Shape", ids, start=1, end=2)
-    positions = graph.op("Slice", graph.const("positions", embedding.positions), start, length, axis)
+    positions = graph.op("Slice", graph.const("positions", embedding.positions.astype(dtype)), start, length, axis)
     return graph.op("Add", x, positions)
 
 

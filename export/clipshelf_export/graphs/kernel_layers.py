@@ -40,6 +40,10 @@ class KernelLayers:
         """See `layers.Layers`."""
         return self._op("Norm", {"x": x, **self._norm_operands(norm, name)}, epsilon=norm.epsilon)
 
+    def stream(self, x: str) -> str:
+        """See `layers.Layers`."""
+        return x
+
     def patches(self, x: str, embedding: PatchEmbedding) -> str:
         """See `layers.Layers`."""
         weight, bias = fold_pixels(embedding)

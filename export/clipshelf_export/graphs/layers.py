@@ -47,6 +47,9 @@ class Layers(Protocol):
     def patches(self, x: str, embedding: PatchEmbedding) -> str:
         """Add the linear of uint8 patches (B, n * n, patch * patch * 3): float32 (B, n * n, C)."""
 
+    def stream(self, x: str) -> str:
+        """Return the stream `x` as a tensor, where no norm reads it."""
+
     def site_norm(self, x: str, norm: Norm, site: str) -> Rows:
         """Add the norm before a site, with the smoothing and the shift of the site folded in."""
 

@@ -85,12 +85,19 @@ class Plan:
     - `sites`: int8 parameters by the name of a site.
     - `int8_stored`: names of weights that are int8 on disk and computed in floating point.
     - `fp32_stored`: whether the other weights in floating point are stored as fp32; otherwise as fp16.
+    - `fp32_stream`: whether a transformer in fp16 keeps its stream and its norms in fp32, at two conversions a branch.
     """
 
     precision: Precision = "fp32"
     sites: Mapping[str, Int8Params] = field(default_factory=dict)
     int8_stored: frozenset[str] = frozenset()
     fp32_stored: bool = False
+    fp32_stream: bool = False
+
+    @property
+    def fp16_stream(self) -> bool:
+        """Whether the stream of a transformer is fp16."""
+        return self.precision == "fp16" and not self.fp32_stream
 
     @property
     def fp16_stored(self) -> bool:

@@ -44,6 +44,27 @@ def end_token(graph: Graph, tower: Transformer) -> Token:
     return Token(lambda x: graph.op("GatherND", x, index, batch_dims=1), lambda _: position)
 
 
+def end_token_on_cuda(graph: Graph, tower: Transformer) -> Token:
+    """Return the token of `end_token` by operators that CUDA has kernels for, which its ArgMax of integers is not.
+
+    The first of the marks has the largest weight, since weights fall from the first token to the last one.
+    """
+    if tower.pooling == "argmax":
+        end = graph.op("ReduceMax", "input_ids", graph.const("tokens_axis", np.array([-1])), keepdims=1)
+    else:
+        end = graph.const("eos_id", np.int64(tower.eos_id))
+    marks = graph.cast(graph.op("Equal", "input_ids", end), TensorProto.FLOAT)
+    count = len(tower.embedding.positions)
+    start, length = graph.const("start", np.array([0])), graph.op("Shape", "input_ids", start=1, end=2)
+    weights = graph.const("weights", np.arange(count, 0, -1, np.float32))
+    falling = graph.op("Slice", weights, start, length, start)
+    heaviest = graph.op("ReduceMax", graph.op("Mul", marks, falling), graph.const("axis", np.array([-1])), keepdims=1)
+    position = graph.cast(graph.op("Sub", graph.const("count", np.float32(count)), heaviest), TensorProto.INT64)
+    position = graph.op("Mod", position, graph.const("cycle", np.int64(count)))  # a text without an end: its first
+    index = graph.op("Unsqueeze", position, graph.const("index_axis", np.array([-1])))
+    return Token(lambda x: graph.op("GatherND", x, index, batch_dims=1), lambda _: position)
+
+
 def divide_by_count(graph: Graph, total: str, mask: str) -> str:
     """Divide sums (B, 1, C) by the number of tokens whose mask (B, L) is 1; return the name of the means."""
     count = graph.op("ReduceSum", graph.cast(mask, TensorProto.FLOAT), graph.const("tokens_axis", np.array([1])))

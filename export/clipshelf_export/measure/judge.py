@@ -179,7 +179,7 @@ class Judge:
         return self._run(samples, None)
 
     def _write(self, plan: Plan) -> Graph:
-        return write_graph(self.tower, plan, self.scratch)
+        return write_graph(self.tower, plan, self.scratch, to_measure=True)
 
     def _run(self, samples: Sequence[Any], kernels: Kernels | None) -> FloatArray:
         """Embed samples with the graph that was written last."""
