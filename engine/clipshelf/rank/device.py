@@ -36,7 +36,7 @@ class _Part(NamedTuple):
 
     value: Any
     start: int
-    rows: HalfRows  # without the halves
+    rows: HalfRows  # without what was sent
 
 
 class _Found(NamedTuple):
@@ -78,8 +78,8 @@ class DeviceRanker:
         added = self._store.from_slot(start)
         for strip in part_slices(count - start, self._store.dim, 0):
             rows = half_rows(added[strip], row_norms(added[strip], start + strip.start), GROUP)
-            value = self._scan.put(rows.halves)
-            self._parts.append(_Part(value, start + strip.start, rows._replace(halves=rows.halves[:0])))
+            value = self._scan.put(rows.scaled)
+            self._parts.append(_Part(value, start + strip.start, rows._replace(scaled=rows.scaled[:0])))
 
     def __call__(self, queries: FloatArray, terms: SlotTerms, results: tuple[FloatArray, Rows]) -> list[int]:
         """Fill the results of queries (Q, D): scores and slots (Q, k), best first, ties by lower slot.

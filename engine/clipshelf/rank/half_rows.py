@@ -19,12 +19,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clipshelf.rank.quantising import ROWS_AT_A_TIME, can_estimate, centre_of, norms_of, strips
+from clipshelf.rank.bounds import row_norms
+from clipshelf.rank.quantising import ROWS_AT_A_TIME, UNIT_ROUNDOFF, can_estimate, centre_of, norms_of, strips
 from clipshelf.types import DoubleArray, FloatArray
 
 HalfArray = npt.NDArray[np.float16]
 
-PART_NUMBERS = 2**30  # numbers in a part; a device puts out 32-bit positions faster, and the host converts part by part
+PART_NUMBERS = 2**29  # numbers in a part: the host centres part by part, in memory of 4 bytes a number
 HALF_ROUNDOFF, SMALLEST_HALF = 2.0**-11, 2.0**-25
 SUM_ROUNDOFF = 4 * 2.0**-24
 GROWTH = 1 + 2.0**-30  # of the float64 norms and sums of bounds
@@ -33,13 +34,13 @@ GROWTH = 1 + 2.0**-30  # of the float64 norms and sums of bounds
 class HalfRows(NamedTuple):
     """A run of n rows.
 
-    - `halves`: h (p, D), zero beyond n.
+    - `scaled`: (p, D) float32, zero beyond n, which the device rounds to h.
     - `mean`, `scale`: m (D,) and s.
     - `norm`, `rest`: the largest |h| and |e|; rest is infinity where the products say nothing.
     """
 
     rows: int
-    halves: HalfArray
+    scaled: FloatArray
     mean: DoubleArray
     scale: float
     norm: float
@@ -58,26 +59,30 @@ class HalfQueries(NamedTuple):
 
 
 def half_rows(matrix: FloatArray, norms: DoubleArray, multiple: int) -> HalfRows:
-    """Round rows to fp16.
+    """Centre and scale rows, and bound what their rounding to fp16 loses.
+
+    Subtracting the mean in float32 is off by one unit of roundoff, scaling is exact, and rounding to fp16 is off by
+    HALF_ROUNDOFF or, of the smallest numbers, by SMALLEST_HALF.
 
     - `matrix`: (n, D) float32, only read.
     - `norms`: upper bounds (n,) of their norms, see `clipshelf.rank.bounds.row_norms`.
     - `multiple`: of which p is one.
     """
     rows, dim = matrix.shape
-    halves = np.zeros((-(-rows // multiple) * multiple, dim), np.float16)
+    scaled = np.zeros((-(-rows // multiple) * multiple, dim), np.float32)
     if not can_estimate(matrix, norms):
-        return HalfRows(rows, halves, np.zeros(dim), 1.0, 0.0, math.inf)
-    mean = centre_of(matrix).astype(np.float64)
-    longest = max(float(norms_of(matrix[strip] - mean).max()) for strip in strips(rows))
-    scale = _scale_of(longest)
-    norm = rest = 0.0
+        return HalfRows(rows, scaled, np.zeros(dim), 1.0, 0.0, math.inf)
+    centre = centre_of(matrix)
+    longest = 0.0
     for strip in strips(rows):
-        exact = (matrix[strip] - mean) / scale
-        halves[strip] = exact
-        half = halves[strip].astype(np.float64)
-        norm, rest = max(norm, float(norms_of(half).max())), max(rest, float(norms_of(exact - half).max()))
-    return HalfRows(rows, halves, mean, scale, norm * GROWTH, rest * GROWTH)
+        np.subtract(matrix[strip], centre, out=scaled[strip])
+        longest = max(longest, float(row_norms(scaled[strip]).max()))
+    scale = _scale_of(longest)
+    scaled /= np.float32(scale)
+    smallest = math.sqrt(dim) * SMALLEST_HALF
+    norm = longest / scale * (1 + HALF_ROUNDOFF) + smallest
+    rest = longest / scale * (HALF_ROUNDOFF + 2 * UNIT_ROUNDOFF) + smallest
+    return HalfRows(rows, scaled, centre.astype(np.float64), scale, norm * GROWTH, rest * GROWTH)
 
 
 def half_queries(queries: FloatArray) -> HalfQueries:

@@ -45,15 +45,22 @@ class DeviceScan:
         self._lock = threading.Lock()
         self._sessions: dict[bool, ort.InferenceSession] = {}
 
-    def put(self, rows: HalfArray) -> ort.OrtValue:
-        """Copy rows (n, D) to the device, n a multiple of GROUP. Raises ProviderUnavailable where there is no room."""
-        self._session(terms=False)
+    def put(self, rows: FloatArray) -> ort.OrtValue:
+        """Round rows (n, D) float32 to fp16 on the device, where they stay; n is a multiple of GROUP.
+
+        Raises ProviderUnavailable where the provider does not start, or has no room.
+        """
+        session = _open(onnx_graphs.to_half(self._dim), self._threads, self._provider)
         try:
             with calls:
-                value = ort.OrtValue.ortvalue_from_numpy(rows, *self._device)
+                binding = session.io_binding()
+                binding.bind_cpu_input("rows", rows)
+                value = ort.OrtValue.ortvalue_from_shape_and_type(rows.shape, np.float16, *self._device)
+                binding.bind_ortvalue_output("halves", value)
+                session.run_with_iobinding(binding)
         except Exception as error:  # onnxruntime raises a dozen private classes
             raise ProviderUnavailable(
-                f"ranking on {self._provider}: expected room for {rows.nbytes / 2**20:,.0f} MiB of rows on the device, "
+                f"ranking on {self._provider}: expected room for {rows.nbytes / 2**21:,.0f} MiB of rows on the device, "
                 f"found: {error}"
             ) from error
         never_destroy_in_child(value)

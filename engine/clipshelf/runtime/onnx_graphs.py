@@ -51,6 +51,12 @@ def int8_matmul(dim: int, columns: int, zero: int) -> bytes:
     return _model([node], constants, [_port("inputs", UINT8, ("M", dim))], [_port("values", FLOAT, ("M", columns))])
 
 
+def to_half(dim: int) -> bytes:
+    """ModelProto of `halves` (N, dim) fp16 = `rows` (N, dim) float32, rounded to the nearest."""
+    node = _node("Cast", ["rows"], ["halves"], to=FLOAT16)
+    return _model([node], [], [_port("rows", FLOAT, ("N", dim))], [_port("halves", FLOAT16, ("N", dim))])
+
+
 def best_products(dim: int, *, group: int, terms: bool) -> bytes:
     """ModelProto that finds the largest of products (M, N) = queries (M, dim) @ rows (N, dim) transposed, in fp16.
 

@@ -89,9 +89,11 @@ class Session:
         _check_ports(path, "input", self._session.get_inputs(), inputs)
         _check_ports(path, "output", self._session.get_outputs(), outputs)
         self._output, (_, (_, width)) = next(iter(outputs.items()))
-        self._streams: LifoQueue[Stream] | None = None if device is None else LifoQueue()
-        for session, captures in sessions if device is not None and self._streams is not None else ():
-            self._streams.put(Stream(session, output=self._output, width=width, device=device, captures=captures))
+        self._streams: LifoQueue[Stream] | None = None
+        if device is not None:
+            self._streams = LifoQueue()
+            for session, captures in sessions:
+                self._streams.put(Stream(session, output=self._output, width=width, device=device, captures=captures))
 
     def run(self, feeds: Feeds) -> FloatArray:
         """Run the graph on an array for each input, by name, and return its output, float32.

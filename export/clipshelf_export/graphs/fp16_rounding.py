@@ -59,15 +59,17 @@ def _add_attention(graph: Graph, node: NodeProto) -> None:
     x, weight, bias = node.input
     y = node.output[0]
     parts = [f"{y}.query", f"{y}.key", f"{y}.value"]
-    attributes = {"num_heads": _attribute(node, "num_heads"), "unidirectional": _attribute(node, "unidirectional")}
+    heads, causal = _attribute(node, "num_heads"), _attribute(node, "unidirectional")
     for inner in (
         helper.make_node("MatMul", [x, weight], [f"{y}.product"]),
         helper.make_node("Add", [f"{y}.product", bias], [f"{y}.packed"]),
     ):
         _add_rounded(graph, inner)
     graph.nodes.append(helper.make_node("Split", [f"{y}.packed"], parts, axis=-1, num_outputs=3))
-    domain = node.domain
-    _add_rounded(graph, helper.make_node("MultiHeadAttention", parts, [y], domain=domain, **attributes))
+    inner = helper.make_node(
+        "MultiHeadAttention", parts, [y], domain=node.domain, num_heads=heads, unidirectional=causal
+    )
+    _add_rounded(graph, inner)
 
 
 def _add_skip_norm(graph: Graph, node: NodeProto) -> None:

@@ -56,7 +56,7 @@ def end_token_on_cuda(graph: Graph, tower: Transformer) -> Token:
     marks = graph.cast(graph.op("Equal", "input_ids", end), TensorProto.FLOAT)
     count = len(tower.embedding.positions)
     start, length = graph.const("start", np.array([0])), graph.op("Shape", "input_ids", start=1, end=2)
-    weights = graph.const("weights", np.arange(count, 0, -1, np.float32))
+    weights = graph.const("weights", np.arange(count, 0, -1).astype(np.float32))
     falling = graph.op("Slice", weights, start, length, start)
     heaviest = graph.op("ReduceMax", graph.op("Mul", marks, falling), graph.const("axis", np.array([-1])), keepdims=1)
     position = graph.cast(graph.op("Sub", graph.const("count", np.float32(count)), heaviest), TensorProto.INT64)

@@ -28,7 +28,7 @@ class WorstDevice(DeviceScan):
     """A device without onnxruntime, whose sums and roundings are as far off as a device's may be, up or down."""
 
     def put(self, rows: Any) -> Any:
-        return onnxruntime.OrtValue.ortvalue_from_numpy(rows)
+        return onnxruntime.OrtValue.ortvalue_from_numpy(rows.astype(np.float16))
 
     def best(self, rows: Any, queries: Any, k: int, terms: Terms | None = None) -> tuple[FloatArray, Rows]:
         halves, doubles = rows.numpy().astype(np.float64), queries.astype(np.float64)
@@ -101,7 +101,7 @@ def test_the_bound_holds_for_every_row(kind: str, seed: int) -> None:
     matrix = matrix_of(kind, 200, 24, rng)
     queries = half_rows.half_queries((10.0 ** rng.integers(-30, 30) * rng.standard_normal((3, 24))).astype(np.float32))
     part = half_rows.half_rows(matrix, row_norms(matrix), GROUP)
-    halves = part.halves[:200].astype(np.float64)
+    halves = part.scaled[:200].astype(np.float16).astype(np.float64)
     assert np.abs(halves).max() <= 1
     assert (queries.half_norms <= 1 + 2**-8).all()
     means, mean_errors = half_rows.offsets(part, queries)
@@ -155,14 +155,14 @@ def test_a_full_device_is_told_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: Any) -> Any:
         raise RuntimeError("Failed to allocate memory for requested buffer")
 
-    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", full)
+    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_shape_and_type", full)
     with pytest.raises(ProviderUnavailable, match=r"expected room for 2 MiB of rows on the device, found: Failed to"):
         Ranker(np.ones((2**14, 64), np.float32), provider=CPU)
 
 
 def test_the_host_keeps_no_second_copy_of_the_rows() -> None:
     ranker = DeviceRanker(CPU, RowStore(np.ones((4096, 8), np.float32)), 1)
-    assert [part.rows.halves.nbytes for part in ranker._parts] == [0]
+    assert [part.rows.scaled.nbytes for part in ranker._parts] == [0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
