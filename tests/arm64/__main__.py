@@ -49,7 +49,19 @@ def check_bundle(emulation: Emulation, folder: Path) -> bool:
     here = subprocess.check_output([*clipshelf, "recommend", "--catalogue", shelf, *QUESTION])
     best = [json.loads(answer)["recommendations"][0]["id"] for answer in (there, here)]
     print(f"  best product there and here: {best[0]}, {best[1]}")
-    return bool(best[0] == best[1])
+    return bool(best[0] == best[1]) and check_kernels(emulation, device / "current/site")
+
+
+def check_kernels(emulation: Emulation, site: Path) -> bool:
+    """Compare what the packages of a bundle compute, whose native kernels were compiled for ARM, on every CPU."""
+    if not list(site.glob("clipshelf/runtime/clipshelf_native.so")):
+        print("  the bundle has no native kernels: aarch64-linux-gnu-gcc compiles them")
+        return True
+    answers = [AGREEMENT, "compare", str(emulation.folder / "host.npz")]
+    return all(
+        subprocess.run([emulation.python_of(site, cpu), *answers], cwd=REPOSITORY, check=False).returncode == 0
+        for cpu in CPUS
+    )
 
 
 def main(folder: Path) -> int:

@@ -67,8 +67,15 @@ class Emulation:
 
         - `cpu`: one of those that `qemu-aarch64-static -cpu help` lists.
         """
-        paths = ":".join(str(path) for path in (self.site, REPOSITORY / "engine", self.folder / "plugins"))
-        program = self.folder / f"python-{cpu}"
+        return self._python(f"python-{cpu}", cpu, self.site, REPOSITORY / "engine", self.folder / "plugins")
+
+    def python_of(self, site: Path, cpu: str) -> Path:
+        """As `python`, with the packages in a folder alone."""
+        return self._python(f"site-python-{cpu}", cpu, site)
+
+    def _python(self, name: str, cpu: str, *folders: Path) -> Path:
+        paths = ":".join(map(str, folders))
+        program = self.folder / name
         options = f'-E "PYTHONPATH={paths}" -E "EMULATED_PYTHON={program}"'
         return self._write_program(program, cpu, options)
 

@@ -7,6 +7,7 @@ none can be downloaded. The accuracy columns then say how well each contender re
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def checkpoint_subject(cache: Path, checkpoint: str | None, artifact: Path | Non
     source = Path(checkpoint) if checkpoint and Path(checkpoint).is_dir() else folder / "checkpoint"
     with build_once(source) as target:
         if target is not None:
-            _write_seeded(target) if checkpoint is None else _download(checkpoint, target)
+            write_seeded(target) if checkpoint is None else _download(checkpoint, target)
     config = _config(source)
     size = int(config.get("vision_config", {}).get("image_size", 224))
     tokens = int(config.get("text_config", {}).get("max_position_embeddings", 77))
@@ -72,16 +73,25 @@ def _config(checkpoint: Path) -> dict[str, Any]:
     return config
 
 
-def _write_seeded(folder: Path) -> None:
-    """Write the shapes of ViT-B/32 with random weights, and a tokenizer of CLIP's form."""
+def write_seeded(folder: Path, configuration: Mapping[str, Any] | None = None) -> None:
+    """Write a CLIP with random weights, and a tokenizer of CLIP's form.
+
+    - `configuration`: of transformers' CLIPConfig, with `text_config` and `vision_config`; None for ViT-B/32.
+    """
     import torch
 
     transformers = import_module("transformers")
 
     torch.manual_seed(_SEED)
-    config = transformers.CLIPConfig(text_config={"bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407})
+    chosen = dict(configuration or {})
+    text = dict(chosen.pop("text_config", {}))
+    end = text.get("vocab_size", 49408) - 1
+    text |= {"bos_token_id": end - 1, "eos_token_id": end, "pad_token_id": end}
+    config = transformers.CLIPConfig(text_config=text, **chosen)
     transformers.CLIPModel(config).save_pretrained(folder)
-    transformers.CLIPImageProcessor().save_pretrained(folder)
+    size = config.vision_config.image_size
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
+    processor.save_pretrained(folder)
     vocabulary, merges = _byte_pairs(config.text_config.vocab_size)
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")

@@ -60,7 +60,7 @@ def write_bundle(
     model = _model(opened, artifact)
     with tempfile.TemporaryDirectory(prefix="clipshelf-bundle-") as name:
         folder = Path(name)
-        _collect(folder / "wheels", target, wheel, wheels, extras)
+        _collect(folder / "wheels", target, wheel, wheels, extras, on_warning)
         (folder / "requirements.txt").write_text(requirements(folder / "wheels"))
         _write_scripts(folder, extras)
         if model is not None:
@@ -97,12 +97,18 @@ def _model(catalogue: Catalogue, artifact: PathLike | None) -> Artifact | None:
     return model
 
 
-def _collect(
-    folder: Path, target: Target, wheel: PathLike | None, wheels: PathLike | None, extras: Sequence[str]
+def _collect(  # noqa: PLR0917  (the arguments of `write_bundle` about wheels)
+    folder: Path,
+    target: Target,
+    wheel: PathLike | None,
+    wheels: PathLike | None,
+    extras: Sequence[str],
+    on_warning: Callable[[str], object] | None,
 ) -> None:
     folder.mkdir()
     if wheels is None:
-        collect_wheels(folder, target, wheel=None if wheel is None else Path(wheel), extras=extras)
+        own = None if wheel is None else Path(wheel)
+        collect_wheels(folder, target, wheel=own, extras=extras, on_warning=on_warning)
         return
     if wheel is not None:
         raise InputError("wheel: expected none beside a folder of all wheels, found one")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -20,7 +22,14 @@ INSTALLER = "pip"
 _LINES_OF_ERROR = 5
 
 
-def collect_wheels(folder: Path, target: Target, *, wheel: Path | None = None, extras: Sequence[str] = ()) -> None:
+def collect_wheels(
+    folder: Path,
+    target: Target,
+    *,
+    wheel: Path | None = None,
+    extras: Sequence[str] = (),
+    on_warning: Callable[[str], object] | None = None,
+) -> None:
     """Download every wheel that a device needs into `folder`.
 
     - `folder`: an empty folder.
@@ -28,11 +37,17 @@ def collect_wheels(folder: Path, target: Target, *, wheel: Path | None = None, e
     - `wheel`: clipshelf's own wheel for it; None builds it from the checkout that this Python runs, or downloads the
       version that is installed.
     - `extras`: of clipshelf, as in "serve".
+    - `on_warning`: is told where clipshelf is built without native kernels.
 
     Raises ClipshelfError with pip's last lines where a package has no wheel for the device.
     """
     if wheel is None:
         wheel = _own_wheel(folder / "own", target)
+        if on_warning is not None and wheel.name.endswith("-any.whl"):
+            on_warning(
+                f"{wheel.name}: expected a C compiler for {target.name}, such as {cross_compiler(target)}, found none "
+                "that works; the device runs onnxruntime's kernels, which are slower"
+            )
     elif not (wheel.is_file() and wheel.name.startswith(f"{PACKAGE}-") and wheel.suffix == ".whl"):
         raise InputError(f"{wheel}: expected a wheel of {PACKAGE}, clipshelf-VERSION-*.whl")
     requirement = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
@@ -58,14 +73,34 @@ def _own_wheel(folder: Path, target: Target) -> Path:
     folder.mkdir()
     checkout = _checkout()
     if checkout is not None:
-        # The native kernels can be compiled for this machine alone; on others onnxruntime's own run.
-        here = sys.platform == "linux" and platform.machine() == target.architecture
-        kernels = [] if here else ["--config-settings=wheel.cmake=false"]
-        _pip("wheel", "--no-deps", f"--wheel-dir={folder}", *kernels, str(checkout))
+        options, environment = _kernel_options(target)
+        _pip("wheel", "--no-deps", f"--wheel-dir={folder}", *options, str(checkout), environment=environment)
     else:
         version = distribution(PACKAGE).version
         _pip("download", "--no-deps", *target.pip_options, f"--dest={folder}", f"{PACKAGE}=={version}")
     return next(folder.glob("*.whl"))
+
+
+def cross_compiler(target: Target) -> str:
+    """The program that compiles for a device on a machine of another kind, as Debian and others name it."""
+    return f"{target.architecture}-linux-gnu-gcc"
+
+
+def _kernel_options(target: Target) -> tuple[list[str], Mapping[str, str]]:
+    """Options and environment of pip to build clipshelf for a device, without kernels where nothing compiles them."""
+    if sys.platform == "linux" and platform.machine() == target.architecture:
+        return [], {}
+    compiler = shutil.which(cross_compiler(target))
+    if compiler is None:
+        return ["--config-settings=wheel.cmake=false"], {}
+    defines = {
+        "CMAKE_C_COMPILER": compiler,
+        "CMAKE_SYSTEM_NAME": "Linux",
+        "CMAKE_SYSTEM_PROCESSOR": target.architecture,
+    }
+    options = [f"--config-settings=cmake.define.{name}={value}" for name, value in defines.items()]
+    # what a build says that runs on one machine for another; the tag of the wheel comes from it
+    return options, {"_PYTHON_HOST_PLATFORM": f"linux-{target.architecture}"}
 
 
 def _checkout() -> Path | None:
@@ -86,9 +121,11 @@ def _checkout() -> Path | None:
     return folder if (folder / "pyproject.toml").is_file() else None
 
 
-def _pip(*arguments: str) -> None:
+def _pip(*arguments: str, environment: Mapping[str, str] | None = None) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}
+    )
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")][-_LINES_OF_ERROR:]
         raise ClipshelfError(f"pip {arguments[0]}: expected all wheels, found: {' '.join(lines)}")
