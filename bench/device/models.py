@@ -29,8 +29,14 @@ LEAST_COSINE, LEAST_OVERLAP = 0.999, 0.95
 def export_model(report: Report, scale: Scale, work: Path) -> Artifact:
     """Make the checkpoint, and export it in fp16 and fp32 through the gates."""
     write_seeded(work / "checkpoint", scale.model)
-    samples = _small_samples(work) if scale.model else {}
-    artifact = export(work / "checkpoint", work / "artifact", precisions=("fp16", "fp32"), **samples)
+    images, texts = _small_samples(work) if scale.model else (None, None)
+    artifact = export(
+        work / "checkpoint",
+        work / "artifact",
+        precisions=("fp16", "fp32"),
+        calibration_images=images,
+        calibration_texts=texts,
+    )
     report.add("What the gate measured on the CPU, with every rounding of fp16:", "")
     names = ("stream", "cosine_min", "centred_mean", "centred_min", "top10_overlap", "difference")
     rows = [[tower, *(artifact.manifest.parity[tower]["fp16"][name] for name in names)] for tower in ("vision", "text")]
@@ -38,13 +44,13 @@ def export_model(report: Report, scale: Scale, work: Path) -> Artifact:
     return artifact
 
 
-def _small_samples(work: Path) -> dict[str, Path]:
+def _small_samples(work: Path) -> tuple[Path, Path]:
     """Pictures and texts for the gate of a tiny model, fewer than the export has itself."""
     (work / "pictures").mkdir()
     for number, noise in enumerate(np.random.default_rng(1).integers(0, 256, (60, 32, 32, 3), np.uint8)):
         Image.fromarray(noise).save(work / f"pictures/{number}.png")
     (work / "texts.txt").write_text("\n".join(random_sentences(60, 3)))
-    return {"calibration_images": work / "pictures", "calibration_texts": work / "texts.txt"}
+    return work / "pictures", work / "texts.txt"
 
 
 def numerics(report: Report, scale: Scale, artifact: Artifact) -> None:
@@ -58,15 +64,16 @@ def numerics(report: Report, scale: Scale, artifact: Artifact) -> None:
     exact = np.concatenate([fp32.run({"pixels": pixels[i : i + 8]}) for i in range(0, len(pixels), 8)])
     expected = {"pictures": exact, "texts": _fp32_texts(artifact, texts)}
     found = {"pictures": on_gpu.embed_pixels(pixels), "texts": on_gpu.embed_texts(texts)}
-    rows = [[name, len(found[name]), *agreement(found[name], expected[name])] for name in found]
+    measured = {name: agreement(found[name], expected[name]) for name in found}
     report.add(f"Provider {on_gpu.provider}, precision {on_gpu.precision}, beside fp32 on the CPU:", "")
+    rows = [[name, len(found[name]), *values] for name, values in measured.items()]
     report.table(["", "inputs", "largest difference", "least cosine", "same of 10 nearest"], rows)
     recorded = on_gpu.embed_pixels(pixels[:1])
     for _ in range(4):  # the first runs of a shape are not replays
         recorded = on_gpu.embed_pixels(pixels[:1])
     change = float(np.abs(recorded - found["pictures"][:1]).max())
     report.add(f"One picture as a replayed CUDA graph, beside the same in a batch: {change:.1e} apart.", "")
-    for name, _, _, cosine, overlap in rows:
+    for name, (_, cosine, overlap) in measured.items():
         if cosine < LEAST_COSINE or overlap < LEAST_OVERLAP:
             raise RuntimeError(f"{name}: expected embeddings of the model, found cosine {cosine}, overlap {overlap}")
 

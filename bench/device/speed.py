@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from clipshelf.model.artifact import Artifact
+from clipshelf.model.artifact import Artifact, TowerName
 from clipshelf.runtime.providers import resolve_provider
 from clipshelf.runtime.session import Session
 
@@ -28,7 +28,8 @@ def embedding_speed(report: Report, scale: Scale, artifact: Artifact, checkpoint
     model = torch_model(checkpoint, scale)
     rng = np.random.default_rng(2)
     last = model.config.text_config.vocab_size - 1
-    for tower, name in (("vision", "Pictures"), ("text", "Texts of 16 tokens")):
+    towers: dict[TowerName, str] = {"vision": "Pictures", "text": "Texts of 16 tokens"}
+    for tower, name in towers.items():
         session = open_tower(artifact.path / artifact.manifest.graph(tower, "fp16"), artifact, scale.provider)
         rows: list[Sequence[Any]] = []
         for batch in scale.batches:
@@ -47,7 +48,7 @@ def _run(session: Session, feeds: dict[str, Any]) -> Callable[[], Any]:
 
 
 def _rows(contenders: dict[str, Callable[[], Any]], batch: int, seconds: float) -> list[Sequence[Any]]:
-    rows = []
+    rows: list[Sequence[Any]] = []
     for name, call in contenders.items():
         times = timed(call, seconds)
         median = float(np.median(times))
