@@ -49,7 +49,7 @@ def _small_samples(work: Path) -> tuple[Path, Path]:
     (work / "pictures").mkdir()
     for number, noise in enumerate(np.random.default_rng(1).integers(0, 256, (60, 32, 32, 3), np.uint8)):
         Image.fromarray(noise).save(work / f"pictures/{number}.png")
-    (work / "texts.txt").write_text("\n".join(random_sentences(60, 3)))
+    (work / "texts.txt").write_text("\n".join(random_sentences(100, 3)))
     return work / "pictures", work / "texts.txt"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_sums_are_float32_unless_the_environment_says_otherwise(
     for _ in range(2):
         cuda.prepare_cuda()
     cuda.prepare_cuda.cache_clear()
-    assert cuda.os.environ[cuda.GEMM_OPTIONS] == after
+    assert os.environ[cuda.GEMM_OPTIONS] == after
     assert len(calls) == 1
     assert capsys.readouterr().out == ""
 
