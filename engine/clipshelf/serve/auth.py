@@ -74,8 +74,10 @@ class KeyRing:
 
 def _key(where: str, words: Sequence[str]) -> Key:
     """The key of a line's words."""
-    if len(words) < 2 or len(words[1]) < _LEAST_LENGTH:
-        raise InputError(f"{where}: expected NAME and a KEY of {_LEAST_LENGTH} characters or more, found another form")
+    if len(words) < 2 or len(words[1]) < _LEAST_LENGTH or not words[1].isascii():
+        raise InputError(
+            f"{where}: expected NAME and a KEY of {_LEAST_LENGTH} characters of ASCII or more, found another form"
+        )
     name, secret, *options = words
     may_write, rate = False, None
     for option in options:

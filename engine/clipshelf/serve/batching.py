@@ -35,7 +35,7 @@ class Batcher(Generic[Item, Result]):
 
     - `name`: of the queue, in the metrics.
     - `compute`: called in a thread of `executor`.
-    - `batch`: items of a batch at most.
+    - `batch`: items of a batch at most; `cost` says how much of one an item is, and `most` ends a batch earlier.
     - `queue`: items that may wait; `submit` refuses more.
     - `runners`: batches that are computed at one time.
     - `metrics`: where depth, waits and sizes are counted.
@@ -50,6 +50,8 @@ class Batcher(Generic[Item, Result]):
         executor: Executor,
         *,
         batch: int,
+        cost: Callable[[Item], int],
+        most: int,
         queue: int,
         metrics: Metrics,
         runners: int = 1,
@@ -57,6 +59,8 @@ class Batcher(Generic[Item, Result]):
         self._compute = compute
         self._executor = executor
         self._batch = batch
+        self._cost = cost
+        self._most = most
         self._queue = queue
         self._free = runners
         self._waiting: deque[_Job[Item, Result]] = deque()
@@ -103,12 +107,14 @@ class Batcher(Generic[Item, Result]):
     def _take(self) -> list[_Job[Item, Result]]:
         """The jobs of the next batch, without those that nobody waits for."""
         jobs: list[_Job[Item, Result]] = []
-        while self._waiting and len(jobs) < self._batch:
+        cost = 0
+        while self._waiting and len(jobs) < self._batch and cost < self._most:
             job = self._waiting.popleft()
             if job.future.done():
                 self._metrics.dropped.labels("gone").inc()
             else:
                 jobs.append(job)
+                cost += self._cost(job.item)
         return jobs
 
     def _finish(self, jobs: Sequence[_Job[Item, Result]], done: asyncio.Future[Sequence[Result | Exception]]) -> None:

@@ -67,7 +67,7 @@ class ChangeRoutes:
             if not isinstance(image, str):
                 raise ProblemError(422, "bad-picture", "image: expected a data: URI or base64, found another type")
             data = await self._service.pictures.encoded(image)
-            await self._service.pictures.prepare([data])  # one that cannot be embedded is not stored
+            await self._service.pictures.prepare(data)  # one that cannot be embedded is not stored
         except ProblemError as problem:
             raise ProblemError(422, "bad-product", f"products[{position}]: {problem.detail}") from None
         loop = asyncio.get_running_loop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,7 +31,7 @@ from clipshelf.serve.schemas import (
     Usage,
 )
 from clipshelf.serve.service import Service
-from clipshelf.serve.waiting import require, wait_for
+from clipshelf.serve.waiting import within
 from clipshelf.types import FloatArray
 
 _BODY = msgspec.json.Decoder(EmbeddingsBody)
@@ -46,23 +45,23 @@ class EmbeddingRoutes:
 
     async def embeddings(self, request: Request) -> Response:
         """Embed texts and pictures, in the order in which they come."""
-        received = time.perf_counter()
         body = parse_json(await self._service.bodies.read_json(request), _BODY)
         engine = self._service.keeper.engine
         self._check(body, engine)
         inputs = body.input if isinstance(body.input, list) else [body.input]
         count_more(request, self._service, len(inputs))
         items = [_text_or_picture(position, each, body.modality) for position, each in enumerate(inputs)]
-        pictures = iter(await self._service.pictures.prepare([i.picture for i in items if i.picture is not None]))
-        sources = [item.text if item.picture is None else next(pictures) for item in items]
-        remaining = self._service.settings.deadline - (time.perf_counter() - received)
-        futures = self._service.embeddings.submit(sources)
-        results = await wait_for(request, futures, remaining)
-        rows = require(results)
-        answer = await asyncio.get_running_loop().run_in_executor(
-            self._service.workers, _answer, engine, sources, rows, body.encoding_format
-        )
-        return json_response(answer)
+        work = self._embed(items, engine, body.encoding_format)
+        return json_response(await within(request, work, self._service.settings.deadline))
+
+    async def _embed(self, items: Sequence[_Input], engine: Engine, encoding: str) -> bytes:
+        """The JSON of an answer. Raises ProblemError."""
+        pictures = self._service.pictures.of_request()
+        prepared = iter(await pictures.prepare([item.picture for item in items if item.picture is not None]))
+        sources = [item.text if item.picture is None else next(prepared) for item in items]
+        rows = await asyncio.gather(*self._service.embeddings.submit(sources))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._service.workers, _answer, engine, sources, rows, encoding)
 
     async def models(self, _: Request) -> Response:
         """List the model."""

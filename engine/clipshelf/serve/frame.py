@@ -41,9 +41,11 @@ class Frame:
         scope["path"] = scope["raw_path"].decode("ascii", "replace")
         exchange = _Exchange(scope, send, self._defaults())
         metrics = self._service.metrics
-        with metrics.in_progress.track_inprogress():
-            await self._answer(exchange, receive)
-        self._service.bodies.release(scope)
+        try:
+            with metrics.in_progress.track_inprogress():
+                await self._answer(exchange, receive)
+        finally:
+            self._service.bodies.release(scope)
         seconds = time.perf_counter() - exchange.started
         operation = scope.get(OPERATION, "none")
         metrics.requests.labels(operation, str(exchange.status)).observe(seconds)

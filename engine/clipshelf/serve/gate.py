@@ -68,6 +68,7 @@ class Gate:
         path: str = scope["path"]
         if path in _PUBLIC or path.startswith(_PUBLIC_FILES):
             return False
+        self._check_connections()
         caller = scope[_CALLER] = self._caller(scope, headers)
         self._service.rates.take(caller.name, rate=caller.key.rate if caller.key else None)
         most = self._service.settings.requests
@@ -75,6 +76,15 @@ class Gate:
             self._service.metrics.shed.labels("requests").inc()
             raise overload(f"expected at most {most} requests at one time (--requests), found more")
         return True
+
+    def _check_connections(self) -> None:
+        """Refuse a request where there are too many connections, and close its own."""
+        most = self._service.settings.connections
+        if len(self._service.connections) > most:
+            self._service.metrics.shed.labels("connections").inc()
+            problem = overload(f"expected at most {most} connections at one time, found more")
+            problem.headers["Connection"] = "close"
+            raise problem
 
     def _check_host(self, headers: Headers) -> None:
         """Refuse a page that reaches a service without keys by a name that it made point to the loopback."""

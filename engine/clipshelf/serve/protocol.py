@@ -17,8 +17,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from clipshelf.serve.problems import MEDIA_TYPE, ProblemError
 
 
-def guarded(head_timeout: float, write_timeout: float) -> type[H11Protocol]:
-    """The protocol with these limits, in seconds; uvicorn makes one for each connection."""
+def guarded(head_timeout: float, write_timeout: float, connections: int) -> type[H11Protocol]:
+    """The protocol with these limits, in seconds; uvicorn makes one for each of `connections` at most."""
 
     class GuardedProtocol(H11Protocol):
         """Closes a connection that sends no complete head, or takes no answer, in time."""
@@ -31,6 +31,9 @@ def guarded(head_timeout: float, write_timeout: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            if len(self.connections) > connections:
+                transport.abort()
+                return
             # asyncio does this only for sockets that it made itself. The head and the body of an answer are written one
             # after the other, and the second would wait for a delayed acknowledgement of the first.
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -13,14 +13,14 @@ from clipshelf.recommend.profile import Profile
 from clipshelf.recommend.query import Query
 from clipshelf.serve.inputs import parse_json
 from clipshelf.serve.problems import ProblemError
-from clipshelf.serve.query_pictures import QueryPictures
+from clipshelf.serve.query_pictures import RequestPictures
 from clipshelf.serve.schemas import QueryBody, QueryParameters, WeightsChange
 
 _WEIGHTS = msgspec.json.Decoder(WeightsChange)
 _SERVICE_FIELDS = ("image", "explain")
 
 
-async def to_query(body: QueryBody | QueryParameters, pictures: QueryPictures, photo: bytes | None = None) -> Query:
+async def to_query(body: QueryBody | QueryParameters, pictures: RequestPictures, photo: bytes | None = None) -> Query:
     """The query of a request, with its pictures decoded.
 
     - `photo`: the picture that came as the body, beside its parameters.

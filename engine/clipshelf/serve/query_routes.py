@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -13,15 +14,19 @@ from starlette.responses import Response
 from clipshelf.recommend.query import Query
 from clipshelf.serve.answering import Answered, Ask, server_timing
 from clipshelf.serve.bodies import content_type, unsupported
+from clipshelf.serve.costs import check_cost
 from clipshelf.serve.gate import count_more
 from clipshelf.serve.inputs import parse_json, parse_parameters
 from clipshelf.serve.operations import JSON
 from clipshelf.serve.problems import ProblemError
 from clipshelf.serve.queries import to_query
+from clipshelf.serve.query_pictures import RequestPictures
 from clipshelf.serve.responses import GENERATION, json_response
-from clipshelf.serve.schemas import BatchBody, QueryBody, QueryParameters, SimilarParameters
+from clipshelf.serve.schemas import MAX_K, BatchBody, QueryBody, QueryParameters, SimilarParameters
 from clipshelf.serve.service import Service
-from clipshelf.serve.waiting import wait_for
+from clipshelf.serve.waiting import within
+
+Result = TypeVar("Result")
 
 _QUERY = msgspec.json.Decoder(QueryBody)
 _BATCH = msgspec.json.Decoder(BatchBody)
@@ -35,7 +40,6 @@ class QueryRoutes:
 
     async def recommend(self, request: Request) -> Response:
         """Answer one query."""
-        received = time.perf_counter()
         kind = content_type(request)
         is_picture = kind.startswith("image/")
         if not is_picture and kind != JSON:
@@ -47,49 +51,72 @@ class QueryRoutes:
             if request.url.query:
                 raise ProblemError(422, "bad-request", "parameters: expected none beside a query in JSON, found some")
             body, photo = parse_json(await self._service.bodies.read(request), _QUERY), None
-        started = time.perf_counter()
-        query = await to_query(body, self._service.pictures, photo)
-        decode_ms = _since(started) if query.images else 0.0
-        (answered,) = await self._answers(request, [Ask(query, body.explain, received, decode_ms, time.perf_counter())])
-        return _response(answered)
+        return _response(await self._within(request, self._answer(body, body.explain, photo)))
 
     async def recommend_batch(self, request: Request) -> Response:
         """Answer several queries, each for itself."""
-        received = time.perf_counter()
         batch = parse_json(await self._service.bodies.read_json(request), _BATCH)
         count_more(request, self._service, len(batch.queries))
-        started = time.perf_counter()
-        made = await asyncio.gather(
-            *(to_query(body, self._service.pictures) for body in batch.queries), return_exceptions=True
-        )
-        decode_ms, queued = _since(started), time.perf_counter()
-        asks: list[Ask] = []
-        for query, body in zip(made, batch.queries, strict=True):
-            if isinstance(query, Query):
-                asks.append(Ask(query, body.explain, received, decode_ms if query.images else 0.0, queued))
-            elif not isinstance(query, ProblemError):
-                raise query
-        answers = iter(await self._answers(request, asks) if asks else [])
-        parts = [_part(next(answers) if isinstance(query, Query) else query) for query in made]
-        return json_response(b'{"answers": [' + b", ".join(parts) + b"]}")
+        products = sum(body.k for body in batch.queries)
+        if products > MAX_K:
+            raise ProblemError(422, "bad-request", f"queries: expected a sum of k of at most {MAX_K}, found {products}")
+        answers = await self._within(request, self._answer_batch(batch.queries))
+        return json_response(b'{"answers": [' + b", ".join(map(_part, answers)) + b"]}")
 
     async def similar(self, request: Request) -> Response:
         """Answer with products like one product."""
-        received = time.perf_counter()
         parameters = parse_parameters(request, SimilarParameters)
         id_ = request.path_params["id"]
         if self._service.keeper.current.catalogue.find([id_])[0] < 0:
             raise ProblemError(404, "unknown-product", "id: expected the id of a product, found another")
         body = QueryParameters(liked=[id_], k=parameters.k, where=parameters.where, diversity=parameters.diversity)
-        query = await to_query(body, self._service.pictures)
-        asks = [Ask(query, parameters.explain, received, 0.0, time.perf_counter())]
-        (answered,) = await self._answers(request, asks)
-        return _response(answered)
+        return _response(await self._within(request, self._answer(body, parameters.explain)))
 
-    async def _answers(self, request: Request, asks: Sequence[Ask]) -> list[Answered | BaseException]:
+    async def _within(self, request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+        """Work from the body of a request to its answer, within the deadline."""
+        return await within(request, work, self._service.settings.deadline)
+
+    async def _answer(
+        self, body: QueryBody | QueryParameters, explain: bool, photo: bytes | None = None
+    ) -> Answered | BaseException:
+        """The answer of a query, or why it has none."""
+        received = time.perf_counter()
+        query = await self._checked(body, self._service.pictures.of_request(), explain=explain, photo=photo)
+        (answer,) = await self._rank([self._ask(query, explain, received)])
+        return answer
+
+    async def _answer_batch(self, bodies: Sequence[QueryBody]) -> list[Answered | BaseException]:
         """The answer of each query, or why it has none."""
-        remaining = self._service.settings.deadline - (time.perf_counter() - asks[0].received)
-        return await wait_for(request, self._service.answers.submit(asks), remaining)
+        received = time.perf_counter()
+        pictures = self._service.pictures.of_request()
+        made = await asyncio.gather(
+            *(self._checked(body, pictures, explain=body.explain) for body in bodies), return_exceptions=True
+        )
+        asks = [
+            self._ask(query, body.explain, received)
+            for query, body in zip(made, bodies, strict=True)
+            if isinstance(query, Query)
+        ]
+        answers = iter(await self._rank(asks) if asks else [])
+        return [next(answers) if isinstance(query, Query) else query for query in made]
+
+    @staticmethod
+    async def _checked(
+        body: QueryBody | QueryParameters, pictures: RequestPictures, *, explain: bool, photo: bytes | None = None
+    ) -> Query:
+        """The query of a body. Raises ProblemError."""
+        query = await to_query(body, pictures, photo)
+        check_cost(query, explain=explain)
+        return query
+
+    @staticmethod
+    def _ask(query: Query, explain: bool, received: float) -> Ask:
+        """A query that waits from now on."""
+        now = time.perf_counter()
+        return Ask(query, explain, received, _milliseconds(now - received) if query.images else 0.0, now)
+
+    async def _rank(self, asks: Sequence[Ask]) -> list[Answered | BaseException]:
+        return await asyncio.gather(*self._service.answers.submit(asks), return_exceptions=True)
 
 
 def _response(answered: Answered | BaseException) -> Response:
@@ -108,5 +135,5 @@ def _part(result: Answered | BaseException) -> bytes:
     return msgspec.json.encode({"error": result.problem})
 
 
-def _since(started: float) -> float:
-    return round(1e3 * (time.perf_counter() - started), 3)
+def _milliseconds(seconds: float) -> float:
+    return round(1e3 * seconds, 3)

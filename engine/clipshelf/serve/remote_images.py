@@ -62,6 +62,8 @@ class RemoteImages:
                 return await self._follow(url)
         except TimeoutError:
             raise _refused(f"an answer within {self.seconds:g} seconds, found none") from None
+        except UnicodeError:  # in a path, or in a name with a part that is too long
+            raise _refused("a URL in ASCII, found another") from None
         except (OSError, h11.ProtocolError) as error:
             raise _refused(f"a host that answers, found {type(error).__name__}") from None
 

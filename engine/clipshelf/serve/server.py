@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 _LAST_SECONDS = 2.0
 _DECODING_SECONDS = 4.0  # of a CPU for one picture
 _BACKLOG = 1024  # connections
+# Connections that are accepted, as a multiple of those that get answers: the others are told to come again.
+_ACCEPTED = 2
+_OTHER_FILES = 256
 
 
 class Server(uvicorn.Server):
@@ -32,6 +35,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        service.connections = self.server_state.connections
         self._end = math.inf  # of the drain's delay, by time.monotonic
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -77,16 +81,27 @@ def make_server(service: Service) -> Server:
     settings = service.settings
     config = uvicorn.Config(
         make_app(service),
-        http=guarded(settings.head_timeout, settings.write_timeout),
+        http=guarded(settings.head_timeout, settings.write_timeout, _ACCEPTED * settings.connections),
         ws="none",
         access_log=False,
         server_header=False,
         log_config=None,
-        limit_concurrency=settings.connections,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=math.ceil(settings.drain_timeout),
     )
     return Server(config, service)
+
+
+def allow_files(count: int) -> None:
+    """Let this process open `count` files, or as many as the system lets it, since each connection is one."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -107,6 +122,7 @@ def run(keeper: ShelfKeeper, settings: Settings, limits: ImageLimits) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # Its warnings are about single requests, of which anybody can send many.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    allow_files(_ACCEPTED * settings.connections + _OTHER_FILES)
     with listen(settings.host, settings.port) as listener:
         make_server(Service(keeper, settings, limits)).run([listener])
     # Python waits for the threads of its pools, and an inference or a picture in work may take long.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Literal
@@ -18,6 +18,7 @@ from clipshelf.serve.answering import Answered, Answering, Ask
 from clipshelf.serve.auth import KeyRing
 from clipshelf.serve.batching import Batcher
 from clipshelf.serve.bodies import BodyReader
+from clipshelf.serve.costs import BATCH_COST, cost_of_query, cost_of_source
 from clipshelf.serve.embedding_batches import embed
 from clipshelf.serve.metrics import Metrics
 from clipshelf.serve.product_pictures import Thumbnails
@@ -26,7 +27,7 @@ from clipshelf.serve.rates import RateLimiter
 from clipshelf.serve.remote_images import RemoteImages
 from clipshelf.serve.schemas import MAX_INPUTS
 from clipshelf.serve.settings import Settings
-from clipshelf.serve.shelf import ShelfKeeper
+from clipshelf.serve.shelf import ShelfKeeper, settle_memory
 from clipshelf.types import FloatArray
 
 _log = logging.getLogger(__name__)
@@ -47,13 +48,14 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.state: State = "starting"
+        self.connections: Collection[object] = ()  # those that are open, where our server runs the application
         self.bodies = BodyReader(settings, self.metrics)
         decoders = settings.decoders or available_cpus()
         self.decoders = ThreadPoolExecutor(decoders, thread_name_prefix="clipshelf-decode")
         self.writers = ThreadPoolExecutor(2, thread_name_prefix="clipshelf-write")
         self.workers = ThreadPoolExecutor(4, thread_name_prefix="clipshelf-serve")
         remote = RemoteImages(settings.image_hosts, limits.encoded_bytes)
-        self.pictures = QueryPictures(keeper.engine, limits, self.decoders, self.metrics, remote)
+        self.pictures = QueryPictures(keeper.engine, limits, self.decoders, self.metrics, remote, decoders=decoders)
         self.keys = None if settings.keys is None else KeyRing.load(settings.keys)
         self.rates = RateLimiter(settings.rate, self.metrics)
         self.thumbnails = Thumbnails(limits)
@@ -62,6 +64,8 @@ class Service:
             Answering(keeper, self.metrics).compute,
             self.workers,
             batch=settings.batch,
+            cost=lambda ask: cost_of_query(ask.query),
+            most=BATCH_COST,
             queue=settings.queue,
             metrics=self.metrics,
         )
@@ -70,6 +74,8 @@ class Service:
             partial(embed, keeper.engine),
             self.workers,
             batch=2 * settings.batch,
+            cost=cost_of_source,
+            most=BATCH_COST,
             queue=max(settings.queue, MAX_INPUTS),
             metrics=self.metrics,
         )
@@ -95,7 +101,9 @@ class Service:
         self.metrics.ready.set(0)
 
     async def _warm(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self.workers, self.keeper.engine.warm)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self.workers, self.keeper.engine.warm)
+        await loop.run_in_executor(self.workers, settle_memory)
         if self.state == "starting":
             self.state = "ready"
             self.metrics.ready.set(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import gc
 import logging
 import threading
 from dataclasses import dataclass
@@ -65,6 +65,7 @@ class ShelfKeeper:
                 return
             shelf = self._open()
             self.current, self._stamp = shelf, stamp
+            settle_memory()
         _log.info("catalogue: generation %d, %d products", shelf.generation, len(shelf.catalogue))
 
     def _open(self) -> Shelf:
@@ -83,6 +84,12 @@ class ShelfKeeper:
         return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def version_of(text: str) -> str:
-    """A short name that changes with `text`, for addresses and ETags."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def settle_memory() -> None:
+    """Leave the objects that are there now out of later collections of garbage, which stop all threads.
+
+    Those of an engine and a catalogue are many, and stay. Called when these have changed, so that a circle of objects
+    of the last generation is collected.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

@@ -73,6 +73,7 @@ def test_each_key_has_a_rate_of_its_own(guarded: RunningService) -> None:
     [
         ("", "expected lines of NAME KEY, found none"),
         ("shop short", "line 1: expected NAME and a KEY of 16 characters"),
+        (f"shop {READER}ü", "line 1: expected NAME and a KEY of 16 characters of ASCII"),
         (f"\nshop {READER} admin", "line 2: expected write or rate=N"),
         (f"shop {READER} rate=-1", "expected write or rate=N"),
         (f"shop {READER}\nshop {WRITER}", "each name and each key once"),

@@ -96,6 +96,8 @@ def test_a_picture_comes_from_a_named_host(host: str) -> None:
         ("http://[::1/", "well-formed"),
         ("http://localhost:99999999/", "well-formed"),
         ("http://localhost/ HTTP/1.1\r\nX: y", "found"),
+        ("{host}/picture?ü", "a URL in ASCII"),
+        ("http://" + "a" * 64 + ".shop.example/", "a URL in ASCII"),
     ],
 )
 def test_what_is_refused(host: str, target: str, message: str) -> None:
