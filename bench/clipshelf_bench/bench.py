@@ -39,6 +39,7 @@ class Bench:
     - `notify`: called with one line about the next step.
     - `stamps`: the unpacked stamps package; None to download it.
     - `soak_calls`: length of the soak.
+    - `soak_minutes`: length of the service's soak.
 
     The methods `*_case` and `*_file` write an input into `folder` on first use.
     """
@@ -51,6 +52,7 @@ class Bench:
     notify: Callable[[str], None]
     stamps: Path | None = None
     soak_calls: int = 0
+    soak_minutes: float = 0.0
     _preparation: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
     @property

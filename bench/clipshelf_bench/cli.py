@@ -29,6 +29,8 @@ from clipshelf_bench.parts.people import people
 from clipshelf_bench.parts.quality import quality
 from clipshelf_bench.parts.rank import rank
 from clipshelf_bench.parts.scaling import scaling
+from clipshelf_bench.parts.service_load import service_load
+from clipshelf_bench.parts.service_soak import service_soak
 from clipshelf_bench.parts.sharded import sharded
 from clipshelf_bench.parts.soak import soak
 from clipshelf_bench.parts.throughput import throughput
@@ -49,6 +51,8 @@ PARTS: dict[str, Part] = {
     "fidelity": fidelity,
     "quality": quality,
     "end-to-end": end_to_end,
+    "service-load": service_load,
+    "service-soak": service_soak,
     "scaling": scaling,
     "sharded": sharded,
 }

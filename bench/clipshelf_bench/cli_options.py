@@ -6,9 +6,9 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clipshelf.bundled import model_path
 from clipshelf.runtime.cpus import available_cpus
@@ -17,10 +17,12 @@ from clipshelf_bench.bench import Bench
 from clipshelf_bench.contenders.base import Contender
 from clipshelf_bench.contenders.roster import CONTENDERS
 from clipshelf_bench.datasets.cache import cache_folder
-from clipshelf_bench.parts import soak
+from clipshelf_bench.parts import service_soak, soak
 from clipshelf_bench.race.harness import RaceOptions
 from clipshelf_bench.subjects.checkpoint import artifact_subject, checkpoint_subject
 from clipshelf_bench.subjects.subject import Subject
+
+_Length = TypeVar("_Length", int, float)
 
 _QUICK: dict[str, Any] = {"rounds": 3, "runs": 1, "seconds": 0.1, "warm": 0.05}
 # Parts that need no subject.
@@ -63,6 +65,12 @@ def _add_race_options(group: Any) -> None:
         type=int,
         help=f"of the soak (default: {soak.CALLS}; in `all` {soak.CALLS_IN_ALL}, quick {soak.CALLS_QUICK})",
     )
+    group.add_argument(
+        "--minutes",
+        type=float,
+        help=f"of the service's soak (default: {service_soak.MINUTES:g}; in `all` {service_soak.MINUTES_IN_ALL:g}, "
+        f"quick {service_soak.MINUTES_QUICK:g})",
+    )
     group.add_argument("--restart", action="store_true", help="a new process for every turn")
     group.add_argument("--only", metavar="NAMES", help="contenders to run, by name, with commas")
     group.add_argument(
@@ -92,14 +100,17 @@ def make_bench(args: argparse.Namespace, folder: Path) -> Bench:
         quick=args.quick,
         notify=_status_line(),
         stamps=args.stamps,
-        soak_calls=args.calls or _default_soak_calls(args.quick, args.parts),
+        soak_calls=args.calls or _of_soak(args, soak.CALLS, soak.CALLS_IN_ALL, soak.CALLS_QUICK),
+        soak_minutes=args.minutes
+        or _of_soak(args, service_soak.MINUTES, service_soak.MINUTES_IN_ALL, service_soak.MINUTES_QUICK),
     )
 
 
-def _default_soak_calls(quick: bool, parts: Collection[str]) -> int:
-    if quick:
-        return soak.CALLS_QUICK
-    return soak.CALLS_IN_ALL if len(parts) > 1 else soak.CALLS
+def _of_soak(args: argparse.Namespace, alone: _Length, in_all: _Length, quick: _Length) -> _Length:
+    """The length of a soak by itself, among all parts, and when quick."""
+    if args.quick:
+        return quick
+    return in_all if len(args.parts) > 1 else alone
 
 
 def _contenders(args: argparse.Namespace) -> list[type[Contender]]:

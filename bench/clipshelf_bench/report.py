@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clipshelf_bench.contenders.roster import CONTENDERS
+from clipshelf_bench.load.services import SERVICES
 from clipshelf_bench.plots import draw
 from clipshelf_bench.tables import Table, TableRow, format_value
 
@@ -118,6 +119,7 @@ def _contender_sections(tables: Sequence[Table]) -> list[str]:
             skipped_parts.setdefault(reason, set()).add(table.part)
     listed = ran.union(*skipped_names.values())
     descriptions = {contender.name: contender.description for contender in CONTENDERS}
+    descriptions |= {service.name: service.description for service in SERVICES if service.name not in descriptions}
     descriptions |= dict.fromkeys(sorted(ran - set(descriptions)), "")
     rows = [f"| {name} | {text} |" for name, text in descriptions.items() if name in listed]
     sections = ["\n".join(["## Contenders", "", "| contender | what it is |", "|---|---|", *rows])] if rows else []

@@ -16,6 +16,7 @@ from clipshelf_bench.machine.cpu import cpuinfo_field, instruction_sets
 
 _PACKAGES = (
     *("clipshelf", "numpy", "onnxruntime", "pillow", "tokenizers", "torch", "transformers", "optimum-onnx"),
+    *("starlette", "uvicorn", "fastapi"),
     *("openvino", "nncf", "fastembed", "modern-onnx-clip", "faiss-cpu", "usearch", "hnswlib"),
 )
 # Instruction sets that decide how fast the measured libraries are.
