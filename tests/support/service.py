@@ -70,8 +70,14 @@ class RunningService:
 
     def start(self) -> RunningService:
         self._thread.start()
-        wait_until(lambda: self.client.get("/health/ready").status_code == 200)
+        wait_until(self._is_ready)
         return self
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.client.get("/health/ready").status_code == 200
+        except httpx2.TransportError:  # a service of a short head_timeout closes connections on a slow machine
+            return False
 
     def stop(self) -> None:
         self.client.close()
