@@ -61,6 +61,18 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         type=_overlaps,
         help="accept int8 with this top-10 overlap (default: 0.97); vision=X,text=Y for one tower or each",
     )
+    parser.add_argument(
+        "--vocabulary-texts",
+        metavar="FILE",
+        help="keep the pieces of the vocabulary that these texts need alone, one text a line; others fall back",
+    )
+    parser.add_argument(
+        "--vocabulary-languages",
+        metavar="L",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        help="keep the pieces in the letters of these languages alone, such as en,de; with the texts, those of both",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an artifact that OUT holds")
     parser.add_argument("--threads", metavar="N", type=_threads, help="threads of each measurement (default: all CPUs)")
 
@@ -84,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
         calibration_images=args.calibration_images,
         calibration_texts=args.calibration_texts,
         min_overlap=args.min_overlap,
+        vocabulary_texts=args.vocabulary_texts,
+        vocabulary_languages=args.vocabulary_languages,
         overwrite=args.overwrite,
         threads=args.threads,
     )
@@ -106,6 +120,9 @@ def print_report(artifact: Artifact) -> None:
             print(f"pairs: probability within {record['probability']:.2g} of the original library's")
         else:
             print(f"{part}: cosine {record['cosine_min']:.5f} or more to the original library, from the inputs on")
+    vocabulary = manifest.source.get("vocabulary")
+    if vocabulary:
+        print(f"vocabulary: {vocabulary['pieces']:,} of {vocabulary['of']:,} pieces")
     left_out = manifest.calibration.get("vision", {}).get("left_out", {})
     for reason in left_out.get("reasons", ()):
         print(f"left out of the calibration: {reason}")

@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         calibration_images=args.calibration_images,
         calibration_texts=args.calibration_texts,
         min_overlap=args.min_overlap,
+        vocabulary_texts=args.vocabulary_texts,
+        vocabulary_languages=args.vocabulary_languages,
         overwrite=args.overwrite,
         threads=args.threads,
     )

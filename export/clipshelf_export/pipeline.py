@@ -24,6 +24,7 @@ from clipshelf_export.measure.fidelity import format_table
 from clipshelf_export.measure.judge import Target
 from clipshelf_export.measure.samples import Samples, image_samples, text_samples
 from clipshelf_export.tower_export import TowerExport, TowerOptions
+from clipshelf_export.vocabulary.trim import VocabularyOptions, trim_vocabulary
 
 TOWERS: tuple[TowerName, ...] = get_args(TowerName)
 # Packages that an artifact's bytes depend on.
@@ -39,6 +40,8 @@ def export(
     calibration_images: PathLike | None = None,
     calibration_texts: PathLike | None = None,
     min_overlap: Mapping[TowerName, float] | float | None = None,
+    vocabulary_texts: PathLike | None = None,
+    vocabulary_languages: Sequence[str] = (),
     overwrite: bool = False,
     threads: int | None = None,
 ) -> Artifact:
@@ -52,6 +55,9 @@ def export(
     - `calibration_texts`: a file with 60 texts or more, one a line; None for the built-in set.
     - `min_overlap`: the overlap of the 10 nearest neighbours that int8 must reach, from 0 to 1, for both towers or by
       tower; None for 0.97. The loss of centred cosine that int8 may have changes by the same factor.
+    - `vocabulary_texts`: a file with a text per line; None for none.
+    - `vocabulary_languages`: codes of ISO 639-1, such as "en". With texts or languages, the artifact keeps the pieces
+      that they need alone (`vocabulary.trim`).
     - `overwrite`: whether an artifact in `out` is replaced.
     - `threads`: of each measurement; None for all CPUs.
 
@@ -63,7 +69,14 @@ def export(
     except ImportError as error:
         raise MissingExtra(f"export needs {error.name}: pip install 'clipshelf[export]'") from error
 
-    options = _Options.of(precisions, min_overlap, threads, calibration_images, calibration_texts)
+    options = _Options.of(
+        precisions=precisions,
+        min_overlap=min_overlap,
+        threads=threads,
+        images=calibration_images,
+        texts=calibration_texts,
+        vocabulary=VocabularyOptions(_optional_path(vocabulary_texts), vocabulary_languages),
+    )
     check_writable(Path(out), overwrite=overwrite)
     checkpoint = load_checkpoint(str(source), None if text_source is None else str(text_source))
     return _write_artifact(checkpoint, Path(out), options, overwrite=overwrite)
@@ -77,6 +90,8 @@ def import_onnx(
     calibration_images: PathLike | None = None,
     calibration_texts: PathLike | None = None,
     min_overlap: Mapping[TowerName, float] | float | None = None,
+    vocabulary_texts: PathLike | None = None,
+    vocabulary_languages: Sequence[str] = (),
     overwrite: bool = False,
     threads: int | None = None,
 ) -> Artifact:
@@ -89,7 +104,14 @@ def import_onnx(
     from clipshelf_export.checkpoints import onnx_folder
     from clipshelf_export.checkpoints.model_card import read_licence
 
-    options = _Options.of(precisions, min_overlap, threads, calibration_images, calibration_texts)
+    options = _Options.of(
+        precisions=precisions,
+        min_overlap=min_overlap,
+        threads=threads,
+        images=calibration_images,
+        texts=calibration_texts,
+        vocabulary=VocabularyOptions(_optional_path(vocabulary_texts), vocabulary_languages),
+    )
     check_writable(Path(out), overwrite=overwrite)
     folder = Path(source)
     if not folder.is_dir():
@@ -101,29 +123,32 @@ def import_onnx(
 
 @dataclass(frozen=True)
 class _Options:
-    """Options of an export: how each tower is written, and the samples of the user."""
+    """Options of an export: how each tower is written, the samples of the user, and the vocabulary."""
 
     towers: Mapping[TowerName, TowerOptions]
     images: Path | None
     texts: Path | None
+    vocabulary: VocabularyOptions
 
     @classmethod
     def of(
         cls,
+        *,
         precisions: Sequence[Precision],
         min_overlap: Mapping[TowerName, float] | float | None,
         threads: int | None,
         images: PathLike | None,
         texts: PathLike | None,
+        vocabulary: VocabularyOptions,
     ) -> _Options:
         targets = _targets(min_overlap)
         towers = {name: TowerOptions(precisions, targets[name], threads or available_cpus()) for name in TOWERS}
-        return cls(towers, _optional_path(images), _optional_path(texts))
+        return cls(towers, _optional_path(images), _optional_path(texts), vocabulary)
 
 
 def _write_artifact(checkpoint: Checkpoint, out: Path, options: _Options, *, overwrite: bool) -> Artifact:
     """Write the artifact of a checkpoint whole or not at all; return it."""
-    towers = options.towers
+    towers, checkpoint = options.towers, trim_vocabulary(checkpoint, options.vocabulary)
     with open_draft(out, overwrite=overwrite) as draft:
         samples: dict[TowerName, Samples] = {
             "vision": image_samples(checkpoint.image_spec, options.images),

@@ -355,6 +355,7 @@ class Checkpoint:
     - `pipeline`: the original's whole way, with which the artifact is compared; None where its library has none.
     - `logits`: the trained `scale` and `bias` by which a cosine becomes the logit of a match; empty where a model has
       none.
+    - `probes`: the texts whose embeddings are compared with the library's; empty for those of `measure.end_to_end`.
     """
 
     family: str
@@ -368,3 +369,4 @@ class Checkpoint:
     reference: ReferenceModel
     pipeline: LibraryPipeline | None = None
     logits: Mapping[str, float] = field(default_factory=dict)
+    probes: Sequence[str] = ()

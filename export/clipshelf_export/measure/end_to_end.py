@@ -77,7 +77,8 @@ def compare_with_library(
     reader = ImageReader(checkpoint.image_spec, "exact")
     pixels = np.stack([reader.read(picture) for picture in pictures])
     tokenizer = Tokenizer(artifact / "tokenizer.json", checkpoint.text_spec)
-    texts = [text for text, parts in zip(TEXTS, tokenizer.encode_parts(TEXTS), strict=True) if len(parts) == 1]
+    probes = checkpoint.probes or TEXTS
+    texts = [text for text, parts in zip(probes, tokenizer.encode_parts(probes), strict=True) if len(parts) == 1]
     ids, mask = pad(tokenizer.encode(texts), checkpoint.text_spec.pad_id)
     library = {"vision": pipeline.embed_images(pictures), "text": pipeline.embed_texts(texts)}
     found = {"vision": engine.embed_images(pictures), "text": engine.embed_texts(texts)}

@@ -108,14 +108,22 @@ def text_samples(checkpoint: Checkpoint, file: Path | None) -> Samples:
         groups = _tokenize(checkpoint, [shelf, synthetic.make_sentences(MAX_TEXTS - len(shelf))])
         _require_enough([ids for group in groups for ids in group], "built-in texts", "that the tokenizer tells apart")
         return _deal(groups, "built-in")
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"--calibration-texts: expected a text file in UTF-8, found: {error}") from error
-    texts = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    texts = read_texts(file, "--calibration-texts")
     groups = _tokenize(checkpoint, [_pick_evenly(texts, MAX_TEXTS)])
     _require_enough(groups[0], "--calibration-texts", "lines that the tokenizer tells apart")
     return _deal(groups, file.name)
+
+
+def read_texts(file: Path, option: str) -> list[str]:
+    """Return the different lines of a file in order, without empty ones.
+
+    - `option`: names the file in the ExportError for one that cannot be read.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"{option}: expected a text file in UTF-8, found: {error}") from error
+    return list(dict.fromkeys(line.strip() for line in lines if line.strip()))
 
 
 def pad(texts: Sequence[TokenIds], pad_id: int) -> tuple[TokenIds, TokenIds]:

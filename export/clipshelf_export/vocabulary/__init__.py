@@ -1,0 +1,1 @@
+"""Trim the vocabulary of a checkpoint to what a list of texts or some languages need."""
