@@ -42,7 +42,10 @@ static inline void tiles_end(const Tiles *tiles) { (void)tiles; }
 #endif
 
 /* Define the table `symbol` of the functions that were included. */
-#define DEFINE_KERNELS(symbol, name, needs_exact_pairs)                                                                \
+#define DEFINE_KERNELS(symbol, name, needs_exact_pairs) DEFINE_KERNELS_OF(linear, symbol, name, needs_exact_pairs)
+
+/* The same with another integer linear than that of linear.h. */
+#define DEFINE_KERNELS_OF(linear, symbol, name, needs_exact_pairs)                                                     \
     const Kernels symbol = {name, needs_exact_pairs, TILE_ROWS, linear, float_linear, norm, attention, normalize,      \
                             function, scan}
 

@@ -13,5 +13,18 @@
 #include "scan_avx512.h"
 #include "scan_kernel.h"
 
-extern const Kernels clipshelf_kernels_amx;
-DEFINE_KERNELS(clipshelf_kernels_amx, "amx", false);
+extern const Kernels clipshelf_kernels_amx, clipshelf_kernels_avx512vnni;
+
+/* Up to this many rows VNNI takes less time: its tiles have the rows that are there, and both wait for the weights.
+ * Measured in docs/kernels.md. */
+enum { VNNI_ROWS = 10 };
+
+static void linear_by_rows(const Linear *job, Range panels, Range rows) {
+    if (rows.last - rows.first <= VNNI_ROWS) {
+        clipshelf_kernels_avx512vnni.linear(job, panels, rows);
+    } else {
+        linear(job, panels, rows);
+    }
+}
+
+DEFINE_KERNELS_OF(linear_by_rows, clipshelf_kernels_amx, "amx", false);

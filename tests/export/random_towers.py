@@ -25,19 +25,23 @@ from clipshelf_export.int8.sites import iterate_sites, uncalibrated_sites
 WIDTH, HIDDEN, HEADS, DIM, VOCABULARY, TOKENS, EOS = 42, 90, 3, 21, 50, 24, 49
 
 
-def make_tower(family: str, seed: int = 0) -> Transformer:
-    """A tower of a family: "clip", "siglip" and "text" read pictures or texts as their models do."""
+def make_tower(family: str, seed: int = 0, *, spread: float = 0.6, outlier: float = 4) -> Transformer:
+    """A tower of a family: "clip", "siglip" and "text" read pictures or texts as their models do.
+
+    - `spread`: the size of the weights. With 1.5 a tower is so sharp that int8 itself loses much of it.
+    - `outlier`: how much larger one channel is after each norm.
+    """
     rng = np.random.default_rng(seed)
 
     def array(*shape: int, size: float = 1.0) -> Any:
         return (size * rng.standard_normal(shape)).astype(np.float32)
 
     def linear(inputs: int, outputs: int) -> Linear:
-        return Linear(array(inputs, outputs, size=0.6 * inputs**-0.5), array(outputs, size=0.1))
+        return Linear(array(inputs, outputs, size=spread * inputs**-0.5), array(outputs, size=0.1))
 
     def norm() -> Norm:
         gain = 1 + array(WIDTH, size=0.2)
-        gain[5] *= 4  # an outlier channel
+        gain[5] *= outlier
         return Norm(gain, array(WIDTH, size=0.1), 1e-5)
 
     def layer() -> Layer:

@@ -184,3 +184,40 @@ class AttentionCase:
         if self.position is None:
             return np.asarray(y)
         return np.asarray(y[np.arange(b), np.broadcast_to(self.position, b)][:, None])
+
+
+SCAN_ROWS, SCAN_INPUTS, DIGIT_BASE = 16, 64, 181  # of scan.h
+
+
+@dataclass
+class ScanCase:
+    """One block of 16 rows in levels, and Q queries in digits, of which every second one is reached.
+
+    - `a`: the arrays by their names in scan_block.h.
+    """
+
+    seed: int
+    queries: int
+    dim: int
+
+    def __post_init__(self) -> None:
+        random = np.random.default_rng(self.seed)
+        padded = -(-self.dim // SCAN_INPUTS) * SCAN_INPUTS
+        digits = np.zeros((self.queries, 2, padded), np.int8)
+        digits[..., : self.dim] = random.integers(-90, 91, (self.queries, 2, self.dim))
+        self.a: dict[str, Array] = {
+            "rows": random.integers(0, 183, SCAN_ROWS * self.dim + SCAN_INPUTS).astype(np.uint8),
+            "steps": random.random(SCAN_ROWS).astype(np.float32),
+            "digits": digits,
+            "zero_sums": 91 * digits.sum(-1, dtype=np.int32),
+            "errors": random.random(self.queries).astype(np.float32),
+            "levels": np.where(np.arange(self.queries) % 2, np.inf, -np.inf).astype(np.float32),
+        }
+
+    def case(self) -> Case:
+        return Case("scan", [self.queries, self.dim, self.a["digits"].shape[-1]], list(self.a.values()))
+
+    def sums(self) -> Array:
+        """Return the exact sums (Q, 2, 16) of levels from -91 times digits."""
+        rows = self.a["rows"][: SCAN_ROWS * self.dim].reshape(SCAN_ROWS, self.dim).astype(np.int64)
+        return np.asarray(self.a["digits"][..., : self.dim].astype(np.int64) @ (rows - 91).T)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dispatch.h"
+#include "scan.h"
 #include "weights.h"
 
 enum { MAX_ARRAYS = 16, MAX_NUMBERS = 16, MAX_THREADS = 8 };
@@ -287,8 +288,32 @@ static void run_function(const Kernels *kernels, size_t threads, const Case *fro
     write_outputs(file, &to);
 }
 
+/* One block of a scan. integers: queries, numbers of a row, the same padded; arrays: rows, steps, digits, zero_sums,
+ * errors, levels. The second output: whether each query is reached, whether any is, and the sums, which fit a float. */
+static void run_scan(const Kernels *kernels, size_t threads, const Case *from, FILE *file) {
+    (void)threads;
+    size_t queries = (size_t)from->integers[0], sums = 2 * queries * SCAN_ROWS;
+    Outputs to = outputs_of(queries * SCAN_ROWS, false, queries + 1 + sums);
+    ScanBlock block = {.rows = from->arrays[0], .stride = (size_t)from->integers[1], .steps = from->arrays[1],
+                       .queries = queries, .inputs = (size_t)from->integers[2], .digits = from->arrays[2],
+                       .zero_sums = from->arrays[3], .errors = from->arrays[4], .levels = from->arrays[5],
+                       .uppers = to.y, .sums = allocate(sums * sizeof(int32_t)), .reached = allocate(queries)};
+    memset(to.y, 0, to.count * sizeof(float)); /* what is not reached stays as it is */
+    to.values[queries] = (float)kernels->scan(&block);
+    for (size_t q = 0; q < queries; q++) {
+        to.values[q] = (float)block.reached[q];
+    }
+    for (size_t i = 0; i < sums; i++) {
+        to.values[queries + 1 + i] = (float)block.sums[i];
+    }
+    free(block.sums);
+    free(block.reached);
+    write_outputs(file, &to);
+}
+
 typedef void (*Runner)(const Kernels *kernels, size_t threads, const Case *from, FILE *file);
-static const Runner RUNNERS[] = {run_linear, run_float_linear, run_norm, run_attention, run_normalize, run_function};
+static const Runner RUNNERS[] = {run_linear,    run_float_linear, run_norm, run_attention,
+                                 run_normalize, run_function,     run_scan};
 
 int main(int count, char **arguments) {
     if (count != 5) {

@@ -22,7 +22,7 @@ from support.build_cache import CHECKOUT, cached
 Array: TypeAlias = npt.NDArray[Any]
 
 SOURCES = CHECKOUT / "engine" / "native"
-OPERATORS = ("linear", "float_linear", "norm", "attention", "normalize", "function")
+OPERATORS = ("linear", "float_linear", "norm", "attention", "normalize", "function", "scan")
 CPU_LACKS_IT = 3  # exit status of the runner
 
 _CMAKE = shutil.which("cmake") or shutil.which("cmake", path=str(Path(sys.executable).parent))

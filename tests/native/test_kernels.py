@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from kernel_cases import (
     ACTIVATIONS,
+    DIGIT_BASE,
     EPSILON,
     AttentionCase,
     LinearCase,
+    ScanCase,
     activate,
     pack_float_panels,
     round_to_uint8,
@@ -111,9 +113,15 @@ def other_cases() -> list[Case]:
     return cases + [Case("function", [which], [sweep]) for which in range(4)]
 
 
+def scan_cases() -> list[ScanCase]:
+    shapes = ((1, 1), (1, 512), (2, 63), (3, 64), (5, 65), (9, 384), (64, 100))
+    return [ScanCase(seed, *shape) for seed, shape in enumerate(shapes)]
+
+
 def all_cases() -> list[Case]:
-    linears, attentions = linear_cases(), attention_cases()
-    return [*(case.case() for case in linears), *(case.case() for case in attentions), *other_cases()]
+    linears, attentions, scans = linear_cases(), attention_cases(), scan_cases()
+    described = [*(case.case() for case in linears), *(case.case() for case in attentions)]
+    return [*described, *(case.case() for case in scans), *other_cases()]
 
 
 def small_cases() -> list[Case]:
@@ -168,6 +176,18 @@ def test_integer_sums_are_exact() -> None:
     cases = [case for case in linear_cases() if case.exact]
     for case, result in zip(cases, compute([case.case() for case in cases], "portable"), strict=True):
         np.testing.assert_array_equal(result.output, case.sums().astype(np.float32).ravel(), str(case.rows))
+
+
+def test_the_sums_of_a_scan_are_exact_and_its_upper_bounds_are_rounded_as_said() -> None:
+    cases = scan_cases()
+    for case, result in zip(cases, compute([case.case() for case in cases], "portable"), strict=True):
+        sums, reached = case.sums(), np.arange(case.queries) % 2 == 0
+        np.testing.assert_array_equal(result.outliers[: case.queries], reached)
+        assert result.outliers[case.queries] == 1
+        np.testing.assert_array_equal(result.outliers[case.queries + 1 :], sums.ravel())
+        joined = (DIGIT_BASE * sums[:, 0] + sums[:, 1]).astype(np.float32)  # one rounding, as these sums fit float32
+        uppers = (joined + case.a["errors"][:, None]) * case.a["steps"] * reached[:, None]
+        np.testing.assert_array_equal(result.output, uppers.ravel())
 
 
 def test_linears_are_those_of_numpy() -> None:

@@ -25,6 +25,7 @@ from clipshelf_export.graphs.functions import (
     Style,
     make_function,
 )
+from clipshelf_export.graphs.panels import fills_panels
 
 # operators of onnxruntime that the ONNX standard does not have
 CONTRIB_OPERATORS = frozenset(
@@ -127,8 +128,11 @@ class Graph:
         if unknown := inputs.keys() - set(INPUTS[kind]) | attributes.keys() - ATTRIBUTES[kind].keys():
             raise ValueError(f"{kind}: expected inputs and attributes that it has, found {sorted(unknown)}")
         operator = kind + "".join(suffixes)
-        if operator not in self._functions:
-            self._functions[operator] = make_function(kind, tuple(suffixes), style, self.opset)
+        padded = "weight_shape" in attributes and not fills_panels(
+            attributes["weight_shape"], int8="sums" in INPUTS[kind]
+        )
+        if padded or operator not in self._functions:  # one body for all nodes, so a single padded weight decides
+            self._functions[operator] = make_function(kind, tuple(suffixes), style, self.opset, padded=padded)
         names = [inputs.get(name, "") for name in INPUTS[kind]]
         while not names[-1]:
             names.pop()

@@ -19,7 +19,6 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper
 
 from clipshelf_export.checkpoints.towers import Transformer
-from clipshelf_export.graphs.panels import PANEL_OUTPUTS
 
 DOMAIN = "clipshelf"
 OPSET = 18
@@ -46,7 +45,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "Attend": ("query", "keys_values", "key_mask"),
     "Normalize": ("x",),
 }
-_WEIGHT = {"packed_shape": AttributeProto.INTS, "weight_shape": AttributeProto.INTS}
+_WEIGHT = {"weight_shape": AttributeProto.INTS}
 _ROUNDING = {"out_scale": AttributeProto.FLOAT, "out_zero": AttributeProto.INT}
 _INT8 = {"zero": AttributeProto.INT, **_WEIGHT}
 _HEADS = {"heads": AttributeProto.INT, "causal": AttributeProto.INT}
@@ -101,15 +100,18 @@ class Style:
         return self.short and not self.takes_mask and not columns and (self.causal or not position)
 
 
-def make_function(operator: str, suffixes: tuple[str, ...], style: Style, opset: int) -> onnx.FunctionProto:
+def make_function(
+    operator: str, suffixes: tuple[str, ...], style: Style, opset: int, *, padded: bool
+) -> onnx.FunctionProto:
     """Return the function of a node.
 
     - `operator`: a key of `INPUTS`.
     - `suffixes`: the optional inputs and outputs that the node has.
     - `style`: of the tower.
     - `opset`: of the standard operators, that of the graph. Linears need 13, the others 18.
+    - `padded`: whether the panels of a weight may hold more inputs and outputs than it has.
     """
-    body = _Body(operator, suffixes, style)
+    body = _Body(operator, suffixes, style, padded=padded)
     _WRITERS[operator](body)
     return body.function(opset)
 
@@ -117,8 +119,8 @@ def make_function(operator: str, suffixes: tuple[str, ...], style: Style, opset:
 class _Body:
     """The nodes of one function. Names of tensors are local to it."""
 
-    def __init__(self, operator: str, suffixes: tuple[str, ...], style: Style) -> None:
-        self.operator, self.suffixes, self.style = operator, suffixes, style
+    def __init__(self, operator: str, suffixes: tuple[str, ...], style: Style, *, padded: bool) -> None:
+        self.operator, self.suffixes, self.style, self._padded = operator, suffixes, style, padded
         self._nodes: list[onnx.NodeProto] = []
         self._outputs = ["y", "outliers"] if "Outliers" in suffixes else ["y"]
 
@@ -160,16 +162,24 @@ class _Body:
     def one(self) -> str:
         return self.op("Constant", value_float=1.0)
 
-    def weight(self, panels: str) -> str:
-        """Return the weight (inputs, outputs) of panels (panels, inputs, 64)."""
-        padded = self.op("Constant", refer="value_ints=packed_shape")
-        rows = self.op("Reshape", self.op("Transpose", panels, perm=[1, 0, 2]), padded)
-        return self.op("Slice", rows, self.ints(0, 0), self.op("Constant", refer="value_ints=weight_shape"))
+    def float_weight(self) -> str:
+        """Return the weight (inputs, outputs) of panels (panels, inputs, 64) in floating point."""
+        return self._cut(self.op("Flatten", self.op("Transpose", "panels", perm=[1, 0, 2]), axis=1))
 
     def int8_weight(self) -> str:
-        """Return the weight (inputs, outputs) of int8 panels; two transposes of one axis each are the fastest."""
-        columns = self.op("Transpose", "panels", perm=[0, 1, 3, 2])
-        return self.weight(self.op("Reshape", columns, self.ints(0, -1, PANEL_OUTPUTS)))
+        """Return the weight (inputs, outputs) of int8 panels.
+
+        onnxruntime moves one axis of 4 bytes or of single bytes by vector instructions, and two axes at once one byte
+        after another. Every node writes all weights once more, so there are as few as can be.
+        """
+        outputs = self.op("Flatten", self.op("Transpose", "panels", perm=[0, 2, 1, 3]), axis=2)
+        return self._cut(self.op("Transpose", outputs, perm=[1, 0]))
+
+    def _cut(self, weight: str) -> str:
+        """Leave out the inputs and outputs that fill the panels."""
+        if not self._padded:
+            return weight
+        return self.op("Slice", weight, self.ints(0, 0), self.op("Constant", refer="value_ints=weight_shape"))
 
     def linear(
         self, operands: tuple[str, str, str, str], columns: str = "columns", weight: str = "column_weight"
@@ -257,7 +267,7 @@ def _multi_head_attention(body: _Body, q: str, k: str, v: str) -> str:
 
 
 def _write_float_linear(body: _Body) -> None:
-    weight = body.op("Cast", body.weight("panels"), to=TensorProto.FLOAT)
+    weight = body.op("Cast", body.float_weight(), to=TensorProto.FLOAT)
     y = body.op("Add", body.op("MatMul", "x", weight), "bias")
     y = body.activate(y, body.style.activation) if body.has("Activation") else y
     y = body.activate(y, "gelu") if body.has("Gelu") else y

@@ -8,7 +8,7 @@ import numpy as np
 
 from clipshelf_export.checkpoints.towers import Linear
 from clipshelf_export.graphs.builder import Graph
-from clipshelf_export.graphs.panels import pack_float, pack_int8, packed_shape
+from clipshelf_export.graphs.panels import pack_float, pack_int8
 from clipshelf_export.graphs.plan import Int8Params
 from clipshelf_export.graphs.weights import float32, quantise_weight
 
@@ -38,8 +38,7 @@ def add_int8_operands(
     }
     if outliers:
         inputs["column_weight"] = graph.const(f"{name}.outlier_weight", float32(folded.weight[outliers]))
-    shapes = {"packed_shape": packed_shape(quantised), "weight_shape": quantised.shape}
-    return inputs, {"zero": params.zero_point, **shapes}
+    return inputs, {"zero": params.zero_point, "weight_shape": quantised.shape}
 
 
 def add_float_operands(
@@ -52,4 +51,4 @@ def add_float_operands(
         "panels": graph.const(f"{name}.weight", pack_float(weight)),
         "bias": graph.const(f"{name}.bias", float32(bias)),
     }
-    return inputs, {"packed_shape": packed_shape(weight), "weight_shape": weight.shape}
+    return inputs, {"weight_shape": weight.shape}

@@ -5,6 +5,7 @@ The layout is described in docs/kernels.md. Inputs and outputs that are missing 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,9 @@ PANEL_OUTPUTS = 64
 GROUP_INPUTS = 4
 
 
-def packed_shape(weight: npt.NDArray[Any]) -> tuple[int, int]:
-    """Return the shape of a weight (inputs, outputs) with the inputs and outputs that fill its panels."""
-    inputs, outputs = weight.shape
-    group = GROUP_INPUTS if weight.dtype == np.int8 else 1
-    return -(-inputs // group) * group, -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS
+def fills_panels(shape: Sequence[int], *, int8: bool) -> bool:
+    """Tell whether a weight (inputs, outputs) needs no padding in its panels."""
+    return _padded_shape(shape, int8=int8) == tuple(shape)
 
 
 def pack_int8(weight: Int8Array) -> Int8Array:
@@ -39,6 +38,12 @@ def pack_float(weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _pad(weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    padded = np.zeros(packed_shape(weight), weight.dtype)
+    padded = np.zeros(_padded_shape(weight.shape, int8=weight.dtype == np.int8), weight.dtype)
     padded[: weight.shape[0], : weight.shape[1]] = weight
     return padded
+
+
+def _padded_shape(shape: Sequence[int], *, int8: bool) -> tuple[int, int]:
+    inputs, outputs = shape
+    group = GROUP_INPUTS if int8 else 1
+    return -(-inputs // group) * group, -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS
