@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from clipshelf.recommend.arguments import LEAST, MAX_ITEMS, MOST
+from clipshelf.recommend.arguments import LEAST, MAX_COLUMNS, MAX_ITEMS, MOST
 
 MAX_TEXT = 10_000  # characters
 MAX_TEXTS, MAX_IMAGES, MAX_IDS, MAX_EVENTS = 32, 8, 1000, 1000  # of a query
@@ -43,7 +43,7 @@ class Like(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
     strength: Strength
 
 
-Likes = Annotated[list[Id | Like], Meta(max_length=MAX_IDS)] | dict[str, Strength]
+Likes = Annotated[list[Id | Like], Meta(max_length=MAX_IDS)] | Annotated[dict[str, Strength], Meta(max_length=MAX_IDS)]
 
 
 class Event(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -101,8 +101,14 @@ class QueryBody(Struct, forbid_unknown_fields=True, frozen=True):
     crop: Annotated[
         tuple[float, float, float, float] | None, Meta(description="Left, top, right, bottom of the pictures, 0 to 1.")
     ] = None
-    boost: Annotated[dict[str, float] | None, Meta(description="Weights of columns of numbers.")] = None
-    fresh: Annotated[dict[str, float | str] | None, Meta(description="Half-lives of columns of dates: 30d.")] = None
+    boost: Annotated[
+        Annotated[dict[str, float], Meta(max_length=MAX_COLUMNS)] | None,
+        Meta(description="Weights of columns of numbers."),
+    ] = None
+    fresh: Annotated[
+        Annotated[dict[str, float | str], Meta(max_length=MAX_COLUMNS)] | None,
+        Meta(description="Half-lives of columns of dates: 30d."),
+    ] = None
     group_by: Annotated[str | None, Meta(description="A column: the best product of each of its values.")] = None
     group_members: Annotated[int, Meta(ge=0, le=MAX_ITEMS, description="Others of its group, for each product.")] = 0
     profile: PersonProfile | None = None

@@ -120,6 +120,13 @@ def test_a_query_that_costs_too_much_is_refused(running: RunningService, body: d
     assert answer["error"]["detail"] == detail
 
 
+@pytest.mark.parametrize("name", ["liked", "disliked", "boost", "fresh"])
+def test_a_mapping_of_too_many_entries_is_refused_where_it_is_parsed(running: RunningService, name: str) -> None:
+    response = running.client.post("/v1/recommend", json={"text": "red", name: {f"id{i}": 1 for i in range(1001)}})
+    assert response.status_code == 422 and response.json()["type"] == "/problems/bad-request"
+    assert response.json()["detail"].startswith(f"{name}: expected `object` of length <= ".replace("`", ""))
+
+
 def test_queries_of_a_batch_share_the_products_of_one(running: RunningService) -> None:
     queries = [{"text": "red", "k": 1000}] * 11
     response = running.client.post("/v1/recommend/batch", json={"queries": queries})
