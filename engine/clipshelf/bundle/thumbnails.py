@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.picture_paths import is_path, leaves_root
+from clipshelf.catalogue.product_sides import pictures_of
 from clipshelf.errors import ImageError, InputError
 from clipshelf.model.thumbnails import thumbnail
 
@@ -17,7 +18,7 @@ LONGEST_EDGE = 4096
 def write_thumbnails(
     catalogue: Catalogue, folder: Path, edge: int, *, on_warning: Callable[[str], object] | None = None
 ) -> int:
-    """Write a JPEG of each product's picture below `folder`, at the picture's path relative to the catalogue's root.
+    """Write a JPEG of each picture below `folder`, at its path relative to the catalogue's root.
 
     - `edge`: the longest edge in pixels, 1 to LONGEST_EDGE; smaller pictures keep their size.
     - `on_warning`: receives how many pictures are left out: outside of the root, missing or unreadable.
@@ -29,8 +30,8 @@ def write_thumbnails(
     folder.mkdir()
     written: set[Path] = set()
     left_out = 0
-    for product in catalogue.products:
-        image = product.get("image")
+    pictures = ((product, i, image) for product in catalogue.products for i, image in enumerate(pictures_of(product)))
+    for product, index, image in pictures:
         if not image or not is_path(image):
             continue
         target = folder / os.path.normpath(image)
@@ -40,7 +41,7 @@ def write_thumbnails(
             left_out += 1
             continue
         try:
-            path = catalogue.picture(product)
+            path = catalogue.picture(product, index)
             small = None if path is None else thumbnail(path, edge)
         except ImageError:
             small = None

@@ -18,14 +18,16 @@ from clipshelf.catalogue.disk.locations import find_model, find_root
 from clipshelf.catalogue.disk.save import Origin, current_manifest, require_current, save_generation
 from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.catalogue.edits import Edit, Editor, embedding_tables, remove_products
-from clipshelf.catalogue.embedding import NO_CACHE, EmbeddingCache, embed_products
+from clipshelf.catalogue.embedding import embed_products
 from clipshelf.catalogue.language import language_note
 from clipshelf.catalogue.messages import OnWarning
 from clipshelf.catalogue.picture_paths import PictureFinder, is_file, is_path, require_below
+from clipshelf.catalogue.product_sides import pictures_of, texts_of
 from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
+from clipshelf.catalogue.side_embedding import NO_CACHE, EmbeddingCache
 from clipshelf.errors import CatalogueError, FingerprintMismatch
 from clipshelf.failures import OnError
 from clipshelf.files import locked
@@ -93,13 +95,16 @@ class Catalogue(ProductTable):
         """The embeddings by their content, which is then not embedded again."""
         return EmbeddingCache(embedding_tables(self.contents))
 
-    def picture(self, product: Product) -> Path | None:
+    def picture(self, product: Product, index: int = 0) -> Path | None:
         """Return the path of a product's picture, None where it has none on disk.
+
+        - `product`: a record of the catalogue.
+        - `index`: which of several pictures, from 0.
 
         A path that other systems spell otherwise leads to the file that it means, see `picture_paths`. Raises
         ImageError for a picture outside `root`, unless the catalogue was built here or loaded with `allow_outside`.
         """
-        image = product.get("image")
+        image = next(iter(pictures_of(product)[index : index + 1]), None)
         if not image or not is_path(image):
             return None
         path = self._finder.find(image)
@@ -174,7 +179,7 @@ class Catalogue(ProductTable):
     ) -> Catalogue:
         """Embed products that were read already, except what `cache` knows; otherwise as `build`."""
         if on_warning is not None:
-            texts = [product["text"] for product in batch.products if "text" in product]
+            texts = [text for product in batch.products for text in texts_of(product)]
             if note := language_note(engine, texts):
                 on_warning(note)
         embedded = embed_products(

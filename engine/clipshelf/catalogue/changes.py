@@ -20,12 +20,12 @@ _RECORDS_COMPARED = 1 << 12
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed in a catalogue: numbers of products, and of those that gained or lost a side.
+    """What changed in a catalogue: numbers of products, and of the pictures and texts that they gained or lost.
 
     - `added`, `replaced`, `removed`, `unchanged`: products that are new, have another record, text or picture, are
       gone, or are as they were.
-    - `pictures_gained`, `pictures_lost`: products that have a picture now and had none, or the reverse. Those of added
-      and removed products count too.
+    - `pictures_gained`, `pictures_lost`: how many more pictures products have than they had, summed over those that
+      have more, and how many fewer. Those of added and removed products count too.
     - `texts_gained`, `texts_lost`: the same for texts.
     """
 
@@ -42,16 +42,16 @@ class Changes:
     def between(cls, old: Contents | None, new: Contents) -> Changes:
         """Compare two states by ids and content; None stands for no products."""
         if old is None:
-            pictures, texts = _sides(new).sum(axis=0).tolist()
+            pictures, texts = _counts(new).sum(axis=0).tolist()
             return cls(added=len(new), pictures_gained=pictures, texts_gained=texts)
         rows = _rows_in(old, new)
         stay = np.flatnonzero(rows >= 0)
         same = _count_equal(old, new, rows[stay], stay)
-        before, after = _sides(old), _sides(new)
+        before, after = _counts(old), _counts(new)
         at_both = np.zeros_like(before)
         at_both[rows[stay]] = after[stay]
-        lost = (before & ~at_both).sum(axis=0).tolist()
-        gained = (after.sum(axis=0) - (before & at_both).sum(axis=0)).tolist()
+        lost = np.maximum(before - at_both, 0).sum(axis=0).tolist()
+        gained = (after.sum(axis=0) - np.minimum(before, at_both).sum(axis=0)).tolist()
         return cls(
             added=len(new) - len(stay),
             replaced=len(stay) - same,
@@ -87,9 +87,9 @@ class Losses:
         """Compare two states by ids and sides."""
         rows = _rows_in(old, new)
         stay = np.flatnonzero(rows >= 0)
-        before, after = _sides(old), np.zeros((len(old), 2), bool)
-        after[rows[stay]] = _sides(new)[stay]
-        pictures, texts = (before & ~after).sum(axis=0).tolist()
+        before, after = _counts(old), np.zeros((len(old), 2), np.int64)
+        after[rows[stay]] = _counts(new)[stay]
+        pictures, texts = np.maximum(before - after, 0).sum(axis=0).tolist()
         return cls(len(old) - len(stay), pictures, texts)
 
     def __add__(self, other: Losses) -> Losses:
@@ -102,7 +102,7 @@ class Losses:
         """
         counts = {"products": len(old)}
         if self.pictures or self.texts:
-            counts["pictures"], counts["texts"] = _sides(old).sum(axis=0).tolist()
+            counts["pictures"], counts["texts"] = _counts(old).sum(axis=0).tolist()
         for name, count in counts.items():
             lost = getattr(self, name)
             if lost > allow_shrink * count:
@@ -126,8 +126,9 @@ def _rows_in(old: Contents, new: Contents) -> Rows:
     return KeyIndex(old.keys[:, 0]).find(new.keys[:, 0])
 
 
-def _sides(contents: Contents) -> Any:
-    return present_sides(contents.embeddings)
+def _counts(contents: Contents) -> Rows:
+    """(N, 2) numbers of pictures and texts of N products."""
+    return contents.parts.counts(present_sides(contents.embeddings))
 
 
 def _count_equal(old: Contents, new: Contents, old_rows: Rows, new_rows: Rows) -> int:
@@ -135,7 +136,7 @@ def _count_equal(old: Contents, new: Contents, old_rows: Rows, new_rows: Rows) -
     before, after = old.keys[old_rows, 1:], new.keys[new_rows, 1:]
     same = (before == after).all(axis=(1, 2))
     # Content without a key, such as a picture in memory, is compared by its embedding.
-    unclear = np.flatnonzero(same & (_sides(new)[new_rows] & ~after.any(axis=2)).any(axis=1))
+    unclear = np.flatnonzero(same & (present_sides(new.embeddings)[new_rows] & ~after.any(axis=2)).any(axis=1))
     same[unclear] = old.dim == new.dim and (
         (old.embeddings[old_rows[unclear]] == new.embeddings[new_rows[unclear]]).all(axis=1)
     )

@@ -60,6 +60,11 @@ def image_key(source: object) -> bytes:
     return NO_KEY
 
 
+def parts_key(keys: Keys, falloff: float) -> bytes:
+    """Return the key of a side of n parts that have the keys (n, 16) and this falloff; `NO_KEY` if one has none."""
+    return _key(b"parts", repr(falloff).encode(), keys.tobytes()) if keys.any(axis=1).all() else NO_KEY
+
+
 def id_keys(ids: Iterable[str]) -> Keys:
     """Return the (n, 16) uint8 keys of n ids; one with a lone surrogate, which no product has, gets a key too."""
     return stack_keys(_key(b"id", id_.encode("utf-8", "surrogatepass")) for id_ in ids)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import numpy as np
 from clipshelf.cached import cached_property
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys, id_keys
 from clipshelf.catalogue.lexical.word_index import WordIndex
+from clipshelf.catalogue.side_parts import NO_PARTS, SideParts
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.columns import Column, columns_of
 from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind
@@ -72,6 +73,10 @@ class Contents(Protocol):
     def words(self) -> WordIndex | None:
         """The index of these words, None without such fields."""
 
+    @property
+    def parts(self) -> SideParts:
+        """The pictures and texts of products that have several."""
+
 
 @dataclass(frozen=True)
 class MemoryContents:
@@ -82,6 +87,7 @@ class MemoryContents:
     - `keys`: (N, 3, 16) uint8 keys of id, picture and text.
     - `declared`: the declarations of columns; those of others are inferred.
     - `word_columns`: the fields whose words are indexed.
+    - `parts`: the pictures and texts of products that have several.
     """
 
     products: Sequence[Product]
@@ -89,6 +95,7 @@ class MemoryContents:
     keys: Keys
     declared: Mapping[str, Declaration] = field(default_factory=dict)
     word_columns: Sequence[str] = ()
+    parts: SideParts = NO_PARTS
 
     def __len__(self) -> int:
         return len(self.products)
@@ -144,6 +151,7 @@ class MemoryContents:
             "keys": np.asarray(self.keys),
             "declared": dict(self.declared),
             "word_columns": tuple(self.word_columns),
+            "parts": self.parts,
         }
 
 
@@ -158,66 +166,6 @@ def contents_of_rows(matrix: FloatArray) -> MemoryContents:
     keys = np.zeros((len(matrix), 3, KEY_SIZE), np.uint8)
     keys[:, 0] = id_keys(ids)
     return MemoryContents([{"id": id_} for id_ in ids], matrix, keys)
-
-
-# The positions of the first fields of a record.
-_FIRST = {"id": 0, "image": 1}
-
-
-def append_products(old: Contents, new: MemoryContents) -> MemoryContents:
-    """Return `old` followed by the products of `new`, with the declarations of both."""
-    return MemoryContents(
-        [*old.products, *new.products],
-        np.concatenate((old.embeddings, new.embeddings)) if len(new) else old.embeddings,
-        np.concatenate((old.keys, new.keys)),
-        _joined(old, new),
-        old.word_columns,
-    )
-
-
-def replace_fields(old: Contents, rows: Rows, new: MemoryContents, fields: Sequence[frozenset[str]]) -> MemoryContents:
-    """Change fields of products; the others stay.
-
-    - `rows`: (n,) rows of `old`.
-    - `new`: n products with the new values.
-    - `fields`: n sets of the names that change; one without a value in `new` is removed.
-
-    Where no embedding changes, the result has the very matrix of `old`, so that a save need not write it again.
-    """
-    products, keys, matrix = list(old.products), old.keys.copy(), old.embeddings
-    for row, product, names in zip(rows.tolist(), new.products, fields, strict=True):
-        products[row] = merge_records(products[row], product, names)
-    changed = np.array(matrix[rows])
-    dim = matrix.shape[1] // 2
-    for key, name, side in ((1, "image", slice(dim)), (2, "text", slice(dim, None))):
-        has = np.array([name in names for names in fields], bool)
-        keys[rows[has], key] = new.keys[has, key]
-        changed[has, side] = new.embeddings[has, side]
-    if not np.array_equal(matrix[rows], changed):
-        matrix = np.array(matrix)
-        matrix[rows] = changed
-    return MemoryContents(products, matrix, keys, _joined(old, new), old.word_columns)
-
-
-def merge_records(old: Product, new: Product, names: Set[str]) -> Product:
-    """Return a record with the values that `new` has for `names`, and those of `old` for all others."""
-    merged = {name: (new if name in names else old).get(name) for name in (*old, *new)}
-    merged = {name: value for name, value in merged.items() if value is not None}
-    # The order of the fields is part of the catalogue format: id, image, then the others.
-    return {name: merged[name] for name in sorted(merged, key=lambda name: _FIRST.get(name, len(_FIRST)))}
-
-
-def rows_of(contents: Contents, rows: Rows) -> MemoryContents:
-    """Return the products of n rows (n,), copied."""
-    return MemoryContents(contents.records(rows), contents.embeddings[rows], contents.keys[rows])
-
-
-def remove_rows(old: Contents, rows: Rows) -> MemoryContents:
-    """Return `old` without its rows (n,); the others keep their order."""
-    remains = np.ones(len(old), bool)
-    remains[rows] = False
-    products = [product for product, remain in zip(old.products, remains.tolist(), strict=True) if remain]
-    return MemoryContents(products, old.embeddings[remains], old.keys[remains], old.declarations, old.word_columns)
 
 
 def present_sides(matrix: FloatArray) -> Mask:
@@ -238,11 +186,6 @@ def checked_rows(rows: Rows | Sequence[int], count: int) -> list[int]:
         wrong = next(row for row in listed if not 0 <= row < count)
         raise InputError(f"rows: expected rows of {count} products, from 0 on, found {wrong}")
     return listed
-
-
-def _joined(old: Contents, new: MemoryContents) -> Mapping[str, Declaration]:
-    """The declarations of both; those of `new` were made with those of `old` in mind."""
-    return {**old.declarations, **{name: declaration for name, declaration in new.declared.items() if declaration}}
 
 
 def _is_filled(rows: FloatArray) -> Mask:

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from clipshelf.catalogue.changes import NO_LOSSES, Changes, Losses
-from clipshelf.catalogue.contents import Contents, append_products, remove_rows, replace_fields, rows_of
+from clipshelf.catalogue.content_edits import append_products, remove_rows, replace_fields, rows_of
+from clipshelf.catalogue.contents import Contents
 from clipshelf.catalogue.disk.journal import EmbeddingTable
-from clipshelf.catalogue.embedding import EmbeddedBatch, EmbeddingCache, embed_products
+from clipshelf.catalogue.embedding import EmbeddedBatch, embed_products
 from clipshelf.catalogue.messages import OnWarning, shorten_list
 from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import ProductFields
+from clipshelf.catalogue.side_embedding import EmbeddingCache
 from clipshelf.catalogue.statistics import SIDES
 from clipshelf.errors import InputError, UnknownIdError
 from clipshelf.failures import OnError, check_on_error, handle
@@ -94,9 +96,14 @@ class Editor:
                 f"words: expected those of the catalogue, {shorten_list(known) or 'none'}, which index decides, found "
                 f"{shorten_list(self.fields.words)}"
             )
+        falloff, given = self.table.contents.parts.falloff, self.fields.falloff
+        if given not in (None, falloff):
+            raise InputError(
+                f"falloff: expected that of the catalogue, {falloff:g}, which index decides, found {given:g}"
+            )
         return read_products(
             products,
-            fields=replace(self.fields, words=()),
+            fields=replace(self.fields, words=(), falloff=falloff),
             on_error=self.on_error,
             ids_required=True,
             partial=partial,
@@ -162,7 +169,9 @@ def _require_ids(table: ProductTable, ids: Sequence[str]) -> None:
 def embedding_tables(contents: Contents) -> Sequence[EmbeddingTable]:
     """The embeddings of pictures and of texts by their content, which is then not embedded again."""
     keys, matrix = contents.keys, contents.embeddings
-    return [
+    tables = [
         EmbeddingTable(keys[:, 1], matrix[:, : contents.dim]),
         EmbeddingTable(keys[:, 2], matrix[:, contents.dim :]),
     ]
+    parts = contents.parts
+    return [*tables, EmbeddingTable(parts.keys, parts.embeds)] if len(parts) else tables

@@ -10,10 +10,10 @@ from clipshelf.catalogue.changes import DEFAULT_SHRINK, check_allow_shrink
 from clipshelf.catalogue.disk.journal import Journal
 from clipshelf.catalogue.disk.manifest import read_manifest
 from clipshelf.catalogue.disk.save import current_manifest
-from clipshelf.catalogue.embedding import EmbeddingCache
 from clipshelf.catalogue.messages import OnWarning, shorten_list
 from clipshelf.catalogue.products import read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
+from clipshelf.catalogue.side_embedding import EmbeddingCache
 from clipshelf.errors import CatalogueError
 from clipshelf.failures import OnError
 from clipshelf.files import locked

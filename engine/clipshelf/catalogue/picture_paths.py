@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clipshelf.errors import ImageError
-from clipshelf.types import PathLike, Product
+from clipshelf.types import PathLike
 
 _URI = re.compile(r"data:|[a-z][a-z0-9+.-]+://|file:/", re.IGNORECASE)
 
@@ -128,27 +128,24 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def stored_record(product: Product, *, source_root: Path, root: Path) -> Product:
-    """Return the record of a product that a catalogue stores.
+def stored_picture(image: Any, *, source_root: Path, root: Path) -> str | None:
+    """Return what a record in a catalogue has for a picture: its path, None for one that is no file.
 
-    - `product`, `source_root`, `root`: see `stored_path`.
+    - `image`: the picture, as the source of the products has it.
+    - `source_root`, `root`: see `stored_path`.
 
-    A picture that is no file cannot be shown again; the record has no `image` then. Raises ImageError for a path that
-    no text can hold.
+    Raises ImageError for a path that no text can hold.
     """
-    image = product.get("image")
-    if image is None:
-        return product
     if isinstance(image, Mapping) and image.get("bytes") is None:
         image = image.get("path")
     if image is None or not is_path(image):
-        return {key: value for key, value in product.items() if key != "image"}
+        return None
     path = stored_path(image, source_root=source_root, root=root)
     try:
         path.encode()
     except UnicodeEncodeError:
         raise ImageError(f"image: expected a path in Unicode text, found {path!a}") from None
-    return {**product, "image": path}
+    return path
 
 
 def require_below(path: Path, root: Path) -> None:

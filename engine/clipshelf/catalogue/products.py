@@ -13,6 +13,7 @@ from clipshelf.catalogue.reading.field_names import match_fields, names_of
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields, read_source
 from clipshelf.catalogue.reading.records import RecordChecker
 from clipshelf.catalogue.reading.source import Source
+from clipshelf.catalogue.side_parts import FALLOFF
 from clipshelf.catalogue.typed_columns.declarations import declare_columns
 from clipshelf.catalogue.typed_columns.kinds import Declaration
 from clipshelf.errors import InputError
@@ -27,13 +28,14 @@ class ProductBatch:
     """Products that were read and checked, ready to be embedded.
 
     - `root`: the folder that their relative picture paths start from.
-    - `products`: n records, each with a unique `id`, and a `text`, an `image` or both.
+    - `products`: n records, each with a unique `id`, and a `text`, an `image` or both; either may be a list.
     - `positions`: n positions of them in their source, from 0.
     - `fields`: n sets of the names that the source has for each, also those without a value (a blank cell, a null):
       what a partial update changes. The names of id, text and image are these three.
     - `words`: the fields of records whose words are indexed.
     - `declarations`: the declaration of every column by name, "" for one that has no value yet; what a catalogue keeps
       and hands to `columns_of`.
+    - `falloff`: how much each text or picture of a product counts beside the one before it.
     """
 
     root: Path
@@ -42,6 +44,7 @@ class ProductBatch:
     fields: Sequence[frozenset[str]] = ()
     words: tuple[str, ...] = ()
     declarations: Mapping[str, Declaration] = field(default_factory=dict)
+    falloff: float = FALLOFF
 
     def take(self, rows: Sequence[int]) -> ProductBatch:
         """The batch of the products in these rows."""
@@ -96,11 +99,13 @@ def read_products(
     if table.is_text:
         _tidy_ids(batch.products, warn)
     batch = _without_repeated_ids(table, batch, checker, on_error)
-    words = tuple("text" if name == fields.text else name for name in fields.words)
+    words = tuple(dict.fromkeys("text" if name in fields.text_columns else name for name in fields.words))
+    falloff = FALLOFF if fields.falloff is None else fields.falloff
+    batch = replace(batch, words=words, falloff=float(falloff))
     if not convert:
-        return replace(batch, words=words)
+        return batch
     kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
-    return replace(batch, declarations=kinds, words=words)
+    return replace(batch, declarations=kinds)
 
 
 def _check_header(source: Source, fields: ProductFields, *, sides_required: bool, ids_required: bool) -> None:
@@ -109,9 +114,10 @@ def _check_header(source: Source, fields: ProductFields, *, sides_required: bool
         return
     prefix = f"{source.name}: " if source.name else ""
     found = f"found {shorten_list(source.names) or 'no columns'}"
-    if sides_required and not {fields.text, fields.image} & set(source.names):
+    sides = (*fields.text_columns, *fields.image_columns)
+    if sides_required and not set(sides) & set(source.names):
         raise InputError(
-            f"{prefix}expected columns, one named {fields.text} or {fields.image}, {found}; "
+            f"{prefix}expected columns, one named {' or '.join(sides)}, {found}; "
             "--text-column and --image-column give other names"
         )
     if ids_required and fields.id not in source.names:

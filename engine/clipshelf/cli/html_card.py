@@ -12,6 +12,7 @@ from importlib import resources
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from clipshelf.catalogue.product_sides import name_of
 from clipshelf.display import one_line
 from clipshelf.recommend.answers import Recommendation
 
@@ -97,7 +98,7 @@ def card(item: Recommendation, picture: Picture, names: Mapping[str, str], scale
     element = copy.deepcopy(_template())
     element.remove(_part(element, "actions"))
     product = item.product
-    _part(element, "text").text = one_line(str(product.get("text") or item.id)).strip()
+    _part(element, "text").text = one_line(name_of(product)).strip()
     _part(element, "kind").text = _plain(product.get("category"))
     _part(element, "price").text = _price(product.get("price"))
     box = _part(element, "picture")

@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.product_sides import name_of
 from clipshelf.cli.html_card import Picture, card, page_file, reasons, running_sums
 from clipshelf.display import one_line
 from clipshelf.errors import ImageError
@@ -93,8 +94,7 @@ def _names(section: Section) -> dict[str, str]:
     found = [(id_, row) for id_, row in zip(ids, rows, strict=True) if row >= 0]
     records = section.catalogue.records([row for _, row in found])
     return {
-        id_: shorten(one_line(str(record.get("text") or id_)), _NAME_WIDTH)
-        for (id_, _), record in zip(found, records, strict=True)
+        id_: shorten(one_line(name_of(record)), _NAME_WIDTH) for (id_, _), record in zip(found, records, strict=True)
     }
 
 

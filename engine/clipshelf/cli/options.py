@@ -116,10 +116,25 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "th
         help="at a bad product stop, or leave it out, say why and exit with 1; keep-text leaves out the picture alone, "
         "where there is a text (default: %(default)s)",
     )
-    for field in ("id", "text", "image"):
+    parser.add_argument("--id-column", metavar="NAME", default="id", help="column of the id (default: %(default)s)")
+    for field in ("text", "image"):
         parser.add_argument(
-            f"--{field}-column", metavar="NAME", default=field, help=f"column of the {field} (default: %(default)s)"
+            f"--{field}-column",
+            metavar="NAME",
+            action="append",
+            help=f"column of the {field} (default: {field}); may be repeated for products with several, the most "
+            "important one first",
         )
+        parser.add_argument(
+            f"--{field}-separator", metavar="TEXT", help=f"what stands between several {field}s in one cell, such as |"
+        )
+    parser.add_argument(
+        "--falloff",
+        metavar="SHARE",
+        type=share,
+        help="how much each further text or picture of a product counts beside the one before it, 1 for as much "
+        "(default: that of the catalogue, else 0.7)",
+    )
     parser.add_argument(
         "--column",
         metavar="NAME:KIND",
@@ -160,12 +175,15 @@ def product_fields(args: argparse.Namespace) -> ProductFields:
 
     return ProductFields(
         id=args.id_column,
-        text=args.text_column,
-        image=args.image_column,
+        text=args.text_column or "text",
+        image=args.image_column or "image",
         columns=dict(args.column),
         words=args.words,
         encoding=args.encoding,
         delimiter=args.delimiter,
+        text_separator=args.text_separator,
+        image_separator=args.image_separator,
+        falloff=args.falloff,
     )
 
 

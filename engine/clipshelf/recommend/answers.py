@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, overload
 
+from clipshelf.catalogue.product_sides import texts_of
 from clipshelf.catalogue.statistics import SIDES
 from clipshelf.display import one_line, printable
 from clipshelf.timeline import Span
@@ -192,7 +193,7 @@ class Recommendations:
         has_probabilities = any(item.probability is not None for item in self.items)
         lines = []
         for rank, (id_, item) in enumerate(zip(ids, self.items, strict=True), 1):
-            text = shorten(one_line(item.product.get("text", "")), _TEXT_WIDTH)
+            text = shorten(one_line(next(iter(texts_of(item.product)), "")), _TEXT_WIDTH)
             score = round(item.score, 3) + 0.0  # turns -0.0 into 0.0
             if item.group is not None and item.group.size > 1:
                 text = f"{text} (1 of {item.group.size})"

@@ -10,6 +10,7 @@ from clipshelf.catalogue.contents import Contents
 from clipshelf.catalogue.filtering.filter_columns import FilterColumns
 from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.catalogue.product_table import ProductTable
+from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.columns import Column, columns_of, empty_column
 from clipshelf.types import FloatArray, Product, Rows
@@ -75,6 +76,11 @@ class PooledContents:
     def words(self) -> WordIndex | None:
         """The shard's own index of words."""
         return self._contents.words
+
+    @property
+    def parts(self) -> SideParts:
+        """The pictures and texts of products that have several."""
+        return self._contents.parts
 
     def column(self, name: str) -> Column:
         """Open the column `name`, which is not of the kind mixed."""

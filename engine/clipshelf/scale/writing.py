@@ -79,7 +79,12 @@ def write_shard(folder: Path, catalogue: Catalogue, rows: Rows) -> None:
     contents = catalogue.contents
     declared = {name: declaration for name, declaration in contents.declarations.items() if declaration}
     part = MemoryContents(
-        contents.records(rows), contents.embeddings[rows], contents.keys[rows], declared, tuple(contents.word_columns)
+        contents.records(rows),
+        contents.embeddings[rows],
+        contents.keys[rows],
+        declared,
+        tuple(contents.word_columns),
+        contents.parts.take(rows),
     )
     save_shard(folder, Catalogue(part, catalogue.fingerprint, catalogue.root, catalogue.model))
 

@@ -9,12 +9,13 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from clipshelf.catalogue.product_sides import pictures_of
 from clipshelf.display import json_text
 from clipshelf.errors import ImageError, InputError
 from clipshelf.serve.facts import catalogue_facts
 from clipshelf.serve.inputs import parse_parameters
 from clipshelf.serve.problems import ProblemError
-from clipshelf.serve.product_pictures import image_urls, picture_versions, public_records
+from clipshelf.serve.product_pictures import first_file, image_urls, picture_version, public_records
 from clipshelf.serve.responses import GENERATION, json_response
 from clipshelf.serve.schemas import CatalogueFacts, PictureParameters, ProductsParameters
 from clipshelf.serve.service import Service
@@ -64,7 +65,10 @@ class CatalogueRoutes:
         parameters = parse_parameters(request, PictureParameters)
         shelf = self._service.keeper.current
         product = _find(shelf, request.path_params["id"])
-        (version,) = picture_versions(shelf.catalogue, [product["id"]])
+        index = first_file(product) if parameters.index is None else parameters.index
+        if index is None or index >= len(pictures_of(product)):
+            raise ProblemError(404, "no-picture", "expected a product with such a picture, found one without")
+        version = picture_version(shelf.catalogue, product, index)
         tag = f'"{version}-{parameters.size}"'
         scope = "public" if self._service.settings.keys is None else "private"
         headers = {
@@ -81,6 +85,7 @@ class CatalogueRoutes:
                 self._service.thumbnails.of,
                 shelf.catalogue,
                 product,
+                index,
                 version,
                 parameters.size,
             )

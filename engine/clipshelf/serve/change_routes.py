@@ -58,21 +58,30 @@ class ChangeRoutes:
             raise ProblemError(403, "not-allowed", "expected a key that may write, found one that may only read")
 
     async def _with_stored_picture(self, position: int, product: Product) -> Product:
-        """A record whose picture, if it has one, is a file of the catalogue."""
+        """A record whose pictures are files of the catalogue."""
         try:
             _check_names(product)
             image = product.get("image")
             if image is None:
                 return product
-            if not isinstance(image, str):
-                raise ProblemError(422, "bad-picture", "image: expected a data: URI or base64, found another type")
-            data = await self._service.pictures.encoded(image)
-            await self._service.pictures.prepare(data)  # one that cannot be embedded is not stored
+            pictures = [await self._picture(part) for part in (image if isinstance(image, list) else [image])]
         except ProblemError as problem:
             raise ProblemError(422, "bad-product", f"products[{position}]: {problem.detail}") from None
+        paths = [await self._stored(data) for data in pictures]
+        return {**product, "image": paths if isinstance(image, list) else paths[0]}
+
+    async def _picture(self, image: object) -> bytes:
+        """The bytes of a picture that can be embedded; any other is not stored. Raises ProblemError."""
+        if not isinstance(image, str):
+            raise ProblemError(422, "bad-picture", "image: expected a data: URI or base64, found another type")
+        data = await self._service.pictures.encoded(image)
+        await self._service.pictures.prepare(data)
+        return data
+
+    async def _stored(self, data: bytes) -> str:
+        """The path of a picture that was stored."""
         loop = asyncio.get_running_loop()
-        path = await loop.run_in_executor(self._service.writers, self._changes.store_picture, data)
-        return {**product, "image": path}
+        return await loop.run_in_executor(self._service.writers, self._changes.store_picture, data)
 
 
 def _check_names(product: Product) -> None:

@@ -9,6 +9,8 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.product_sides import pictures_of
+from clipshelf.catalogue.statistics import IMAGE
 from clipshelf.errors import ImageError
 from clipshelf.model.image_limits import ImageLimits
 from clipshelf.model.thumbnails import thumbnail
@@ -19,29 +21,52 @@ _CACHED_BYTES = 32 << 20
 
 def public_records(products: Sequence[Product]) -> list[Product]:
     """The records as clients see them: a picture outside the catalogue's root has the name of its file alone."""
-    return [
-        {**product, "image": PurePath(product["image"]).name} if _is_outside(product) else product
-        for product in products
-    ]
+    return list(map(_public_record, products))
 
 
-def _is_outside(product: Product) -> bool:
-    return PurePath(product.get("image", "")).is_absolute()
+def _public_record(product: Product) -> Product:
+    paths = [path and public_path(path) for path in pictures_of(product)]
+    if paths == pictures_of(product):
+        return product
+    return {**product, "image": paths if isinstance(product["image"], list) else paths[0]}
 
 
-def image_urls(catalogue: Catalogue, products: Sequence[Product]) -> list[str | None]:
-    """The address of the picture of each product, None for one without a picture."""
-    versions = picture_versions(catalogue, [product["id"] for product in products])
-    return [
-        f"/v1/products/{quote(product['id'], safe='')}/image?v={version}" if "image" in product else None
-        for product, version in zip(products, versions, strict=True)
-    ]
+def public_path(path: str) -> str:
+    """The path of a picture as clients see it."""
+    return PurePath(path).name if PurePath(path).is_absolute() else path
 
 
-def picture_versions(catalogue: Catalogue, ids: Sequence[str]) -> list[str]:
-    """A name of the content of each product's picture: the key by which the catalogue knows it, in hex."""
-    keys = catalogue.contents.keys[catalogue.find(ids), 1]
-    return [bytes(key).hex() for key in keys]
+def image_urls(
+    catalogue: Catalogue, products: Sequence[Product], indices: Sequence[int | None] | None = None
+) -> list[str | None]:
+    """The address of a picture of each product, None for one without a picture.
+
+    - `indices`: which of several pictures; None for the first one that is a file.
+    """
+    addresses: list[str | None] = []
+    for product, chosen in zip(products, indices or [None] * len(products), strict=True):
+        index = first_file(product) if chosen is None else chosen
+        if index is None:
+            addresses.append(None)
+            continue
+        address = f"/v1/products/{quote(product['id'], safe='')}/image?v={picture_version(catalogue, product, index)}"
+        addresses.append(f"{address}&index={index}" if index else address)
+    return addresses
+
+
+def first_file(product: Product) -> int | None:
+    """The index of the first picture of a record that has a path, None where none has."""
+    return next((i for i, path in enumerate(pictures_of(product)) if path), None)
+
+
+def picture_version(catalogue: Catalogue, product: Product, index: int) -> str:
+    """A name of the content of a product's picture: the key by which the catalogue knows it, in hex."""
+    rows = catalogue.find([product["id"]])
+    parts = catalogue.contents.parts
+    position = int(parts.find(rows, IMAGE)[0])
+    keys = catalogue.contents.keys[rows, 1] if position < 0 else parts.keys[parts.span(position)]
+    # The record of a catalogue that somebody forged may have more pictures.
+    return bytes(keys[min(index, len(keys) - 1)]).hex()
 
 
 class Thumbnails:
@@ -58,10 +83,11 @@ class Thumbnails:
         self._cache: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._bytes = 0
 
-    def of(self, catalogue: Catalogue, product: Product, version: str, edge: int) -> bytes | None:
-        """The picture of a product as a JPEG.
+    def of(self, catalogue: Catalogue, product: Product, index: int, version: str, edge: int) -> bytes | None:
+        """A picture of a product as a JPEG.
 
-        - `version`: of its content, see `picture_versions`.
+        - `index`: which of several, from 0.
+        - `version`: of its content, see `picture_version`.
         - `edge`: pixels of the longer edge at most.
 
         Returns None where it has no picture on this machine. Raises ImageError for one that cannot be read.
@@ -71,7 +97,7 @@ class Thumbnails:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        path = catalogue.picture(product)
+        path = catalogue.picture(product, index)
         if path is None:
             return None
         try:

@@ -169,6 +169,9 @@ class PictureParameters(Struct, forbid_unknown_fields=True, frozen=True):
     v: Annotated[
         str | None, Meta(description="The version that an `image_url` names; it makes the answer cacheable.")
     ] = None
+    index: Annotated[
+        int | None, Meta(ge=0, le=999, description="Which of several pictures, from 0; the first that is a file.")
+    ] = None
 
 
 class BatchBody(Struct, forbid_unknown_fields=True, frozen=True):

@@ -10,6 +10,7 @@
     columns.<gen>.bin         the columns, and
     column-offsets.<gen>.npy  where each of them starts and ends, as in `column_files`
     words-*.<gen>.npy         the index of words where there is one, as in `word_files`
+    parts-*.<gen>.npy         pictures and texts of products that have several, as in `part_files`
     blocks.<gen>.npy          uint32: CRC-32 of each 64 KiB of the files above, in the manifest's order
     journal.<fingerprint>     what an interrupted `clipshelf index` has embedded, as in `journal`
     .lock                     locked while a process writes to the folder
@@ -25,7 +26,8 @@ that all content is also checked for its types, shapes and ranges when it is use
 
 The format is 1. Catalogues of earlier releases have their columns in other files, and no `relative_model`,
 `relative_root` and `declarations` in the manifest; they are read, and a save writes them anew. An engine of an earlier
-release reads all of a new catalogue but its columns, and says so when a filter asks for one.
+release reads all of a new catalogue but its columns, and says so when a filter asks for one. It refuses the records of
+products that have several pictures or texts.
 """
 
 from __future__ import annotations
@@ -44,9 +46,11 @@ from clipshelf.catalogue.content_keys import KEY_SIZE, Keys
 from clipshelf.catalogue.disk.checksummed import BLOCK, BlockReader, Sums, npy_array
 from clipshelf.catalogue.disk.column_files import is_old_column, read_column
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
+from clipshelf.catalogue.disk.part_files import read_parts
 from clipshelf.catalogue.disk.product_lines import ProductLines
 from clipshelf.catalogue.disk.word_files import read_words
 from clipshelf.catalogue.lexical.word_index import WordIndex
+from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.columns import Column
 from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind
@@ -197,6 +201,11 @@ class Generation:
     def words(self) -> WordIndex | None:
         """The index of these words, memory-mapped; None without such fields."""
         return read_words(self.readers, len(self)) if self.word_columns else None
+
+    @cached_property
+    def parts(self) -> SideParts:
+        """The parts of sides that have several, memory-mapped."""
+        return read_parts(self.readers, len(self), self.dim, self.manifest.falloff)
 
     def _reader(self, role: str) -> BlockReader:
         self.manifest.name(role)

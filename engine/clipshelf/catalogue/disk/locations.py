@@ -20,6 +20,7 @@ import numpy as np
 from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.manifest import CatalogueManifest
 from clipshelf.catalogue.picture_paths import PictureFinder, is_file, is_path
+from clipshelf.catalogue.product_sides import pictures_of
 from clipshelf.errors import ArtifactError
 from clipshelf.model.artifact import Artifact
 
@@ -71,7 +72,7 @@ def find_root(generation: Generation) -> Path:
 def _relative_pictures(generation: Generation) -> list[str]:
     """The relative paths of the first pictures."""
     rows = np.flatnonzero(generation.keys[:, 1].any(axis=1))[:_RECORDS_TRIED]
-    images = [record.get("image") for record in generation.records(rows)]
+    images = [image for record in generation.records(rows) for image in pictures_of(record)]
     return [image for image in images if image and is_path(image) and not Path(image).is_absolute()]
 
 

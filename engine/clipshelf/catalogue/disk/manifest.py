@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
+from clipshelf.catalogue.side_parts import FALLOFF, check_falloff
 from clipshelf.catalogue.typed_columns.kinds import KINDS, Declaration, Kind
-from clipshelf.errors import CatalogueError
+from clipshelf.errors import CatalogueError, InputError
 from clipshelf.files import FileRecord, open_regular
 
 FORMAT = 1
@@ -40,6 +41,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "declarations": (dict,),
     "relevance_curve": (dict, type(None)),
     "word_columns": (list,),
+    "falloff": (float, int),
     "files": (dict,),
 }
 # Fields that catalogues had not from the beginning, and what they mean where they are missing.
@@ -49,6 +51,7 @@ _LATER_FIELDS: Mapping[str, Any] = {
     "declarations": {},
     "relevance_curve": None,
     "word_columns": [],
+    "falloff": FALLOFF,
 }
 
 
@@ -68,6 +71,7 @@ class CatalogueManifest:
     - `declarations`: what `columns_of` takes to convert later values of each column alike; empty in older catalogues.
     - `relevance_curve`: what `clipshelf calibrate` fitted; None where it was not run.
     - `word_columns`: the fields whose words are indexed; empty where none are.
+    - `falloff`: how much each picture or text of a product counts beside the one before it.
     - `files`: size and SHA-256 of every other file by name; the name up to the first dot is the file's role.
     """
 
@@ -83,6 +87,7 @@ class CatalogueManifest:
     declarations: Mapping[str, Declaration] = field(default_factory=dict)
     relevance_curve: RelevanceCurve | None = None
     word_columns: Sequence[str] = ()
+    falloff: float = FALLOFF
     files: Mapping[str, FileRecord]
 
     def name(self, role: str) -> str:
@@ -161,7 +166,15 @@ def _checked(path: Path, data: dict[str, Any]) -> CatalogueManifest:
         raise CatalogueError(f"{path}: files: expected one file of each role, found two of one role")
     files = {name: _record(path, value) for name, value in data["files"].items()}
     known = {f.name: data[f.name] for f in fields(CatalogueManifest)}
-    return CatalogueManifest(**known | {"files": files, "relevance_curve": _curve(path, data["relevance_curve"])})
+    known |= {"files": files, "relevance_curve": _curve(path, data["relevance_curve"]), "falloff": _falloff(path, data)}
+    return CatalogueManifest(**known)
+
+
+def _falloff(path: Path, data: dict[str, Any]) -> float:
+    try:
+        return check_falloff(data["falloff"])
+    except InputError as error:
+        raise CatalogueError(f"{path}: {error}") from None
 
 
 def _curve(path: Path, data: Any) -> RelevanceCurve | None:

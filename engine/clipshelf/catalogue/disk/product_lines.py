@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from clipshelf.catalogue.contents import checked_rows
 from clipshelf.catalogue.disk.checksummed import BlockReader
+from clipshelf.catalogue.product_sides import pictures_of, texts_of
 from clipshelf.errors import CatalogueError
 from clipshelf.types import Product, Rows
 
@@ -74,14 +75,26 @@ def _finite(text: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
+def _check_values(records: Sequence[Product]) -> None:
+    """Raise TypeError unless all ids are strings, all texts strings or lists of them, and pictures alike or None."""
+    values = [value for item in records for value in (item["id"], item.get("text", ""), item.get("image", ""))]
+    try:
+        # Joining fails for anything but strings, and is faster than to look at each.
+        "".join(values)
+    except TypeError:
+        "".join(values[::3])
+        for item in records:
+            "".join(texts_of(item))
+            "".join([path for path in pictures_of(item) if path is not None])
+
+
 def _parse_records(path: Path, lines: Sequence[memoryview]) -> list[Product]:
     """Parse n lines, each a record with an id, and no text or picture's path but as text; raises CatalogueError."""
     # One array for all: the parser is called once, and each field's name is one string in all records.
     content = b"[%b]" % b",".join(lines)
     try:
         records: list[Product] = _DECODER.decode(content.decode())
-        # Joining fails for anything but strings, and is faster than to look at each.
-        "".join([part for item in records for part in (item["id"], item.get("text", ""), item.get("image", ""))])
+        _check_values(records)
         if b"\\u" in content:
             # Half of a surrogate pair may be anywhere, in a name too.
             json.dumps(records, ensure_ascii=False).encode()

@@ -26,6 +26,7 @@ from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.journal import is_journal
 from clipshelf.catalogue.disk.locations import relative_to
 from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
+from clipshelf.catalogue.disk.part_files import PART_ROLES, part_arrays
 from clipshelf.catalogue.disk.word_files import word_arrays
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.errors import CatalogueError
@@ -35,7 +36,7 @@ Write: TypeAlias = Callable[[BlockWriter], object]
 _Spans: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
 _GENERATION_FILE = re.compile(
-    r"(embeddings|keys|ids|statistics|products|offsets|blocks|columns|column-offsets|column\d+(-values)?|words-[a-z]+)"
+    r"(embeddings|keys|ids|statistics|products|offsets|blocks|columns|column-offsets|column\d+(-values)?|(words|parts)-[a-z]+)"
     r"\.\d+\.(npy|json|jsonl|bin)"
 )
 _UNFINISHED_MANIFEST = re.compile(re.escape(f".{MANIFEST}.") + r"[0-9a-f]+")
@@ -107,7 +108,7 @@ def save_generation(
     - `contents`: N products.
     - `fingerprint`, `model`, `root`, `relevance_curve`: as in `CatalogueManifest`.
     - `origin`: the saved generation that the contents come from. If `folder` is its folder, its generation must still
-      be the current one, and its matrix is not written again if it is unchanged.
+      be the current one, and its matrix and parts are not written again if they are unchanged.
 
     Returns the new generation, opened. Raises CatalogueError if another generation was saved since `origin`, for a
     folder that cannot be written, and for a generation that cannot be opened again; the old state is then intact, and
@@ -135,6 +136,7 @@ def save_generation(
                 declarations=dict(contents.declarations),
                 relevance_curve=relevance_curve,
                 word_columns=list(contents.word_columns),
+                falloff=contents.parts.falloff,
                 files=files,
             )
             # The names of the new files must be on the disk before the manifest that has them.
@@ -197,15 +199,16 @@ def _opened(folder: Path, manifest: CatalogueManifest) -> Generation:
 def _write_files(folder: Path, number: int, contents: Contents, old: Generation | None) -> dict[str, FileRecord]:
     """Write the files of generation `number`, and return the records of all its files.
 
-    The matrix of `old` stays in use if it is that of `contents`.
+    The matrix of `old` stays in use if it is that of `contents`, and so do its parts.
     """
     files: dict[str, FileRecord] = {}
     sums: list[Sums] = []
-    if old is not None and contents.embeddings is old.embeddings:
-        name = old.manifest.name("embeddings")
-        files[name] = old.manifest.files[name]
-        sums.append(old.readers["embeddings"].sums)
-    for role, suffix, write in _writers(contents, with_matrix=not files):
+    for role, suffix, write in _writers(contents):
+        if old is not None and _is_unchanged(role, contents, old):
+            name = old.manifest.name(role)
+            files[name] = old.manifest.files[name]
+            sums.append(old.readers[role].sums)
+            continue
         name = f"{role}.{number}.{suffix}"
         with BlockWriter.open(folder / name) as writer:
             write(writer)
@@ -218,10 +221,16 @@ def _write_files(folder: Path, number: int, contents: Contents, old: Generation 
     return files
 
 
-def _writers(contents: Contents, *, with_matrix: bool) -> Iterator[tuple[str, str, Write]]:
+def _is_unchanged(role: str, contents: Contents, old: Generation) -> bool:
+    """Whether the file of a role in `old` holds what `contents` has."""
+    if role == "embeddings":
+        return contents.embeddings is old.embeddings
+    return role in PART_ROLES and contents.parts is old.parts
+
+
+def _writers(contents: Contents) -> Iterator[tuple[str, str, Write]]:
     """The role and suffix of each file, and what writes it, in the order of the manifest."""
-    if with_matrix:
-        yield "embeddings", "npy", lambda file: _write_array(file, contents.embeddings)
+    yield "embeddings", "npy", lambda file: _write_array(file, contents.embeddings)
     yield "keys", "npy", lambda file: _write_array(file, contents.keys)
     yield "ids", "json", lambda file: _write_json(file, contents.ids)
     yield "statistics", "json", lambda file: _write_json(file, contents.statistics.to_dict())
@@ -234,6 +243,8 @@ def _writers(contents: Contents, *, with_matrix: bool) -> Iterator[tuple[str, st
     if contents.words is not None:
         for role, array in word_arrays(contents.words):
             yield role, "npy", partial(_write_array, array=array)
+    for role, array in part_arrays(contents.parts):
+        yield role, "npy", partial(_write_array, array=array)
 
 
 def _write_columns(file: BlockWriter, contents: Contents) -> Iterator[_Spans]:

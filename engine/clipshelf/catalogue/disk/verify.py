@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from clipshelf.catalogue.content_keys import id_keys
+from clipshelf.catalogue.content_keys import id_keys, parts_key
 from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.manifest import read_manifest
 from clipshelf.catalogue.lexical.word_index import WordIndex
-from clipshelf.catalogue.statistics import Statistics
+from clipshelf.catalogue.product_sides import pictures_of, texts_of
+from clipshelf.catalogue.statistics import IMAGE, SIDES, Statistics
 from clipshelf.catalogue.typed_columns.columns import columns_of
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord
@@ -38,7 +39,7 @@ def find_problems(folder: Path) -> list[str]:
         generation = Generation.open(folder)
     except CatalogueError as error:
         return [str(error)]
-    checks = (_compare_ids, _compare_columns, _compare_words, _compare_statistics)
+    checks = (_compare_ids, _compare_columns, _compare_words, _compare_parts, _compare_statistics)
     return [problem for check in checks for problem in check(generation)]
 
 
@@ -87,6 +88,23 @@ def _compare_words(generation: Generation) -> Iterator[str]:
     words = generation.words
     if words is not None and not words.equals(WordIndex.of(generation.products, generation.word_columns)):
         yield "words: expected those of the products, found others"
+
+
+@_problems
+def _compare_parts(generation: Generation) -> Iterator[str]:
+    parts = generation.parts
+    matrix = generation.embeddings.reshape(-1, 2, generation.dim)
+    records = generation.records(parts.owners[:, 0])
+    for position, ((row, side), record) in enumerate(zip(parts.owners.tolist(), records, strict=True)):
+        span = parts.span(position)
+        pooled = parts.coefficients[span] @ parts.embeds[span].astype(np.float64)
+        if not np.allclose(pooled, matrix[row, side], atol=1e-6):
+            yield f"parts of product {record['id']}: expected embeddings that sum to its {SIDES[side]}, found others"
+        listed = (pictures_of(record) or parts.keys[span]) if side == IMAGE else texts_of(record)
+        if len(listed) != span.stop - span.start:
+            yield f"parts of product {record['id']}: expected one for each {SIDES[side]} of its record, found others"
+        if generation.keys[row, 1 + side].tobytes() != parts_key(parts.keys[span], parts.falloff):
+            yield f"keys of product {record['id']}: expected that of its parts, found another"
 
 
 @_problems

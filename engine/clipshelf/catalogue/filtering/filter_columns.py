@@ -1,6 +1,6 @@
 """The columns that filters see: those of a catalogue, and those that are read from its records when they are named.
 
-- `id` and `text` are columns of strings.
+- `id` and `text` are columns of strings. Several texts of a product are one, a line each.
 - A dotted name, such as `size.eu`, is the field `eu` of the records in the field `size`. Of a list of records it is the
   list of their fields.
 
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from clipshelf.catalogue.contents import Contents
+from clipshelf.catalogue.product_sides import texts_of
 from clipshelf.catalogue.typed_columns.columns import Column, columns_of, empty_column
 from clipshelf.catalogue.typed_columns.kinds import kind_of
 from clipshelf.types import Product
@@ -73,7 +74,9 @@ class FilterColumns(Mapping[str, str]):
         if name == "id":
             return _text_column(self._contents.ids)
         if name == "text":
-            return _text_column([product.get("text") for product in self._contents.products])
+            return _text_column(
+                ["\n".join(texts_of(product)) if "text" in product else None for product in self._contents.products]
+            )
         raise KeyError(name)
 
     def _dotted(self, name: str) -> Column | None:

@@ -12,7 +12,6 @@ from clipshelf.catalogue.reading.readers import ProductFields
 from clipshelf.catalogue.reading.source import Source
 from clipshelf.errors import InputError
 
-_ROLES = ("id", "text", "image")
 _NAMES_LISTED = 20
 
 
@@ -42,19 +41,21 @@ def match_fields(
     if not names and source.names is None:
         return fields
     match = _Matcher(source, names, warn)
-    roles = {role: match(getattr(fields, role), optional=getattr(fields, role) == role) for role in _ROLES}
+    roles: dict[str, Any] = {"id": match(fields.id, optional=fields.id == "id")}
+    for role, columns in (("text", fields.text_columns), ("image", fields.image_columns)):
+        roles[role] = tuple(match(name, optional=columns == (role,)) for name in columns)
     others = set(others)
-    columns = {
+    declared = {
         name if name in others and name not in names else match(name, optional=False): declaration
         for name, declaration in fields.columns.items()
     }
-    taken = [name for name in columns if name in roles.values()]
+    taken = [name for name in declared if name in (roles["id"], *roles["text"], *roles["image"])]
     if taken:
         raise InputError(
             f"columns: expected declarations of others than id, text and image, found {shorten_list(taken)}"
         )
     words = [name if name in others and name not in names else match(name, optional=False) for name in fields.words]
-    return replace(fields, columns=columns, words=words, **roles)
+    return replace(fields, columns=declared, words=words, **roles)
 
 
 class _Matcher:

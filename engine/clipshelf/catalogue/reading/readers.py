@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clipshelf.catalogue.messages import shorten_list
 from clipshelf.catalogue.reading.csv_reader import read_csv
 from clipshelf.catalogue.reading.frames import read_memory, read_parquet
 from clipshelf.catalogue.reading.json_reader import read_json, read_json_lines
 from clipshelf.catalogue.reading.source import Source
+from clipshelf.catalogue.side_parts import check_falloff
 from clipshelf.catalogue.typed_columns.kinds import Declaration, check_declarations
 from clipshelf.errors import InputError
 from clipshelf.types import PathLike
@@ -24,8 +26,12 @@ class ProductFields:
     """How the columns of a source are read.
 
     - `id`: the column of ids; a product without one gets its position in the source.
-    - `text`: the column of texts.
-    - `image`: the column of pictures.
+    - `text`, `image`: the column of texts, and that of pictures, or several of them in order. A product may also have a
+      list in one column.
+    - `text_separator`, `image_separator`: what stands between several texts, or pictures, in one cell; None where a
+      cell has one.
+    - `falloff`: how much each further text or picture of a product counts beside the one before it, above 0; 1 where
+      all count the same. None for that of the catalogue, which is 0.7 unless it was made with another one.
     - `columns`: declarations of further columns by name, see `kinds`; the kinds of others are inferred.
     - `words`: the columns whose words a query's texts are compared with (`clipshelf.catalogue.lexical`), that of the
       text among them if it should be; none by default. A catalogue keeps them.
@@ -37,17 +43,40 @@ class ProductFields:
     """
 
     id: str = "id"
-    text: str = "text"
-    image: str = "image"
+    text: str | Sequence[str] = "text"
+    image: str | Sequence[str] = "image"
     columns: Mapping[str, Declaration] = field(default_factory=dict, hash=False)
     words: Sequence[str] = ()
     encoding: str | None = None
     delimiter: str | None = None
+    text_separator: str | None = None
+    image_separator: str | None = None
+    falloff: float | None = None
 
     def __post_init__(self) -> None:
         check_declarations(self.columns)
         if isinstance(self.words, str) or not all(isinstance(name, str) for name in self.words):
             raise InputError(f"words: expected names of columns, found {self.words!r:.80}")
+        names = (*self.text_columns, *self.image_columns)
+        if not all(isinstance(name, str) for name in names) or not (self.text_columns and self.image_columns):
+            raise InputError(f"text, image: expected names of columns, found {self.text!r:.80} and {self.image!r:.80}")
+        if len(set(names)) < len(names):
+            raise InputError(f"text, image: expected columns of different names, found {shorten_list(names)}")
+        for separator in (self.text_separator, self.image_separator):
+            if separator is not None and (not isinstance(separator, str) or not separator.strip()):
+                raise InputError(f"separator: expected characters that are no blanks, found {separator!r:.80}")
+        if self.falloff is not None:
+            check_falloff(self.falloff)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of texts, in order."""
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+
+    @property
+    def image_columns(self) -> tuple[str, ...]:
+        """The columns of pictures, in order."""
+        return (self.image,) if isinstance(self.image, str) else tuple(self.image)
 
 
 DEFAULT_FIELDS = ProductFields()
@@ -69,7 +98,8 @@ def read_source(source: PathLike | Iterable[Any], fields: ProductFields) -> Sour
     if suffix == ".parquet" and suffix == path.suffix.lower():
         return read_parquet(path)
     if suffix in (".csv", ".tsv", ".tab", ".txt"):
-        known_names = {"id", "text", "image", fields.id, fields.text, fields.image, *fields.columns}
+        known_names = {"id", "text", "image", fields.id, *fields.columns}
+        known_names |= {*fields.text_columns, *fields.image_columns}
         return read_csv(path, encoding=fields.encoding, delimiter=fields.delimiter, known_names=known_names)
     if suffix in (".jsonl", ".ndjson"):
         return read_json_lines(path, encoding=fields.encoding)

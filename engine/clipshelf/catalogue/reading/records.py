@@ -16,13 +16,14 @@ import numpy as np
 
 from clipshelf.catalogue.ids import has_surrogate, product_id
 from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.reading.missing import is_missing
 from clipshelf.catalogue.reading.readers import ProductFields
+from clipshelf.catalogue.reading.side_values import SideReader
 from clipshelf.catalogue.typed_columns.cells import is_nothing
 from clipshelf.errors import InputError
 from clipshelf.types import Product
 
 _DEEPEST = 100
-_MISSING_TYPES = ("NAType", "NaTType")
 _LONGEST_PATH = 80  # characters of the names that lead to a value, for a message
 
 
@@ -41,8 +42,10 @@ class RecordChecker:
 
     def __init__(self, fields: ProductFields, *, is_text: bool, ids_required: bool, partial: bool) -> None:
         self._id_name = fields.id
-        self._new_names = {fields.id: "id", fields.text: "text", fields.image: "image"}
+        self._new_names = {fields.id: "id"}
+        self._new_names |= dict.fromkeys(fields.text_columns, "text") | dict.fromkeys(fields.image_columns, "image")
         self._renamed = [(column, name) for column, name in self._new_names.items() if column != name]
+        self._sides = SideReader(fields)
         self._is_text = is_text
         self._ids_required = ids_required
         self._partial = partial
@@ -63,7 +66,7 @@ class RecordChecker:
     def raw_id(self, record: Any) -> Any:
         """The id of a record as the source has it, None where it has none."""
         id_ = record.get(self._id_name) if isinstance(record, Mapping) else None
-        return None if _is_missing(id_) else id_
+        return None if is_missing(id_) else id_
 
     def product(self, position: int, record: Any) -> Product:
         """The product of a record; raises InputError naming it."""
@@ -78,7 +81,9 @@ class RecordChecker:
         except InputError as error:
             raise InputError(f"product {position}: {error}") from None
         values = self._values(record, where)
-        self._check_sides(values, where)
+        self._sides.read(record, values, where)
+        if "text" not in values and "image" not in values and not self._partial:
+            raise InputError(f"{where}: expected a text, an image or both, found {shorten_list(values) or 'nothing'}")
         id_ = self._id(values.pop("id", None), position, where)
         # The order of the fields is part of the catalogue format.
         image = {"image": values.pop("image")} if "image" in values else {}
@@ -97,24 +102,10 @@ class RecordChecker:
         if self._is_text:
             values = {new_names.get(name, name): cell for name, cell in record.items() if cell}
         else:
-            values = {new_names.get(name, name): value for name, value in record.items() if not _is_missing(value)}
-        for name in ("id", "text", "image"):
-            if name in values and isinstance(values[name], str) and is_nothing(values[name]):
-                del values[name]
+            values = {new_names.get(name, name): value for name, value in record.items() if not is_missing(value)}
+        if isinstance(values.get("id"), str) and is_nothing(values["id"]):
+            del values["id"]
         return values
-
-    def _check_sides(self, values: dict[str, Any], where: str) -> None:
-        text = values.get("text")
-        if text is not None and not isinstance(text, str):
-            raise InputError(f"{where}: text: expected str, found {type(text).__name__}")
-        if isinstance(values.get("image"), Mapping):
-            picture = _picture(values["image"], where)
-            if picture is None:
-                del values["image"]
-            else:
-                values["image"] = picture
-        if "text" not in values and "image" not in values and not self._partial:
-            raise InputError(f"{where}: expected a text, an image or both, found {shorten_list(values) or 'nothing'}")
 
     def _id(self, value: Any, position: int, where: str) -> str:
         if value is None:
@@ -152,27 +143,6 @@ def _check_names(names: Iterable[Any]) -> None:
         raise InputError(f"expected field names in Unicode text, found {found}")
 
 
-def _is_missing(value: Any) -> bool:
-    """Whether a value stands for a missing one: None, an empty string, NaN, or pandas' NA and NaT."""
-    if isinstance(value, str):
-        return not value
-    return (
-        value is None
-        or (isinstance(value, (float, np.floating, decimal.Decimal)) and math.isnan(value))
-        or (isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value)))
-        or type(value).__name__ in _MISSING_TYPES
-    )
-
-
-def _picture(value: Mapping[str, Any], where: str) -> Any:
-    """The picture of a dict of bytes and path, as Hugging Face's datasets write it; None where both are missing."""
-    if not value.keys() & {"bytes", "path"}:
-        found = shorten_list(value) or "no field"
-        raise InputError(f"{where}: image: expected a picture, or a dict of its bytes or path, found one of {found}")
-    picture = value.get("bytes")
-    return (value.get("path") or None) if picture is None else picture
-
-
 def _plain(value: Any, where: str, depth: int) -> Any:
     """`value` in the types that JSON has; raises InputError for one that none of them can hold."""
     value = _without_classes(value)
@@ -186,7 +156,7 @@ def _plain(value: Any, where: str, depth: int) -> Any:
         raise InputError(f"{where[:_LONGEST_PATH]}: expected lists and dicts nested less deeply than {_DEEPEST}")
     if isinstance(value, (list, tuple)):
         return [
-            _plain(item if isinstance(item, str) or not _is_missing(item) else None, where, depth + 1) for item in value
+            _plain(item if isinstance(item, str) or not is_missing(item) else None, where, depth + 1) for item in value
         ]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(item, f"{where}.{key}", depth + 1) for key, item in value.items()}

@@ -638,7 +638,8 @@ let shown = new Map();
 
 /** @param {Item | null} item @param {string} [id] @returns {string} What a product is called. */
 function name(item, id = "") {
-  return String(item?.product.text || item?.id || id).trim();
+  const text = item?.product.text;
+  return String((Array.isArray(text) ? text[0] : text) || item?.id || id).trim();
 }
 
 /**
