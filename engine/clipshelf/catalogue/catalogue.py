@@ -22,7 +22,7 @@ from clipshelf.catalogue.embedding import embed_products
 from clipshelf.catalogue.language import language_note
 from clipshelf.catalogue.messages import OnWarning
 from clipshelf.catalogue.picture_paths import PictureFinder, is_file, is_path, require_below
-from clipshelf.catalogue.product_sides import pictures_of, texts_of
+from clipshelf.catalogue.product_sides import first_file, pictures_of, texts_of
 from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
@@ -95,16 +95,17 @@ class Catalogue(ProductTable):
         """The embeddings by their content, which is then not embedded again."""
         return EmbeddingCache(embedding_tables(self.contents))
 
-    def picture(self, product: Product, index: int = 0) -> Path | None:
+    def picture(self, product: Product, index: int | None = None) -> Path | None:
         """Return the path of a product's picture, None where it has none on disk.
 
         - `product`: a record of the catalogue.
-        - `index`: which of several pictures, from 0.
+        - `index`: which of several pictures, from 0; None for the first that is a file.
 
         A path that other systems spell otherwise leads to the file that it means, see `picture_paths`. Raises
         ImageError for a picture outside `root`, unless the catalogue was built here or loaded with `allow_outside`.
         """
-        image = next(iter(pictures_of(product)[index : index + 1]), None)
+        index = first_file(product) if index is None else index
+        image = None if index is None else next(iter(pictures_of(product)[index : index + 1]), None)
         if not image or not is_path(image):
             return None
         path = self._finder.find(image)

@@ -79,8 +79,9 @@ class Editor:
         batch = self._select(batch, known, f"expected an id of the catalogue's {len(self.table)} products")
         batch = self._select(batch, self._keep_a_side(batch), "expected a text or an image to stay, found neither")
         embedded = self._embed(batch, partial=True)
+        fields = batch.with_repeats().fields
         names = [
-            batch.fields[row] - {"image"} if row in embedded.without_picture else batch.fields[row]
+            fields[row] - {"image"} if row in embedded.without_picture else fields[row]
             for row in embedded.rows.tolist()
         ]
         old, rows = self.table.contents, self.table.find(embedded.contents.ids)

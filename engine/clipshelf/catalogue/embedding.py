@@ -34,8 +34,8 @@ class EmbeddedBatch:
     """The products of a batch that could be embedded.
 
     - `contents`: these n products.
-    - `rows`: (n,) int64 indices of them in the batch.
-    - `without_picture`: the indices in the batch of those whose pictures could not be read and were left out.
+    - `rows`: (n,) int64 indices of them in the batch with its repeats.
+    - `without_picture`: the indices of those whose pictures could not be read and were left out.
     """
 
     contents: MemoryContents
@@ -57,7 +57,8 @@ def embed_products(
 ) -> EmbeddedBatch:
     """Embed a batch of products, except what `cache` knows.
 
-    - `batch`: n products, as `read_products` returns them.
+    - `batch`: n products, as `read_products` returns them. A repeat is embedded where the products of its id before it
+      cannot be used, and reported as a failure otherwise.
     - `root`: the folder that relative picture paths of the new records start from.
     - `cache`: known embeddings; new ones go to its journal.
     - `on_error`: the error policy for a product whose picture or text cannot be embedded, see `clipshelf.failures`. Of
@@ -82,6 +83,7 @@ def embed_products(
             embedder.report(row, on_error)
         if progress is not None:
             progress(chunk.stop, len(batch.products))
+    embedder.try_repeats(on_error)
     if on_warning is not None:
         for warning in embedder.warnings(unreported=on_error == "raise"):
             on_warning(warning)
@@ -101,7 +103,8 @@ class _BatchEmbedder:
         keep_text: bool,
         partial: bool,
     ) -> None:
-        self._batch = batch
+        self._firsts, self._repeats = len(batch.products), batch.repeats
+        self._batch = batch = batch.with_repeats()
         self._keep_text, self._partial = keep_text, partial
         products, dim = batch.products, engine.dim
         self._matrix = np.zeros((len(products), 2 * dim), np.float32)
@@ -149,6 +152,30 @@ class _BatchEmbedder:
                 of_part = "" if part is None else f"{part}: "
                 handle("raise", position, id_, InputError(f"product {id_!r}: {of_part}{reason}"))
 
+    def try_repeats(self, on_error: OnError) -> None:
+        """Embed the next product of each id that has no product which can be used; report all other repeats."""
+        latest = {product["id"]: row for row, product in enumerate(self._batch.products[: self._firsts])}
+        waiting: dict[str, list[int]] = {}
+        for row, repeat in enumerate(self._repeats, self._firsts):
+            waiting.setdefault(repeat.product["id"], []).append(row)
+        while rows := [
+            waiting[id_].pop(0) for id_ in waiting if waiting[id_] and id_ in latest and self._is_fatal(latest[id_])
+        ]:
+            for start in range(0, len(rows), _CHUNK):
+                self.embed(rows[start : start + _CHUNK])
+            for row in rows:
+                self.report(row, on_error)
+                latest[self._batch.products[row]["id"]] = row
+        for row in sorted(row for rows in waiting.values() for row in rows):
+            repeat = self._repeats[row - self._firsts]
+            id_ = repeat.product["id"]
+            used = latest.get(id_, 0)
+            place = self._repeats[used - self._firsts].place if used >= self._firsts else repeat.first_place
+            handle(on_error, repeat.position, id_, repeat.error(place))
+
+    def _is_fatal(self, row: int) -> bool:
+        return row in self._problems and self._problems[row].is_fatal
+
     def warnings(self, *, unreported: bool) -> Iterator[str]:
         """What fails nothing, and should be said.
 
@@ -165,10 +192,11 @@ class _BatchEmbedder:
 
     def result(self) -> EmbeddedBatch:
         """What was embedded: the good products, and those that stay without a picture."""
-        fatal = {row for row, problem in self._problems.items() if problem.is_fatal}
-        rows = [row for row in range(len(self._batch.products)) if row not in fatal]
+        rows = [row for row in sorted(self._records) if not self._is_fatal(row)]
+        if self._repeats:
+            rows.sort(key=lambda row: self._batch.positions[row])
         matrix, keys = self._matrix, self._keys
-        if fatal:
+        if len(rows) < len(matrix):
             # Only then, for the matrix may take a large part of the memory.
             matrix, keys = matrix[rows], keys[rows]
         records = [self._records[row] for row in rows]

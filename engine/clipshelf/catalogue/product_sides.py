@@ -13,6 +13,11 @@ def pictures_of(product: Product) -> list[Any]:
     return image if isinstance(image, list) else [] if image is None else [image]
 
 
+def first_file(product: Product) -> int | None:
+    """The index of the first picture of a record in a catalogue that has a path, None where none has."""
+    return next((i for i, path in enumerate(pictures_of(product)) if path), None)
+
+
 def texts_of(product: Product) -> list[str]:
     """The texts of a record, in order."""
     text = product.get("text")

@@ -24,6 +24,29 @@ _WHOLE_ID = re.compile(r"[0-9]+(\.0)?")
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """A product whose id an earlier one has; it counts where that one cannot be embedded.
+
+    - `product`, `position`, `fields`: as in `ProductBatch`.
+    - `where`: its file and line, to begin a message with.
+    - `place`, `first_place`: where it is, and the first product with its id, in words.
+    """
+
+    product: Product
+    position: int
+    fields: frozenset[str]
+    where: str
+    place: str
+    first_place: str
+
+    def error(self, used_place: str) -> InputError:
+        """Why it is left out; `used_place` is that of the product which counts."""
+        return InputError(
+            f"{self.where}id: expected unique ids, found {self.product['id']!r} again, which {used_place} has"
+        )
+
+
+@dataclass(frozen=True)
 class ProductBatch:
     """Products that were read and checked, ready to be embedded.
 
@@ -36,6 +59,7 @@ class ProductBatch:
     - `declarations`: the declaration of every column by name, "" for one that has no value yet; what a catalogue keeps
       and hands to `columns_of`.
     - `falloff`: how much each text or picture of a product counts beside the one before it.
+    - `repeats`: further products with ids of these, in order.
     """
 
     root: Path
@@ -45,6 +69,24 @@ class ProductBatch:
     words: tuple[str, ...] = ()
     declarations: Mapping[str, Declaration] = field(default_factory=dict)
     falloff: float = FALLOFF
+    repeats: Sequence[Repeat] = ()
+
+    def with_repeats(self) -> ProductBatch:
+        """The batch of these products followed by the repeats."""
+        if not self.repeats:
+            return self
+        return replace(
+            self,
+            products=[*self.products, *(repeat.product for repeat in self.repeats)],
+            positions=[*self.positions, *(repeat.position for repeat in self.repeats)],
+            fields=[*self.fields, *(repeat.fields for repeat in self.repeats)],
+        )
+
+    def without_repeats(self, on_error: OnError) -> ProductBatch:
+        """The batch without its repeats, each of which is handled as `on_error` says."""
+        for repeat in self.repeats:
+            handle(on_error, repeat.position, repeat.product["id"], repeat.error(repeat.first_place))
+        return replace(self, repeats=())
 
     def take(self, rows: Sequence[int]) -> ProductBatch:
         """The batch of the products in these rows."""
@@ -80,8 +122,9 @@ def read_products(
     - `on_warning`: called with each message about what fails nothing: cells that count as missing, a name in another
       case, an encoding that was guessed.
 
-    Raises InputError for a source that cannot be read and, as `on_error` says, for a product that cannot be used and
-    for an id that occurs again: of several products with one id the first is the one that counts.
+    Raises InputError for a source that cannot be read and, as `on_error` says, for a product that cannot be used. With
+    `on_error="raise"` it also raises for an id that occurs again; else the first product of an id counts, and the
+    others are the `repeats` of the batch.
     """
     check_on_error(on_error)
     warn: OnWarning = on_warning or (lambda _: None)
@@ -98,13 +141,14 @@ def read_products(
     _warn_of_records(table, checker, "" if fields.id in names else fields.id, warn)
     if table.is_text:
         _tidy_ids(batch.products, warn)
-    batch = _without_repeated_ids(table, batch, checker, on_error)
+    batch = _set_repeats_apart(table, batch, checker, on_error)
     words = tuple(dict.fromkeys("text" if name in fields.text_columns else name for name in fields.words))
     falloff = FALLOFF if fields.falloff is None else fields.falloff
     batch = replace(batch, words=words, falloff=float(falloff))
     if not convert:
         return batch
-    kinds = declare_columns(batch.products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
+    products = batch.with_repeats().products
+    kinds = declare_columns(products, fields.columns, declarations or {}, is_text=table.is_text, warn=warn)
     return replace(batch, declarations=kinds)
 
 
@@ -185,10 +229,8 @@ def _tidy_ids(products: Sequence[Product], warn: OnWarning) -> None:
             product["id"] = product["id"].removesuffix(".0")
 
 
-def _without_repeated_ids(
-    source: Source, batch: ProductBatch, checker: RecordChecker, on_error: OnError
-) -> ProductBatch:
-    """The batch without the products whose id an earlier one has; these are handled as `on_error` says.
+def _set_repeats_apart(source: Source, batch: ProductBatch, checker: RecordChecker, on_error: OnError) -> ProductBatch:
+    """The batch with the products whose id an earlier one has as `repeats`; these are an error as `on_error` says.
 
     An id of the source goes before an equal one that a product without an id got from its position.
     """
@@ -202,13 +244,19 @@ def _without_repeated_ids(
     first_row: dict[str, int] = {}
     for row in sorted(rows, key=lambda row: not has_id[row]):
         first_row.setdefault(ids[row], row)
-    for row in rows:
-        first = first_row[ids[row]]
-        if first != row:
-            position = batch.positions[row]
-            problem = f"id: expected unique ids, found {ids[row]!r} again, which {_place(source, batch, first)} has"
-            handle(on_error, position, ids[row], InputError(f"{source.where(position)}{problem}"))
-    return batch.take(sorted(first_row.values()))
+    repeats = [
+        Repeat(
+            batch.products[row],
+            batch.positions[row],
+            batch.fields[row],
+            source.where(batch.positions[row]),
+            _place(source, batch, row),
+            _place(source, batch, first_row[ids[row]]),
+        )
+        for row in rows
+        if first_row[ids[row]] != row
+    ]
+    return replace(batch.take(sorted(first_row.values())), repeats=repeats)
 
 
 def _repeated_ids_error(source: Source, batch: ProductBatch) -> InputError:

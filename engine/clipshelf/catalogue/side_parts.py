@@ -57,6 +57,16 @@ class SideParts:
         joined = (np.concatenate([getattr(side, name) for side in pooled]) for name in _ARRAYS)
         return cls(falloff, np.array(owners, np.int64), starts, *joined)
 
+    @classmethod
+    def joined(cls, each: Sequence[SideParts], counts: Sequence[int]) -> SideParts:
+        """The parts of the products of several, one after the other; `counts` are their numbers of products."""
+        firsts = np.cumsum([0, *counts], dtype=np.int64).tolist()
+        pieces = [
+            (parts, np.arange(len(parts)), parts.numbers + 2 * first)
+            for parts, first in zip(each, firsts, strict=False)
+        ]
+        return _merge(each[0].falloff if each else FALLOFF, pieces)
+
     def __len__(self) -> int:
         """M, the number of sides."""
         return len(self.owners)

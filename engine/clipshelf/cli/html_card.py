@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from clipshelf.catalogue.product_sides import name_of
 from clipshelf.display import one_line
-from clipshelf.recommend.answers import Recommendation
+from clipshelf.recommend.answers import Contribution, Recommendation
 
 _SHOWN_SIGNALS = 5  # bars of a card; smaller ones are summed, as the page of the service does
 _MINUS = "\N{MINUS SIGN}"  # as wide as a plus
@@ -68,7 +68,7 @@ def reasons(item: Recommendation, names: Mapping[str, str]) -> list[Reason]:
         reason.value += part.value
         reason.rounded += rounded
         if part.side:
-            reason.sides.append(f"its {'picture' if part.side == 'image' else 'text'} {_signed(rounded)}")
+            reason.sides.append(_side(part, rounded))
     largest = sorted(signals.values(), key=lambda reason: -abs(reason.value))
     smaller = largest[_SHOWN_SIGNALS:]
     if len(smaller) < 2:
@@ -79,6 +79,16 @@ def reasons(item: Recommendation, names: Mapping[str, str]) -> list[Reason]:
         sum(reason.rounded for reason in smaller),
     )
     return [*largest[:_SHOWN_SIGNALS], rest]
+
+
+def _side(part: Contribution, rounded: int) -> str:
+    """What a signal adds through one side in words, with the shares of several pictures or texts."""
+    name = "picture" if part.side == "image" else "text"
+    if not part.parts:
+        return f"its {name} {_signed(rounded)}"
+    shares = _round_to_sum([share.value for share in part.parts], rounded / 100)
+    listed = ", ".join(f"{share.index + 1}: {_signed(value)}" for share, value in zip(part.parts, shares, strict=True))
+    return f"its {name}s {_signed(rounded)} ({listed})"
 
 
 def running_sums(values: Sequence[Reason]) -> list[float]:
@@ -143,7 +153,7 @@ def _add_reasons(parts: Element, item: Recommendation, names: Mapping[str, str],
         SubElement(parts, "dt", title=reason.label).text = reason.label
         SubElement(parts, "dd").text = _signed(reason.rounded)
         _add_bar(parts, start, end, scale, "minus" if reason.value < 0 else "")
-        if len(reason.sides) > 1:
+        if len(reason.sides) > 1 or "(" in "".join(reason.sides):
             SubElement(parts, "dd", {"class": "sides"}).text = ", ".join(reason.sides)
     SubElement(parts, "dt", {"class": "sum"}).text = "score"
     SubElement(parts, "dd", {"class": "sum"}).text = _signed(_hundredths(item.score), plus="")

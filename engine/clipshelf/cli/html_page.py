@@ -83,7 +83,9 @@ def _shelf(section: Section) -> str:
     names = _names(section)
     sums = [total for item in section.answer for total in running_sums(reasons(item, names))]
     scale = min(sums), max(sums)
-    cards = [card(item, _product_picture(item.product, section.catalogue), names, scale) for item in section.answer]
+    catalogue = section.catalogue
+    pictures = [_product_picture(item.product, catalogue, item.picture) for item in section.answer]
+    cards = [card(item, picture, names, scale) for item, picture in zip(section.answer, pictures, strict=True)]
     return '<ol class="shelf">\n' + "\n".join(cards) + "\n</ol>"
 
 
@@ -141,10 +143,10 @@ def _settings(query: Query) -> str:
     )
 
 
-def _product_picture(product: Product, catalogue: Catalogue) -> Picture:
-    """A product's picture, none where it cannot be read any more, or lies outside the catalogue's root."""
+def _product_picture(product: Product, catalogue: Catalogue, index: int | None = None) -> Picture:
+    """A picture of a product, at `index` or the first; none where it cannot be read, or lies outside the root."""
     try:
-        path = catalogue.picture(product)
+        path = catalogue.picture(product, index)
     except ImageError as error:
         return Picture(None, str(error))
     return Picture(None if path is None else _data_uri(path))

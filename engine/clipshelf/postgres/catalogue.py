@@ -27,6 +27,7 @@ from clipshelf.catalogue.filtering.filter_words import split_terms, to_words
 from clipshelf.catalogue.filtering.relative import check_reference
 from clipshelf.catalogue.ids import product_id
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
+from clipshelf.catalogue.side_parts import NO_PARTS, SideParts
 from clipshelf.catalogue.statistics import Statistics, sample_rows
 from clipshelf.display import describe
 from clipshelf.errors import FingerprintMismatch, InputError
@@ -187,6 +188,10 @@ class PostgresCatalogue:
             kept |= found
         embeddings = np.array([kept[row] for row in listed], np.float32).reshape(len(listed), 2 * self.dim)
         return Sides(embeddings, present_sides(embeddings))
+
+    def parts(self, rows: Rows) -> SideParts:  # noqa: ARG002
+        """None: the tables have the sides of products as a whole, and no single pictures and texts."""
+        return NO_PARTS
 
     def records(self, rows: Rows) -> list[Product]:
         """The records of n products."""

@@ -7,13 +7,29 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, overload
 
 from clipshelf.catalogue.product_sides import texts_of
-from clipshelf.catalogue.statistics import SIDES
+from clipshelf.catalogue.statistics import IMAGE, SIDES
 from clipshelf.display import one_line, printable
+from clipshelf.recommend.part_shares import SideShares
 from clipshelf.timeline import Span
 from clipshelf.types import DoubleArray, Product
 
+NO_SHARES: Mapping[int, SideShares] = {}
 # Columns of the table, in characters.
 _ID_WIDTH, _TEXT_WIDTH = 32, 100
+
+
+@dataclass(frozen=True)
+class PartShare:
+    """The share of a contribution that belongs to one of several pictures or texts of the product.
+
+    - `index`: of the picture or text in the product's record, from 0.
+    - `path`: of the picture, None for a text, and for a picture that is no file.
+    - `value`: those of a contribution sum to its value.
+    """
+
+    index: int
+    path: str | None
+    value: float
 
 
 @dataclass(frozen=True)
@@ -25,12 +41,21 @@ class Contribution:
     - `id`: the product that was liked, disliked or interacted with, else None.
     - `side`: "image" or "text", None for what columns and diversity add.
     - `value`: negative where it lowers the score.
+    - `parts`: the shares of the product's pictures, or texts, where the side has several.
     """
 
     signal: str
     id: str | None
     side: str | None
     value: float
+    parts: tuple[PartShare, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contribution as a JSON object (docs/json.md)."""
+        plain: dict[str, Any] = {"signal": self.signal, "id": self.id, "side": self.side, "value": self.value}
+        if self.parts:
+            plain["parts"] = [asdict(part) for part in self.parts]
+        return plain
 
     def __str__(self) -> str:
         """Such as `liked running-shoes / image`."""
@@ -45,6 +70,7 @@ class Contributions(Sequence[Contribution]):
     - `sides`: numbers of the sides that the product has.
     - `penalty`: what diversity takes from the score; 0 for nothing.
     - `added`: names and values of what columns add to the score.
+    - `shares`: by side the shares of pictures or texts, of a side that has several.
     """
 
     def __init__(
@@ -54,24 +80,37 @@ class Contributions(Sequence[Contribution]):
         sides: Sequence[int],
         penalty: float = 0.0,
         added: Sequence[tuple[str, float]] = (),
+        *,
+        shares: Mapping[int, SideShares] = NO_SHARES,
     ) -> None:
         self._names = names
         self._values = values
         self._sides = sides
         self._penalty = penalty
         self._added = added
+        self._shares = shares
+
+    @property
+    def best_picture(self) -> int | None:
+        """The index of the picture that fits best, None for a product without several pictures."""
+        return self._shares[IMAGE].best_file if IMAGE in self._shares else None
 
     def __len__(self) -> int:
         return len(self._names) * len(self._sides) + len(self._added) + bool(self._penalty)
 
     def __iter__(self) -> Iterator[Contribution]:
-        for (signal, id_), values in zip(self._names, self._values.tolist(), strict=True):
+        for number, ((signal, id_), values) in enumerate(zip(self._names, self._values.tolist(), strict=True)):
             for side in self._sides:
-                yield Contribution(signal, id_, SIDES[side], values[side])
+                parts = self._parts(number, side) if side in self._shares else ()
+                yield Contribution(signal, id_, SIDES[side], values[side], parts)
         for name, value in self._added:
             yield Contribution(name, None, None, value)
         if self._penalty:
             yield Contribution("diversity", None, None, -self._penalty)
+
+    def _parts(self, signal: int, side: int) -> tuple[PartShare, ...]:
+        shares = self._shares[side]
+        return tuple(map(PartShare, range(len(shares.paths)), shares.paths, shares.values[signal].tolist()))
 
     @overload
     def __getitem__(self, index: int) -> Contribution: ...
@@ -126,6 +165,8 @@ class Recommendation:
     - `probability`: how probably the product belongs to the query's texts and pictures (`Query.probability`), 0 to 1;
       None where that was not asked for, or where the product lacks the side that is compared.
     - `group`: the group that it is the best of, None without `Query.group_by`.
+    - `picture`: the index of the picture that fits the query best, of a product that has several, for
+      `Catalogue.picture`; else None.
     """
 
     id: str
@@ -135,6 +176,7 @@ class Recommendation:
     contributions: Sequence[Contribution] = field(repr=False)
     probability: float | None = None
     group: Group | None = None
+    picture: int | None = None
 
     def to_dict(self, *, explain: bool = False) -> dict[str, Any]:
         """The item as a JSON object (docs/json.md), with its contributions if `explain`."""
@@ -142,10 +184,12 @@ class Recommendation:
         if self.probability is not None:
             item["probability"] = self.probability
         item["product"] = self.product
+        if self.picture is not None:
+            item["picture"] = self.picture
         if self.group is not None:
             item["group"] = asdict(self.group)
         if explain:
-            item["contributions"] = [asdict(contribution) for contribution in self.contributions]
+            item["contributions"] = [contribution.to_dict() for contribution in self.contributions]
         return item
 
 
@@ -200,7 +244,7 @@ class Recommendations:
             probability = f"{_percent(item.probability):>6}  " if has_probabilities else ""
             lines.append(f"{rank:3}  {score:6.3f}  {item.relevance:4.0%}  {probability}{id_:{width}}  {text}".rstrip())
             if explain:
-                lines += [f"     {part.value:+6.3f}  {printable(str(part))}" for part in item.contributions]
+                lines += _explained(item.contributions)
         if self.note:
             lines.append(f"     {printable(self.note)}")
         if self.missing_shards:
@@ -217,6 +261,17 @@ class Recommendations:
         if self.missing_shards:
             answer["missing_shards"] = list(self.missing_shards)
         return {**answer, "took_ms": self.took_ms}
+
+
+def _explained(contributions: Sequence[Contribution]) -> list[str]:
+    """Contributions as lines of a table, with the shares of pictures and texts below theirs."""
+    lines = []
+    for contribution in contributions:
+        lines.append(f"     {contribution.value:+6.3f}  {printable(str(contribution))}")
+        for part in contribution.parts:
+            path = f", {printable(part.path)}" if part.path else ""
+            lines.append(f"       {part.value:+6.3f}  {contribution.side} {part.index + 1}{path}")
+    return lines
 
 
 def _percent(probability: float | None) -> str:

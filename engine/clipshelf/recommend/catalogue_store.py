@@ -16,6 +16,7 @@ from clipshelf.catalogue.filtering.relative import product_value
 from clipshelf.catalogue.lexical.word_index import WordStatistics
 from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
+from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.statistics import Statistics, sample_rows
 from clipshelf.rank.ranker import Ranker
 from clipshelf.recommend.boosts import Booster, Quantiles, quantiles_of
@@ -89,6 +90,10 @@ class TableStore:
     def fetch(self, rows: Rows) -> Sides:
         """The sides of n products."""
         return Sides(self._embeddings.take(rows, axis=0), self._present[rows])
+
+    def parts(self, rows: Rows) -> SideParts:
+        """The pictures and texts of n products that have several."""
+        return self._table.contents.parts.take(rows)
 
     def records(self, rows: Rows) -> list[Product]:
         """The records of n products."""

@@ -39,6 +39,7 @@ from clipshelf.recommend.store import ProductStore
 from clipshelf.recommend.weights import Weights
 from clipshelf.runtime.providers import CPU, resolve_provider
 from clipshelf.timeline import Timeline
+from clipshelf.types import Product
 from clipshelf.workers import Workers, batches
 
 _DAY = 86_400.0  # seconds
@@ -218,9 +219,13 @@ class StoreRecommender:
             groups = list(map(self._searcher.groups, part.queries, part.vectors, hits))
         weights = [query.weights for query in part.queries]
         names = ([addition.name for addition in query.additions] for query in part.queries)
-        contributions = map(self._explainer.explain, part.signals, weights, part.vectors, hits, names)
+        records = [self._store.records(of_query.rows) for of_query in hits]
+        contributions = [
+            self._explainer.explain(*of_query, added_names=added_names)
+            for *of_query, added_names in zip(part.signals, weights, part.vectors, hits, records, names, strict=True)
+        ]
         probabilities = map(self._probabilities, part.queries, part.signals, hits)
-        items = map(self._items, hits, contributions, probabilities, groups)
+        items = map(self._items, hits, records, contributions, probabilities, groups)
         return list(zip(part.indices, map(_Answer, items, map(_missing, hits, groups)), strict=True))
 
     def _probabilities(self, query: ResolvedQuery, signals: Signals, hits: Hits) -> Sequence[float | None]:
@@ -229,17 +234,19 @@ class StoreRecommender:
     def _items(
         self,
         hits: Hits,
+        products: Sequence[Product],
         contributions: Sequence[Contributions],
         probabilities: Sequence[float | None],
         groups: Sequence[HitGroup],
     ) -> tuple[Recommendation, ...]:
         """The items of one answer."""
         scores = (hits.fits - hits.penalties).tolist()
-        products = self._store.records(hits.rows)
         ids = [product["id"] for product in products]
+        pictures = [each.best_picture for each in contributions]
         found = map(self._group, groups) if groups else repeat(None, len(ids))
         relevance = hits.relevance.tolist()
-        return tuple(map(Recommendation, ids, scores, relevance, products, contributions, probabilities, found))
+        reasons = (contributions, probabilities, found, pictures)
+        return tuple(map(Recommendation, ids, scores, relevance, products, *reasons))
 
     def _group(self, group: HitGroup) -> Group:
         """A group with the records of its members."""

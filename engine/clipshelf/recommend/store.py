@@ -17,6 +17,7 @@ import numpy as np
 from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.lexical.word_index import WordStatistics
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
+from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.recommend.boosts import Added
 from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
@@ -134,6 +135,9 @@ class ProductStore(Protocol):
 
     def fetch(self, rows: Rows) -> Sides:
         """Return the sides of n products."""
+
+    def parts(self, rows: Rows) -> SideParts:
+        """Return the pictures and texts of n products that have several; their rows are positions in `rows`."""
 
     def records(self, rows: Rows) -> list[Product]:
         """Return the records of n products."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,9 @@ from clipshelf.catalogue.content_keys import KEY_SIZE
 from clipshelf.catalogue.contents import MemoryContents
 from clipshelf.catalogue.embedding import embed_products
 from clipshelf.catalogue.picture_paths import is_path
+from clipshelf.catalogue.product_sides import pictures_of
 from clipshelf.catalogue.products import ProductBatch
+from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.errors import InputError
 from clipshelf.failures import Failure
 from clipshelf.files import durable
@@ -34,6 +36,7 @@ from clipshelf.types import Product, Rows
 # A multiple of what a catalogue embeds at a time, so that the same products share a batch as on one machine.
 CHUNK = 1024
 _PIECE_BITS = 32  # of an ordinal are left for the position in a piece
+_PART_ARRAYS = ("owners", "starts", "embeds", "coefficients", "keys")
 _FETCHES = 16  # pictures that are fetched at the same time
 
 
@@ -84,16 +87,21 @@ def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, keep
     batch, addresses = _with_fetched_pictures(chunk.batch, piece)
     embedded = embed_products(engine, batch, root=batch.root, on_error=failures.append, keep_text=keep_text)
     contents = embedded.contents
-    products = [_with_address(product, addresses) for product in contents.products]
+    lost = {(failure.source, failure.part) for failure in failures}
+    products = [_with_addresses(product, addresses, lost) for product in contents.products]
     ordinals = (number << _PIECE_BITS) + np.array(batch.positions, np.int64)[embedded.rows]
     owners = shards_of_keys(contents.keys[:, 0], shards)
     arrays: dict[str, Any] = {"failures": _text([[f.index, f.source, f.reason, f.part] for f in failures])}
+    arrays["falloff"] = np.float64(batch.falloff)
     for shard in np.unique(owners).tolist():
         rows = np.flatnonzero(owners == shard)
         arrays[f"embeddings{shard}"] = contents.embeddings[rows]
         arrays[f"keys{shard}"] = contents.keys[rows]
         arrays[f"ordinals{shard}"] = ordinals[rows]
         arrays[f"products{shard}"] = _text([products[row] for row in rows.tolist()])
+        parts = contents.parts.take(rows)
+        if len(parts):
+            arrays |= {f"part-{name}{shard}": getattr(parts, name) for name in _PART_ARRAYS}
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **arrays)
     with durable(folder / chunk.name) as file:
@@ -107,7 +115,12 @@ def read_part(path: Path, shard: int) -> ShardPart | None:
         if f"ordinals{shard}" not in arrays:
             return None
         products = json.loads(arrays[f"products{shard}"].tobytes())
-        contents = MemoryContents(products, arrays[f"embeddings{shard}"], arrays[f"keys{shard}"])
+        falloff, parts = float(arrays["falloff"]), {}
+        if f"part-owners{shard}" in arrays:
+            parts = {name: arrays[f"part-{name}{shard}"] for name in _PART_ARRAYS}
+        contents = MemoryContents(
+            products, arrays[f"embeddings{shard}"], arrays[f"keys{shard}"], parts=SideParts(falloff, **parts)
+        )
         return ShardPart(contents, arrays[f"ordinals{shard}"])
 
 
@@ -126,7 +139,8 @@ def join_parts(parts: Sequence[ShardPart], dim: int, declared: Mapping[str, str]
         embeddings = np.concatenate([part.contents.embeddings for part in parts])
         ordinals = np.concatenate([part.ordinals for part in parts])
     products = [product for part in parts for product in part.contents.products]
-    return ShardPart(MemoryContents(products, embeddings, keys, declared, words), ordinals)
+    side_parts = SideParts.joined([part.contents.parts for part in parts], [len(part.contents) for part in parts])
+    return ShardPart(MemoryContents(products, embeddings, keys, declared, words, side_parts), ordinals)
 
 
 def pack(chunk: Chunk) -> bytes:
@@ -140,24 +154,29 @@ def unpack(content: bytes) -> Chunk:
     return chunk
 
 
-def _with_fetched_pictures(batch: ProductBatch, piece: Piece) -> tuple[ProductBatch, dict[str, str]]:
-    """A batch whose pictures in object stores are bytes, and the addresses of these by the products' ids."""
-    addresses = {
-        product["id"]: address
-        for product in batch.products
-        if isinstance(image := product.get("image"), str) and (address := _address(image, piece))
-    }
+def _with_fetched_pictures(batch: ProductBatch, piece: Piece) -> tuple[ProductBatch, dict[str, list[str | None]]]:
+    """A batch whose pictures in object stores are bytes, and the addresses of these by the products' ids.
+
+    An address of a product is None for a picture that is elsewhere.
+    """
+    addresses: dict[str, list[str | None]] = {}
+    for product in batch.products:
+        listed = [_address(image, piece) if isinstance(image, str) else None for image in pictures_of(product)]
+        if any(listed):
+            addresses[product["id"]] = listed
     if not addresses:
         return batch, {}
+    wanted = [address for listed in addresses.values() for address in listed if address]
     with ThreadPoolExecutor(_FETCHES) as pool:
-        fetched = dict(
-            zip(addresses, pool.map(lambda address: _fetch(address, piece), addresses.values()), strict=True)
-        )
+        fetched = dict(zip(wanted, pool.map(lambda address: _fetch(address, piece), wanted), strict=True))
     products: list[Product] = []
     for product in batch.products:
-        content = fetched.get(product["id"], product.get("image"))
-        # Bytes that are no picture are reported where they are read, as a file without content would be.
-        products.append(product if content is None else {**product, "image": content})
+        if product["id"] in addresses:
+            # Bytes that are no picture are reported where they are read, as a file without content would be.
+            pairs = zip(addresses[product["id"]], pictures_of(product), strict=True)
+            images = [image if address is None else fetched[address] for address, image in pairs]
+            product = {**product, "image": images if isinstance(product["image"], list) else images[0]}  # noqa: PLW2901
+        products.append(product)
     return replace(batch, products=products), addresses
 
 
@@ -179,12 +198,25 @@ def _fetch(address: str, piece: Piece) -> bytes:
         return b""
 
 
-def _with_address(product: Product, addresses: Mapping[str, str]) -> Product:
-    """A stored record with the address of its picture, which stands behind the id as in every record."""
-    address = addresses.get(product["id"])
-    if address is None:
+def _with_addresses(
+    product: Product, addresses: Mapping[str, Sequence[str | None]], lost: Set[tuple[str, str | None]]
+) -> Product:
+    """A stored record with the addresses of its pictures, which stand behind the id as in every record.
+
+    - `lost`: ids and parts, such as "image 2", that were left out of records.
+    """
+    id_ = product["id"]
+    if id_ not in addresses:
         return product
-    return {"id": product["id"], "image": address, **{name: value for name, value in product.items() if name != "id"}}
+    kept = [address for i, address in enumerate(addresses[id_]) if (id_, f"image {i + 1}") not in lost]
+    stored = pictures_of(product) or [None] * len(kept)
+    images = [address or path for address, path in zip(kept, stored, strict=True)]
+    image = images if len(addresses[id_]) > 1 else images[0]
+    return {
+        "id": id_,
+        "image": image,
+        **{name: value for name, value in product.items() if name not in ("id", "image")},
+    }
 
 
 def _text(data: Any) -> Any:

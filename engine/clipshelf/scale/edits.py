@@ -16,6 +16,7 @@ import numpy as np
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.indexing import change
 from clipshelf.catalogue.picture_paths import is_path
+from clipshelf.catalogue.product_sides import pictures_of
 from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
 from clipshelf.errors import InputError, UnknownIdError
@@ -98,7 +99,7 @@ class _Edit:
     def _read(self, products: PathLike | Iterable[Product], manifest: ShardedManifest) -> ProductBatch:
         if self._fields.words:
             raise InputError("words: expected none, since an edit keeps the index of words that the catalogue has")
-        return read_products(
+        batch = read_products(
             products,
             fields=self._fields,
             on_error=self._on_error,
@@ -106,6 +107,7 @@ class _Edit:
             partial=self._kind == "update",
             declarations=manifest.declarations,
         )
+        return batch.without_repeats(self._on_error)
 
     def _edited(self, catalogue: ShardedCatalogue, shard: int, batch: ProductBatch) -> WrittenShard:
         """A shard after the edit, in a new folder."""
@@ -119,7 +121,7 @@ class _Edit:
             return edit(
                 self._engine,
                 records,
-                fields=ProductFields(columns=declared),
+                fields=ProductFields(columns=declared, falloff=self._fields.falloff),
                 on_error=policy,
                 keep_text=self._keep_text,
             )
@@ -149,9 +151,9 @@ def _record(batch: ProductBatch, row: int) -> Product:
     """A product with all fields that its source has, and pictures by absolute paths, since it is read again."""
     product = batch.products[row]
     record = {**dict.fromkeys(sorted(batch.fields[row])), **product}
-    image = record.get("image")
-    if image is not None and is_path(image):
-        record["image"] = str((batch.root / image).absolute())
+    pictures = [str((batch.root / image).absolute()) if is_path(image) else image for image in pictures_of(product)]
+    if pictures:
+        record["image"] = pictures if isinstance(product["image"], list) else pictures[0]
     return record
 
 

@@ -101,7 +101,8 @@ def read_piece(
                 while chunk := stream.read(1 << 20):
                     file.write(chunk)
             batch = read_products(copy, declarations=declarations, convert=convert, **options)
-    return replace(batch, root=root)
+    # Another product of an id may be in another chunk, so that none can stand in for the first.
+    return replace(batch.without_repeats(on_error), root=root)
 
 
 def file_system(source: str) -> tuple[Any, str]:

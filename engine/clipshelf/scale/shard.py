@@ -19,6 +19,7 @@ import numpy as np
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.filtering.relative import product_value
+from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.typed_columns.column_values import ColumnTally, tally_columns
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord
@@ -142,6 +143,11 @@ class Shard:
     def fetch(self, rows: Rows) -> FloatArray:
         """Embeddings (n, 2D) of n products."""
         return self._store.fetch(self._local(rows)).embeddings
+
+    def parts(self, rows: Rows) -> list[SideParts]:
+        """The pictures and texts of each of n products, where it has several."""
+        local = self._local(rows)
+        return [self._store.parts(local[i : i + 1]) for i in range(len(local))]
 
     def records(self, rows: Rows) -> list[Product]:
         """The records of n products."""

@@ -11,7 +11,7 @@ from clipshelf.scale.shard import Shard
 from clipshelf.workers import Workers
 
 Method: TypeAlias = Literal[
-    "find", "fetch", "records", "group_values", "value", "tally", "count", "count_passing", "search"
+    "find", "fetch", "parts", "records", "group_values", "value", "tally", "count", "count_passing", "search"
 ]
 
 

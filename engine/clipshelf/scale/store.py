@@ -25,6 +25,7 @@ from clipshelf.catalogue.filtering.filter_words import split_terms, to_words
 from clipshelf.catalogue.ids import product_id
 from clipshelf.catalogue.lexical.word_index import WordStatistics
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
+from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.inference import infer
 from clipshelf.recommend.store import Candidates, Search, Selection, Sides
@@ -149,6 +150,11 @@ class ShardedStore:
             embeddings[unknown] = fetched
             self._seen.put(rows[unknown], fetched)
         return Sides(embeddings, present_sides(embeddings))
+
+    def parts(self, rows: Rows) -> SideParts:
+        """The pictures and texts of n products that have several."""
+        each = self._by_shard("parts", rows % self._catalogue.shards, rows, object).tolist()
+        return SideParts.joined(each, [1] * len(each))
 
     def records(self, rows: Rows) -> list[Product]:
         """The records of n products."""

@@ -16,7 +16,7 @@ from clipshelf.recommend.query import Query
 from clipshelf.serve.facts import RELEVANCE_CUT
 from clipshelf.serve.metrics import Metrics
 from clipshelf.serve.problems import ProblemError
-from clipshelf.serve.product_pictures import image_urls, public_records
+from clipshelf.serve.product_pictures import image_urls, public_path, public_records
 from clipshelf.serve.shelf import Shelf, ShelfKeeper
 
 _log = logging.getLogger(__name__)
@@ -108,9 +108,11 @@ def public_answer(shelf: Shelf, answer: Recommendations, *, explain: bool) -> di
     content = answer.to_dict(explain=explain)
     items = content["recommendations"]
     products = [item["product"] for item in items]
-    addresses = image_urls(shelf.catalogue, products)
+    addresses = image_urls(shelf.catalogue, products, [item.get("picture") for item in items])
     for item, product, address in zip(items, public_records(products), addresses, strict=True):
         item["product"], item["image_url"] = product, address
+        for part in (part for each in item.get("contributions", ()) for part in each.get("parts", ())):
+            part["path"] = part["path"] and public_path(part["path"])
         members = item.get("group", {}).get("members", ())
         for member, record in zip(members, public_records([member["product"] for member in members]), strict=True):
             member["product"] = record

@@ -9,13 +9,13 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clipshelf.catalogue.product_sides import pictures_of
+from clipshelf.catalogue.product_sides import first_file, pictures_of
 from clipshelf.display import json_text
 from clipshelf.errors import ImageError, InputError
 from clipshelf.serve.facts import catalogue_facts
 from clipshelf.serve.inputs import parse_parameters
 from clipshelf.serve.problems import ProblemError
-from clipshelf.serve.product_pictures import first_file, image_urls, picture_version, public_records
+from clipshelf.serve.product_pictures import image_urls, picture_version, public_records
 from clipshelf.serve.responses import GENERATION, json_response
 from clipshelf.serve.schemas import CatalogueFacts, PictureParameters, ProductsParameters
 from clipshelf.serve.service import Service

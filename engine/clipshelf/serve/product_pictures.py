@@ -9,7 +9,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.product_sides import pictures_of
+from clipshelf.catalogue.product_sides import first_file, pictures_of
 from clipshelf.catalogue.statistics import IMAGE
 from clipshelf.errors import ImageError
 from clipshelf.model.image_limits import ImageLimits
@@ -52,11 +52,6 @@ def image_urls(
         address = f"/v1/products/{quote(product['id'], safe='')}/image?v={picture_version(catalogue, product, index)}"
         addresses.append(f"{address}&index={index}" if index else address)
     return addresses
-
-
-def first_file(product: Product) -> int | None:
-    """The index of the first picture of a record that has a path, None where none has."""
-    return next((i for i, path in enumerate(pictures_of(product)) if path), None)
 
 
 def picture_version(catalogue: Catalogue, product: Product, index: int) -> str:

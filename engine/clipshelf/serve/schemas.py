@@ -169,9 +169,10 @@ class PictureParameters(Struct, forbid_unknown_fields=True, frozen=True):
     v: Annotated[
         str | None, Meta(description="The version that an `image_url` names; it makes the answer cacheable.")
     ] = None
-    index: Annotated[
-        int | None, Meta(ge=0, le=999, description="Which of several pictures, from 0; the first that is a file.")
-    ] = None
+    index: (
+        Annotated[int, Meta(ge=0, le=999, description="Which of several pictures, from 0; the first that is a file.")]
+        | None
+    ) = None
 
 
 class BatchBody(Struct, forbid_unknown_fields=True, frozen=True):
@@ -190,6 +191,14 @@ class Problem(Struct, omit_defaults=True, frozen=True):
     message: Annotated[str, Meta(description="The detail again, where OpenAI's clients look for it.")]
 
 
+class PartShare(Struct, frozen=True):
+    """The share of one of several pictures or texts."""
+
+    index: Annotated[int, Meta(ge=0, description="In the product's record.")]
+    path: Annotated[str | None, Meta(description="Of the picture.")]
+    value: float
+
+
 class Contribution(Struct, frozen=True):
     """What one signal adds to a score through one side of the product."""
 
@@ -197,6 +206,9 @@ class Contribution(Struct, frozen=True):
     id: str | None
     side: Literal["image", "text"] | None
     value: float
+    parts: (
+        Annotated[list[PartShare], Meta(description="Where the side has several; they sum to the value.")] | UnsetType
+    ) = UNSET
 
 
 class GroupMember(Struct, frozen=True):
@@ -223,6 +235,7 @@ class RecommendationItem(Struct, frozen=True):
     relevance: Annotated[float, Meta(ge=0, le=1)]
     product: Annotated[dict[str, Any], Meta(description="The record as it was indexed.")]
     image_url: Annotated[str | None, Meta(description="Where its picture is, null where it has none.")]
+    picture: Annotated[int, Meta(ge=0, description="Which of several pictures fits best.")] | UnsetType = UNSET
     group: Annotated[Group, Meta(description="With group_by.")] | UnsetType = UNSET
     probability: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
     contributions: (

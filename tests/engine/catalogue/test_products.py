@@ -115,7 +115,8 @@ def test_of_products_with_one_id_the_first_counts() -> None:
     failures: list[Failure] = []
     batch = read_products(source, on_error=failures.append)
     assert [product["text"] for product in batch.products] == ["a", "b", "f"] and batch.positions == [0, 1, 5]
-    assert len(batch.fields) == 3
+    assert len(batch.fields) == 3 and failures == []
+    assert batch.without_repeats(failures.append).repeats == ()
     expected = "id: expected unique ids, found {} again, which product {} has"
     assert failures == [
         Failure(2, "2", expected.format("'2'", 1)),
@@ -127,7 +128,7 @@ def test_of_products_with_one_id_the_first_counts() -> None:
 def test_an_id_of_the_source_goes_before_a_position() -> None:
     failures: list[Failure] = []
     source: list[Product] = [{"text": "without an id"}, {"id": "0", "text": "with one"}]
-    batch = read_products(source, on_error=failures.append)
+    batch = read_products(source, on_error=failures.append).without_repeats(failures.append)
     assert batch.products == [{"id": "0", "text": "with one"}] and [failure.index for failure in failures] == [0]
 
 

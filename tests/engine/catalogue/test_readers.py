@@ -142,7 +142,8 @@ def read(
     path, warnings = tmp_path / name, list[str]()
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     fields = ProductFields(**{name: options.pop(name) for name in vars(ProductFields()) if name in options})
-    products = read_products(path, fields=fields, on_warning=warnings.append, **options).products
+    batch = read_products(path, fields=fields, on_warning=warnings.append, **options)
+    products = batch.without_repeats(options.get("on_error", "raise")).products
     return products, [warning.replace(f"{path}: ", "") for warning in warnings]
 
 

@@ -239,7 +239,10 @@ def test_pictures_in_memory_are_parts_without_a_path(
     assert find_problems(shop / "shelf") == []
     loaded = Catalogue.load(shop / "shelf")
     assert list(loaded.products) == list(catalogue.products)
-    assert loaded.picture(loaded.products[0]) is None and loaded.picture(loaded.products[0], 1) == shop / "blue.png"
+    record = loaded.products[0]
+    assert (
+        loaded.picture(record, 0) is None and loaded.picture(record) == loaded.picture(record, 1) == shop / "blue.png"
+    )
 
 
 def test_texts_of_several_are_filtered_and_indexed_together(engine: Engine) -> None:

@@ -130,3 +130,22 @@ def test_writers_take_turns(writable: RunningService) -> None:
         writer.join()
     assert statuses == [200] * 8
     assert len(Catalogue.load(writable.service.keeper.folder)) == 17
+
+
+def test_products_with_several_pictures(writable: RunningService) -> None:
+    lamp = {"id": "lamp", "text": ["a blue lamp", "for the desk"], "image": [image("red"), image("blue")]}
+    assert put(writable, lamp).json()["added"] == 1
+    stored = Catalogue.load(writable.service.keeper.folder, allow_outside=True)
+    (record,) = stored.records(stored.rows(["lamp"]))
+    paths = [stored.picture(record, i) for i in (0, 1)]
+    assert [path and path.read_bytes() for path in paths] == [photo("red"), photo("blue")]
+    query = {"image": image("blue"), "where": "id=lamp", "explain": True}
+    (item,) = writable.client.post("/v1/recommend", json=query).json()["recommendations"]
+    assert item["picture"] == 1 and item["image_url"].endswith("&index=1")
+    parts = [part for each in item["contributions"] if each["side"] == "image" for part in each["parts"]]
+    assert [part["index"] for part in parts] == [0, 1] and not any(part["path"].startswith("/") for part in parts)
+    pictures = [writable.client.get("/v1/products/lamp/image", params={"index": i}).content for i in (0, 1)]
+    assert pictures[0] != pictures[1] and writable.client.get(item["image_url"]).content == pictures[1]
+    assert writable.client.get("/v1/products/lamp/image", params={"index": 2}).status_code == 404
+    refused = put(writable, {"id": "bad", "image": [image("red"), "data:image/png;base64,AAAA"]})
+    assert refused.status_code == 422 and "bad" not in Catalogue.load(writable.service.keeper.folder).ids

@@ -41,7 +41,8 @@
  * @property {number | null} ratio the original's width by its height, null where this browser cannot read it
  */
 /** @typedef {Record<string, any> & {id: string}} Product */
-/** @typedef {{signal: string, id: string | null, side: string | null, value: number}} Part */
+/** @typedef {{index: number, path: string | null, value: number}} Share One of several pictures or texts. */
+/** @typedef {{signal: string, id: string | null, side: string | null, value: number, parts?: Share[]}} Part */
 /**
  * What one signal adds to a score; `rounded` is `value` in such hundredths that those of a score sum to it.
  * @typedef {{label: string, value: number, rounded: number, sides: string[]}} Reason
@@ -829,12 +830,13 @@ function reasonsOf(item) {
   );
   /** @type {Map<string, Reason>} */
   const signals = new Map();
-  parts.forEach(({ signal, id, side, value }, i) => {
+  parts.forEach((contribution, i) => {
+    const { signal, id, side, value } = contribution;
     const at = JSON.stringify([signal, id]);
     const reason = signals.get(at) ?? { label: signalName(signal, id), value: 0, rounded: 0, sides: [] };
     reason.value += value;
     reason.rounded += rounded[i];
-    if (side) reason.sides.push(`its ${side === "image" ? "picture" : "text"} ${signed(rounded[i])}`);
+    if (side) reason.sides.push(sideOf(contribution, rounded[i]));
     signals.set(at, reason);
   });
   const sorted = [...signals.values()].sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
@@ -843,6 +845,22 @@ function reasonsOf(item) {
   const sum = (/** @type {"value" | "rounded"} */ field) => smaller.reduce((total, reason) => total + reason[field], 0);
   const rest = { label: `${smaller.length} smaller ones`, value: sum("value"), rounded: sum("rounded"), sides: [] };
   return [...sorted.slice(0, SHOWN_SIGNALS), rest];
+}
+
+/**
+ * What a signal adds through one side, with the shares of several pictures or texts.
+ * @param {Part} contribution
+ * @param {number} rounded
+ */
+function sideOf({ side, parts = [] }, rounded) {
+  const called = side === "image" ? "picture" : "text";
+  if (!parts.length) return `its ${called} ${signed(rounded)}`;
+  const shares = roundToSum(
+    parts.map(({ value }) => value),
+    rounded,
+  );
+  const listed = parts.map(({ index }, i) => `${index + 1}: ${signed(shares[i])}`).join(", ");
+  return `its ${called}s ${signed(rounded)} (${listed})`;
 }
 
 /**
@@ -891,7 +909,7 @@ function showReasons(item, scale) {
       make("dd", {}, signed(rounded)),
       bar(start, sum, scale, value < 0 ? "minus" : ""),
     ];
-    return sides.length > 1 ? [...nodes, make("dd", { class: "sides" }, sides.join(", "))] : nodes;
+    return sides.length > 1 || sides.join().includes("(") ? [...nodes, make("dd", { class: "sides" }, sides.join(", "))] : nodes;
   });
   return [
     ...rows,
