@@ -42,7 +42,7 @@ test-engine: .venv/.test  ## the tests of the engine, about half a minute, witho
 	$(BIN)/python $(PYTEST) $(ENGINE_TESTS)
 
 fuzz: .venv/.dev  ## each target of the fuzz tests for CLIPSHELF_FUZZ_SECONDS (20), instead of a few tries as in make test
-	CLIPSHELF_FUZZ_SECONDS=$${CLIPSHELF_FUZZ_SECONDS:-20} $(BIN)/python $(PYTEST) -k fuzz tests/faults tests/host
+	CLIPSHELF_FUZZ_SECONDS=$${CLIPSHELF_FUZZ_SECONDS:-20} $(BIN)/python $(PYTEST) -k fuzz tests/faults tests/host tests/native
 
 test-oldest:  ## the same on the lowest releases that pyproject.toml admits, on Python 3.11
 	@sed -n '/^dependencies = /,/^]/s/^ *"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml | while read -r pin; do \

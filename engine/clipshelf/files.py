@@ -64,6 +64,18 @@ def open_regular(path: Path) -> BinaryIO:
     return _regular(path, "rb", os.O_RDONLY)
 
 
+def read_regular(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises OSError for another file, as `open_regular` does, and for a larger one.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"expected at most {most} bytes, found {size}", str(path))
+        return file.read(most)
+
+
 def open_to_append(path: Path) -> BinaryIO:
     """Open a regular file for reading and for appending; it is made where there is none.
 

@@ -59,6 +59,7 @@ OrtStatus *tensor_read(OrtApi *api, const OrtValue *value, Tensor *to) {
         status = read_shape(api, value, to);
     }
     if (status) {
+        *to = (Tensor){0}; /* no rank that its shape has no room for */
         return status;
     }
     to->elements = 1;
@@ -89,6 +90,11 @@ Run run_begin(const Kernel *kernel, OrtKernelContext *context) {
             read_input(&run, i);
         }
     }
+    for (size_t i = 0; i < kernel->required; i++) {
+        if (!run.inputs[i].data) {
+            run_fail(&run, "expected %zu inputs at least, found none at %zu", kernel->required, i);
+        }
+    }
     return run;
 }
 
@@ -115,8 +121,13 @@ void run_matrix(Run *run, size_t *rows, size_t *width) {
 void *run_output(Run *run, size_t index, const int64_t *shape, size_t rank) {
     OrtValue *value = NULL;
     void *data = NULL;
-    if (run->error ||
-        !succeeds(run, ORT(run->api, KernelContext_GetOutput)(run->context, index, shape, rank, &value)) || !value) {
+    if (run->error || !succeeds(run, ORT(run->api, KernelContext_GetOutput)(run->context, index, shape, rank, &value))) {
+        return NULL;
+    }
+    if (!value) {
+        if (index == 0) {
+            run_fail(run, "expected a name of the first output, found none");
+        }
         return NULL;
     }
     succeeds(run, ORT(run->api, GetTensorMutableData)(value, &data));

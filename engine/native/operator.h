@@ -31,6 +31,7 @@ typedef struct {
 typedef struct {
     OrtApi *api;
     const char *name;
+    size_t required;         /* inputs that must be there, the first ones */
     const Kernels *kernels;
     float epsilon;
     Rounding rounding;       /* of the output */
@@ -45,7 +46,7 @@ typedef struct {
 /* Read what a value of onnxruntime holds. */
 OrtStatus *tensor_read(OrtApi *api, const OrtValue *value, Tensor *to);
 
-/* Begin a run; at its end return run.error. */
+/* Begin a run, and fail where a required input is absent; at its end return run.error. */
 Run run_begin(const Kernel *kernel, OrtKernelContext *context);
 
 /* Set run->error to a formatted message, where there is none yet. */
@@ -61,14 +62,14 @@ void run_check_elements(Run *run, size_t index, const char *what, size_t element
 /* Split the shape of the first input into rows (M) and its last dimension; fail for a scalar. */
 void run_matrix(Run *run, size_t *rows, size_t *width);
 
-/* Make output `index` and return its data; NULL after a failure, or where the output is not used. */
+/* Make output `index` and return its data; NULL after a failure, or where the output is not used. The first must be. */
 void *run_output(Run *run, size_t index, const int64_t *shape, size_t rank);
 
 /* Make the second output, the outlier channels named by input `index`, where that input is present; check that each is
  * below `width`. */
 void run_outliers(Run *run, size_t index, size_t width, OutlierOutput *outliers);
 
-/* Memory of this run, 64-byte aligned; NULL with run->error set where there is none. Given back by memory_free. */
+/* Memory of this run for `count` elements of `size` bytes, 64-byte aligned; NULL with run->error set where there is none. Given back by memory_free. */
 void *run_memory(Run *run, size_t count, size_t size);
 void memory_free(void *memory);
 

@@ -141,7 +141,8 @@ static OrtStatus *ORT_CALL create(const OrtCustomOp *custom, OrtApi *api, const 
     const Operator *op = operator_of(custom);
     Attributes attributes = {.api = api, .info = info, .name = op->name};
     char problem[256];
-    Kernel settings = {.api = api, .name = op->name, .kernels = clipshelf_choose_kernels(problem, sizeof problem)};
+    Kernel settings = {.api = api, .name = op->name, .required = op->required};
+    settings.kernels = clipshelf_choose_kernels(problem, sizeof problem);
     if (!settings.kernels) {
         return invalid(api, op->name, problem);
     }

@@ -78,7 +78,7 @@ static void project_all(Work *work) {
     Linear *linear = &work->linear;
     Attention *attention = &work->job.attention;
     size_t width = linear->outputs / 3;
-    float *packed = work->packed = run_memory(&work->run, linear->rows * linear->outputs, sizeof(float));
+    float *packed = work->packed = run_memory(&work->run, linear->rows, linear->outputs * sizeof(float));
     linear->y = packed;
     linear_run(&work->run, work->kernel, linear, (Range){0, panel_count(linear->outputs)});
     attention->q = packed;
@@ -113,8 +113,8 @@ static void project_position(Work *work) {
         size_t bytes = linear->column_count * sizeof(float);
         query->columns = work->query_columns = query_rows(work, linear->columns, bytes);
     }
-    query->y = work->query_packed = run_memory(run, query->rows * linear->outputs, sizeof(float));
-    linear->y = work->packed = run_memory(run, linear->rows * linear->outputs, sizeof(float));
+    query->y = work->query_packed = run_memory(run, query->rows, linear->outputs * sizeof(float));
+    linear->y = work->packed = run_memory(run, linear->rows, linear->outputs * sizeof(float));
     linear_run(run, work->kernel, query, (Range){0, ceil_div(width, PANEL_COLUMNS)});
     linear_run(run, work->kernel, linear, (Range){whole, panels});
     attention->q = query->y;
@@ -134,7 +134,7 @@ static void attend(Work *work) {
     job->kernels = work->kernel->kernels;
     job->parts = items < MAX_PARTS ? items : MAX_PARTS;
     job->scratch_stride = round_up(attention_scratch(&job->attention), LANES);
-    job->scratch = work->scratch = run_memory(&work->run, job->parts * job->scratch_stride, sizeof(float));
+    job->scratch = work->scratch = run_memory(&work->run, job->parts, job->scratch_stride * sizeof(float));
     run_parallel(&work->run, attention_part, job->parts, job);
 }
 

@@ -115,7 +115,10 @@ void *linear_padded_inputs(Run *run, Linear *linear) {
 
 static void *output_like_x(Run *run, size_t width) {
     Tensor x = run->inputs[X];
-    x.shape[x.rank ? x.rank - 1 : 0] = (int64_t)width;
+    if (run->error) {
+        return NULL;
+    }
+    x.shape[x.rank - 1] = (int64_t)width; /* linear_operands fails for a scalar */
     return run_output(run, 0, x.shape, x.rank);
 }
 

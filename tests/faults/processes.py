@@ -41,6 +41,12 @@ class Service:
         self.wishes = [{"liked": [f"p{(7 * wish + n) % 1000}" for n in range(40)], "k": 50} for wish in range(20)]
         self.products = products[:200]
         self.recommender = Recommender(self.engine, Catalogue.build(self.engine, products))
+        self.folder = Path(artifact).with_name(f"shop-{os.getpid()}")
+        self.recommender.catalogue.save(self.folder)
+
+    def reload(self) -> Recommender:
+        """A recommender of the saved catalogue, of which nothing has been read yet."""
+        return Recommender(self.engine, Catalogue.load(self.folder))
 
     def jobs(self) -> list[Callable[[], FloatArray]]:
         jobs: list[Callable[[], FloatArray]] = [
@@ -50,6 +56,7 @@ class Service:
             lambda: np.array([answer[0].score for answer in self.recommender.recommend_batch(self.wishes)], np.float32),
             # statistics are computed on first use, which a fork may interrupt
             lambda: Catalogue.build(self.engine, self.products).statistics.means.astype(np.float32),
+            lambda: np.array([item.score for item in self.reload().recommend(text="red", k=5)], np.float32),
         ]
         for ranker in self.rankers:
             jobs.append(lambda ranker=ranker: ranker.top_k(self.queries[:1], 5)[0])  # type: ignore[misc]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import onnx
 import pytest
 from clipshelf import Engine
 from clipshelf.errors import ArtifactError
+from clipshelf.model.artifact import MANIFEST, MANIFEST_BYTES, Manifest
 from support import tiny
 
 WEIGHTS = "text.onnx.data"
@@ -68,3 +71,27 @@ def test_weights_of_any_listed_name_are_compared(folder: Path) -> None:
     os.utime(folder / "shared.bin", ns=(time.st_atime_ns, time.st_mtime_ns))
     with pytest.raises(ArtifactError, match=r"shared\.bin: expected sha256"):
         Engine.load(folder).embed_texts(["red"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"parity": {}', '"parity": ' + "[" * 100_000 + "]" * 100_000),
+        lambda text: text.replace('"opset": 18', '"opset": ' + "9" * 5_000),
+        lambda text: text + " " * MANIFEST_BYTES,
+    ],
+    ids=["deep", "a number of 5,000 digits", "long"],
+)
+def test_a_manifest_that_cannot_be_read_is_an_artifact_error(folder: Path, change: Callable[[str], str]) -> None:
+    manifest = folder / MANIFEST
+    manifest.write_text(change(manifest.read_text()))
+    with pytest.raises(ArtifactError, match=f"{folder.name}: .*expected"):
+        Engine.load(folder)
+
+
+def test_a_name_that_no_file_may_have_is_an_artifact_error(folder: Path) -> None:
+    manifest = Manifest.from_json((folder / MANIFEST).read_text())
+    files = {**manifest.files, "v" * 300: manifest.files[WEIGHTS]}
+    (folder / MANIFEST).write_text(replace(manifest, files=files).to_json())
+    with pytest.raises(ArtifactError, match=rf"{folder.name}: .*vvv"):
+        Engine.load(folder)

@@ -18,6 +18,7 @@ import crash
 import pytest
 from clipshelf import Catalogue, Engine, Profile, index
 from clipshelf.catalogue.content_keys import image_key
+from clipshelf.catalogue.reading.readers import ProductFields, read_source
 from clipshelf.cli.main import main
 from clipshelf.errors import CatalogueError, InputError, TimedOut
 from clipshelf.files import FileRecord, durable, locked, open_regular
@@ -209,3 +210,24 @@ def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
             FileRecord.of(path)
     os.mkfifo(tmp_path / "a.png")
     assert not image_key(tmp_path / "a.png").strip(b"\0")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "json", "csv.gz", "parquet"])
+def test_a_table_of_products_is_a_regular_file(suffix: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    os.mkfifo(tmp_path / f"pipe.{suffix}")
+    (tmp_path / f"zeros.{suffix}").symlink_to("/dev/zero")
+    for name in ("pipe", "zeros"):
+        with pytest.raises(InputError, match="expected a regular file"):
+            read_source(tmp_path / f"{name}.{suffix}", ProductFields())
+
+
+def test_a_profile_is_a_regular_file_of_bounded_size(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="expected a regular file"):
+            Profile.load(path)
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 1 << 40)
+    with pytest.raises(OSError, match="expected at most"):
+        Profile.load(tmp_path / "large")

@@ -69,11 +69,13 @@ def main(argv: Sequence[str]) -> int:
 
 def install(bundle: Path, folder: Path, public_key: str | None) -> None:
     """Install a bundle as a release, and make it the current one."""
+    if not bundle.is_file():
+        raise InstallError(f"{bundle}: expected a bundle, found {'no regular file' if bundle.exists() else 'none'}")
     with bundle.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
         content, signature = read_head(archive)
         if public_key is not None:
             check_signature(content, signature, public_key)
-        manifest = json.loads(content)
+        manifest = parse_manifest(content)
         check_device(manifest)
         name = hashlib.sha256(content).hexdigest()[:12]
         release = folder / "releases" / name
@@ -109,10 +111,24 @@ def read_head(archive: tarfile.TarFile) -> tuple[bytes, bytes | None]:
     content = head.get(TOP + MANIFEST)
     if content is None:
         raise InstallError(f"expected a bundle that begins with {TOP}{MANIFEST}, found none")
-    found = json.loads(content).get("format")
-    if found != FORMAT:
-        raise InstallError(f"expected a bundle of format {FORMAT}, found {found!r}")
     return content, head.get(TOP + SIGNATURE)
+
+
+def parse_manifest(content: bytes) -> dict[str, Any]:
+    """The fields of a manifest, with what is used here of the right types; raise InstallError where they are not."""
+    try:
+        manifest: dict[str, Any] = json.loads(content)
+        found = manifest.get("format")
+        if found == FORMAT:
+            records = [(record["bytes"], record["sha256"]) for record in manifest["files"].values()]
+            texts = [manifest["target"], manifest["python"], *(digest for _, digest in records), *manifest["files"]]
+            numbers = [manifest["products"], *(size for size, _ in records)]
+            if all(type(text) is str for text in texts) and all(type(number) is int for number in numbers):
+                return manifest
+            found = "values of other types"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        found = f"{type(error).__name__}: {error}"
+    raise InstallError(f"expected a bundle of format {FORMAT}, found {found!r}")
 
 
 def check_signature(content: bytes, signature: bytes | None, public_key: str) -> None:
@@ -152,7 +168,8 @@ def extract(archive: tarfile.TarFile, records: Mapping[str, Mapping[str, Any]], 
         name = info.name.removeprefix(TOP)
         if name in (MANIFEST, SIGNATURE):
             continue
-        record, file = missing.pop(name, None), archive.extractfile(info)
+        plain = info.isreg() and not info.issparse()  # a few bytes of a sparse file may say that it fills the disk
+        record, file = missing.pop(name, None), archive.extractfile(info) if plain else None
         if record is None or file is None or set(name.split("/")) & {"", ".", ".."}:
             raise InstallError(f"expected the files of the manifest alone, found {info.name!r}")
         path = draft / name

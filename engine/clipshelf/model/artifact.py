@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from clipshelf.errors import ArtifactError
-from clipshelf.files import FileRecord
+from clipshelf.files import FileRecord, read_regular
 from clipshelf.runtime.onnx_reader import external_files
 from clipshelf.types import PathLike, Precision
 
 FORMAT = 1
+MANIFEST_BYTES = 1 << 26  # the most that a manifest may have
 LOGITS = ("scale", "bias")
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 
@@ -156,7 +157,7 @@ class Manifest:
         """
         try:
             data = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and deep nesting too
             raise ArtifactError(f"{MANIFEST}: expected JSON, found {error}") from error
         _expect(isinstance(data, dict), "the top level", "an object", type(data).__name__)
         if "products" in data and "family" not in data:
@@ -202,14 +203,14 @@ class Artifact:
             found = "a file" if folder.is_file() else "none"
             raise ArtifactError(f"{folder}: expected an artifact folder with a {MANIFEST}, found {found}")
         try:
-            manifest = Manifest.from_json(source.read_text(encoding="utf-8"))
-        except (ArtifactError, UnicodeDecodeError) as error:
+            manifest = Manifest.from_json(read_regular(source, MANIFEST_BYTES).decode())
+            for name, record in manifest.files.items():
+                file = folder / name
+                actual = f"{file.stat().st_size} bytes" if file.is_file() else "no such file"
+                if actual != f"{record.bytes} bytes":
+                    raise ArtifactError(f"{name}: expected {record.bytes} bytes, found {actual}")
+        except (ArtifactError, UnicodeDecodeError, OSError) as error:
             raise ArtifactError(f"{folder}: {error}") from error
-        for name, record in manifest.files.items():
-            file = folder / name
-            actual = f"{file.stat().st_size} bytes" if file.is_file() else "no such file"
-            if actual != f"{record.bytes} bytes":
-                raise ArtifactError(f"{file}: expected {record.bytes} bytes, found {actual}")
         return cls(folder, manifest)
 
     def file(self, name: str) -> Path:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from clipshelf.errors import ArtifactError, MissingExtra
-from clipshelf.files import FileRecord
-from clipshelf.model.artifact import MANIFEST, Artifact, Manifest
+from clipshelf.files import FileRecord, read_regular
+from clipshelf.model.artifact import MANIFEST, MANIFEST_BYTES, Artifact, Manifest
 from clipshelf.model.model_card import CARD, model_card
 from clipshelf.types import PathLike
 
@@ -69,7 +69,7 @@ def fetch(reference: HubReference) -> Artifact:
     """
     path = _download(reference, MANIFEST)
     try:
-        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
+        manifest = Manifest.from_json(read_regular(path, MANIFEST_BYTES).decode())
     except (ArtifactError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{reference}: {error}") from error
     pinned = HubReference(reference.repository, path.parent.name)  # the cache has a folder for each commit

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipshelf.errors import InputError
+from clipshelf.files import read_regular
 
 _LEAST_LENGTH = 16  # characters of a key, so that it cannot be guessed
 _SCHEME = "bearer "
+_MOST_BYTES = 1 << 24  # of a file of keys
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class KeyRing:
     def load(cls, path: Path) -> KeyRing:
         """Read a file of keys; raises InputError that names a bad line, and never shows a key, and OSError."""
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_regular(path, _MOST_BYTES).decode().splitlines()
         except UnicodeDecodeError:
             raise InputError(f"{path}: expected keys in UTF-8, found other bytes") from None
         keys = [

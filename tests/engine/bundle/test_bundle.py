@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -195,6 +196,12 @@ def test_what_is_no_bundle_is_named_as_such(tmp_path: Path, content: bytes) -> N
     assert done.returncode == 1 and "Traceback" not in done.stderr
 
 
+def test_a_pipe_is_no_bundle(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.tar")
+    done = run_installer(tmp_path / "x.tar", tmp_path / "device")
+    assert done.returncode == 1 and "expected a bundle, found no regular file" in done.stderr
+
+
 def test_a_bundle_that_was_cut_off_is_refused(bundle: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.tar"
     cut.write_bytes(bundle.read_bytes()[: bundle.stat().st_size // 2])
@@ -211,6 +218,31 @@ def test_a_bundle_that_was_cut_off_is_refused(bundle: Path, tmp_path: Path) -> N
 def test_a_manifest_of_another_form_is_refused(content: str) -> None:
     with pytest.raises(BundleError):
         BundleManifest.from_bytes(content.encode())
+    with pytest.raises(install.InstallError, match="expected a bundle of format 1"):
+        install.parse_manifest(content.encode())
+
+
+def test_a_deep_manifest_is_refused_by_the_installer() -> None:
+    with pytest.raises(install.InstallError, match="found 'RecursionError"):
+        install.parse_manifest(b"[" * 100_000)
+
+
+def test_a_sparse_file_in_a_bundle_does_not_fill_the_disk(bundle: Path, tmp_path: Path) -> None:
+    name = f"{TOP}/catalogue/manifest.json"
+    bomb = tmp_path / "bomb.tar"
+    with tarfile.open(bundle) as source, tarfile.open(bomb, "w", format=tarfile.PAX_FORMAT) as target:
+        for info in source:
+            if info.name == name:  # no byte of its own, and 4 MB of zeros, which may as well be a petabyte
+                sparse = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "4000000,0"}
+                info.pax_headers = sparse | {"GNU.sparse.size": "4000000"}
+                info.size = 0
+                target.addfile(info)
+            else:
+                target.addfile(info, source.extractfile(info))
+    with pytest.raises(BundleError, match="expected files"):
+        find_problems(bomb)
+    done = run_installer(bomb, tmp_path / "device")
+    assert done.returncode == 1 and "expected the files of the manifest alone" in done.stderr
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the keys and checks signatures on a device")

@@ -35,7 +35,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +57,7 @@ from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord, open_regular
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.types import FloatArray, Product, Rows
+from clipshelf.workers import Workers
 
 # Files up to this size in bytes are compared when a generation is opened.
 _COMPARED_ON_OPEN = 1 << 24
@@ -224,8 +224,7 @@ class Generation:
 def _rows_not_finite(matrix: FloatArray) -> list[int]:
     """Where parts of an (N, 2D) matrix of unit rows start that hold an infinity or NaN; their sums then have it too."""
     starts = range(0, len(matrix), _ROWS_SUMMED)
-    with ThreadPoolExecutor(available_cpus()) as pool:
-        sums = list(pool.map(lambda start: _sum(matrix[start : start + _ROWS_SUMMED]), starts))
+    sums = Workers(available_cpus()).map(lambda start: _sum(matrix[start : start + _ROWS_SUMMED]), starts)
     return [start for start, total in zip(starts, sums, strict=True) if not np.isfinite(total)]
 
 

@@ -19,7 +19,7 @@ from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.side_parts import FALLOFF, check_falloff
 from clipshelf.catalogue.typed_columns.kinds import KINDS, Declaration, Kind
 from clipshelf.errors import CatalogueError, InputError
-from clipshelf.files import FileRecord, open_regular
+from clipshelf.files import FileRecord, read_regular
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -106,7 +106,7 @@ def read_manifest(folder: Path) -> CatalogueManifest:
     """Read the manifest of the catalogue in `folder`; raises CatalogueError unless there is one of this format."""
     path = folder / MANIFEST
     try:
-        content = _content(path)
+        content = read_regular(path, _MOST_BYTES)
         data = json.loads(content)
     except FileNotFoundError:
         raise CatalogueError(f"{folder}: expected a catalogue folder with a {MANIFEST}, found none") from None
@@ -123,14 +123,6 @@ def read_manifest(folder: Path) -> CatalogueManifest:
     if content != _seal(data):
         raise CatalogueError(f"{path}: expected a text with the sha256 that it names, {sealed}, found a changed one")
     return _checked(path, {**_LATER_FIELDS, **data})
-
-
-def _content(path: Path) -> bytes:
-    with open_regular(path) as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise ValueError(f"more than {_MOST_BYTES} bytes")
-    return content
 
 
 def _seal(data: dict[str, Any]) -> bytes:

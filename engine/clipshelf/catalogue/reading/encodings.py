@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipshelf.errors import InputError
+from clipshelf.files import open_regular
 
 # Longer marks first: that of UTF-32 begins as that of UTF-16 does.
 _MARKS = (
@@ -55,7 +56,8 @@ def read_bytes(path: Path, expected: str) -> bytes:
     Raises InputError, which says that `expected` was expected, for a file that is another one by its first bytes.
     """
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
         if data.startswith(_GZIP) or path.suffix.lower() == ".gz":
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from clipshelf.catalogue.reading.source import Source, check_names
 from clipshelf.errors import InputError, MissingExtra
+from clipshelf.files import open_regular
 
 
 def read_memory(source: Any) -> Source:
@@ -34,7 +35,11 @@ def read_parquet(path: Path) -> Source:
     except ImportError:
         raise MissingExtra('Parquet files need pyarrow: pip install "clipshelf[parquet]"') from None
     try:
-        table = parquet.read_table(path)
+        if path.is_dir():
+            table = parquet.read_table(path)
+        else:
+            with open_regular(path) as file:
+                table = parquet.read_table(file)
     except (OSError, arrow.ArrowException) as error:
         raise InputError(f"{path}: expected a Parquet file, found: {error}") from error
     return _read_arrow(table, path.parent.resolve(), str(path))
