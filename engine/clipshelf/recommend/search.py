@@ -10,7 +10,7 @@ import numpy as np
 
 from clipshelf.calls import calls
 from clipshelf.catalogue.statistics import Statistics
-from clipshelf.recommend.boosts import WordMatch, addition_values
+from clipshelf.recommend.boosts import Addition, WordMatch, addition_values
 from clipshelf.recommend.calibration import Calibration
 from clipshelf.recommend.diversity import Likeness, choose
 from clipshelf.recommend.fusion import QueryVector, centred
@@ -25,6 +25,8 @@ from clipshelf.types import DoubleArray, Rows
 _POOL_AT_LEAST, _POOL_TIMES_K = 200, 20
 # Candidates among which groups are looked for: at first at least so many and so many times k, later up to so many.
 _GROUPED_AT_LEAST, _GROUPED_TIMES_K, _GROUPED_AT_MOST = 64, 4, 1 << 14
+# Candidates among which products of the least relevance are looked for, at first.
+_RELEVANT_AT_LEAST, _RELEVANT_TIMES_K = 64, 4
 
 
 class Searcher:
@@ -37,11 +39,13 @@ class Searcher:
 
     def search(self, queries: Sequence[ResolvedQuery], vectors: Sequence[QueryVector]) -> list[Hits]:
         """Find the best products of each query; queries that share a filter are searched for together."""
-        alone = [i for i, query in enumerate(queries) if query.group_by is None]
+        alone = [i for i, query in enumerate(queries) if query.group_by is None and not _hides_relevance(query)]
         pools = dict(zip(alone, self._search([queries[i] for i in alone], [vectors[i] for i in alone]), strict=True))
         for i, query in enumerate(queries):
             if query.group_by is not None:
                 pools[i] = self._search_groups(query, vectors[i], query.group_by)
+            elif i not in pools:
+                pools[i] = self._search_one(query, vectors[i])
         return [self._choose(query, pools[i]) for i, query in enumerate(queries)]
 
     def groups(self, query: ResolvedQuery, vector: QueryVector, hits: Hits) -> list[HitGroup]:
@@ -60,12 +64,43 @@ class Searcher:
             groups.append(HitGroup(value, selection.count + 1, others))
         return groups
 
-    def _search(self, queries: Sequence[ResolvedQuery], vectors: Sequence[QueryVector]) -> list[Hits]:
-        """For each query the pool of its best products, best first, whatever their groups are."""
+    def _search_one(self, query: ResolvedQuery, vector: QueryVector) -> Hits:
+        """The pool of a query's best products, of its least relevance where boosts hide it.
+
+        Relevance leaves boosts out, so that the products of the highest scores may be irrelevant. Two lists grow in
+        turn. Where enough of the highest scores are relevant, these are the best. Where the list of the most relevant
+        products ends below the least relevance, it has all that may be answered.
+        """
+        if not _hides_relevance(query):
+            return self._search([query], [vector])[0]
+        size, least = _pool_size(query), query.min_relevance
+        count = max(_RELEVANT_AT_LEAST, _RELEVANT_TIMES_K * size)
+        while True:
+            grown = replace(query, k=count, diversity=0.0)
+            [best] = self._search([grown], [vector])
+            relevant = best.of_relevance(least)
+            if len(relevant.rows) >= size or len(best.rows) < count:
+                break
+            [fitting] = self._search([grown], [vector], by_relevance=True)
+            relevant = fitting.of_relevance(least)
+            if len(relevant.rows) < count:
+                break
+            count *= 4
+        order = _best_first(relevant.rows, relevant.fits)[:size]
+        return relevant.take(order, relevant.penalties[order])
+
+    def _search(
+        self, queries: Sequence[ResolvedQuery], vectors: Sequence[QueryVector], *, by_relevance: bool = False
+    ) -> list[Hits]:
+        """For each query the pool of its best products, best first, whatever their groups are.
+
+        - `by_relevance`: whether the best are those of the highest relevance, instead of the highest score.
+        """
         if not queries:
             return []
         levels = self._calibration.levels(vectors)
-        candidates = self._candidates(queries, vectors, levels.side_factors)
+        ranked = [_without_boosts(query) for query in queries] if by_relevance else queries
+        candidates = self._candidates(ranked, vectors, levels.side_factors)
         counts = [len(found.rows) for found in candidates]
         lines, rows = np.arange(len(queries)).repeat(counts), np.concatenate([found.rows for found in candidates])
         side_factors = levels.side_factors[lines, np.concatenate([found.patterns for found in candidates])]
@@ -79,6 +114,7 @@ class Searcher:
         relevance = levels.relevance(lines, fits, answerable[lines])
         if self._store.relevance_curve is not None:
             relevance = self._store.relevance_curve(relevance)
+        ranks = fits.copy() if by_relevance else fits
         others = [[not is_word for is_word in which] for which in is_words]
         fits += np.concatenate([values[which].sum(axis=0) for values, which in zip(added, others, strict=True)])
         pools = []
@@ -86,7 +122,7 @@ class Searcher:
             part = slice(stop - counts[i], stop)
             none = np.zeros(counts[i])
             found = Hits(rows[part], fits[part], none, side_factors[part], relevance[part], added[i])
-            order = np.lexsort((found.rows, -found.fits))[: _pool_size(queries[i])]
+            order = _best_first(found.rows, ranks[part])[: _pool_size(queries[i])]
             missing = candidates[i].missing | queries[i].selection.missing
             pools.append(replace(found.take(order, none[order]), missing=missing))
         return pools
@@ -100,7 +136,7 @@ class Searcher:
         wanted, count = _pool_size(query), max(_GROUPED_AT_LEAST, _GROUPED_TIMES_K * query.k)
         selection, found = query.selection, list[Hits]()
         while True:
-            [pool] = self._search([replace(query, selection=selection, k=count, diversity=0.0)], [vector])
+            pool = self._search_one(replace(query, selection=selection, k=count, diversity=0.0), vector)
             firsts = first_of_groups(self._store.group_values(column, pool.rows))[:wanted]
             found.append(pool.take(firsts, pool.penalties[firsts]))
             wanted -= len(firsts)
@@ -165,3 +201,19 @@ class Searcher:
 def _pool_size(query: ResolvedQuery) -> int:
     """Number of candidates that are scored exactly for a query."""
     return max(_POOL_AT_LEAST, _POOL_TIMES_K * query.k) if query.diversity else query.k
+
+
+def _hides_relevance(query: ResolvedQuery) -> bool:
+    """Whether the order of a query's scores is not that of the relevance that it asks for."""
+    return query.min_relevance > 0 and any(isinstance(addition, Addition) for addition in query.additions)
+
+
+def _without_boosts(query: ResolvedQuery) -> ResolvedQuery:
+    """A query whose boosts and freshness change no score; what they are computed from is still read."""
+    additions = tuple(each._replace(weight=0.0) if isinstance(each, Addition) else each for each in query.additions)
+    return replace(query, additions=additions)
+
+
+def _best_first(rows: Rows, scores: DoubleArray) -> Rows:
+    """(n,) positions of n products by score, the best first; of equal ones the first row first."""
+    return np.lexsort((rows, -scores))
