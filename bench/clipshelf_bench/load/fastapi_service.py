@@ -31,9 +31,7 @@ def make_app(class_name: str, job: Job) -> FastAPI:
     tasks = load_contender(class_name).tasks()
     embed_sentences, embed_photos = tasks["sentences"](job), tasks["photos"](job)
     matrix = job.load_matrix()
-    app = FastAPI()
 
-    @app.post("/v1/recommend")
     def recommend(
         text: Annotated[str | None, Body()] = None,
         image: Annotated[str | None, Body()] = None,
@@ -49,6 +47,8 @@ def make_app(class_name: str, job: Job) -> FastAPI:
         best = best[np.argsort(-scores[best])]
         return {"recommendations": [{"id": str(row), "score": float(scores[row])} for row in best]}
 
+    app = FastAPI()
+    app.post("/v1/recommend")(recommend)
     return app
 
 

@@ -202,9 +202,12 @@ def _fetch(source: str) -> Path:
 
     hub_id, _, revision = source.partition("@")
     try:
-        folder = Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=[*HUB_FILES]))
+        chosen = {"revision": revision} if revision else {}
+        folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES], **chosen))
+        # The cache names the folder of a snapshot by its commit.
+        commit = {"revision": folder.name} if re.fullmatch("[0-9a-f]{40}", folder.name) else chosen
         for patterns in HUB_WEIGHTS if not _is_open_clip(folder) else reversed(HUB_WEIGHTS):
-            snapshot_download(hub_id, revision=folder.name, allow_patterns=[*patterns])
+            snapshot_download(hub_id, allow_patterns=[*patterns], **commit)
             if any(file for pattern in patterns for file in folder.glob(pattern)):
                 break
     except HFValidationError as error:
