@@ -6,6 +6,7 @@ A local folder is read without the network. A hub id is fetched once through `hu
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,14 +201,15 @@ def _fetch(source: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    download: Callable[..., str] = snapshot_download
     hub_id, _, revision = source.partition("@")
     try:
         chosen = {"revision": revision} if revision else {}
-        folder = Path(snapshot_download(hub_id, allow_patterns=[*HUB_FILES], **chosen))
+        folder = Path(download(hub_id, allow_patterns=[*HUB_FILES], **chosen))
         # The cache names the folder of a snapshot by its commit.
         commit = {"revision": folder.name} if re.fullmatch("[0-9a-f]{40}", folder.name) else chosen
         for patterns in HUB_WEIGHTS if not _is_open_clip(folder) else reversed(HUB_WEIGHTS):
-            snapshot_download(hub_id, allow_patterns=[*patterns], **commit)
+            download(hub_id, allow_patterns=[*patterns], **commit)
             if any(file for pattern in patterns for file in folder.glob(pattern)):
                 break
     except HFValidationError as error:
