@@ -60,6 +60,7 @@ def test_sums_are_float32_unless_the_environment_says_otherwise(
     monkeypatch.setenv(cuda.GEMM_OPTIONS, before or "")
     if before is None:
         monkeypatch.delenv(cuda.GEMM_OPTIONS)
+    cuda.prepare_cuda.cache_clear()
     for _ in range(2):
         cuda.prepare_cuda()
     cuda.prepare_cuda.cache_clear()

@@ -84,6 +84,8 @@ def _check_values(records: Sequence[Product]) -> None:
     except TypeError:
         "".join(values[::3])
         for item in records:
+            if None in (item.get("text", ""), item.get("image", "")):
+                raise TypeError("expected a text or picture, or no such field, found null") from None
             "".join(texts_of(item))
             "".join([path for path in pictures_of(item) if path is not None])
 
