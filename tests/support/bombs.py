@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 from PIL import Image
 from support.pictures import encode
@@ -93,6 +94,14 @@ def jpeg_of_scans(scans: int, width: int = 4000, height: int = 3000) -> bytes:
 def jpeg_of_padding(size: int = 30 << 20) -> bytes:
     data = encode(Image.new("RGB", (64, 64), "red"), "JPEG")
     return data[:2] + b"\xff" * size + data[2:]
+
+
+def jpeg_of_segments(segment: bytes, count: int, *, after_scan: bool = False) -> bytes:
+    """A small progressive JPEG with a segment over and over, before its frame or after its scans."""
+    data = jpeg(64, 64, progressive=True)
+    if after_scan:  # with more scans than are allowed, as a quick count has it
+        return data[:-2] + segment * count + b"\xff\xda" * 200 + data[-2:]
+    return data[:2] + segment * count + data[2:]
 
 
 def jpeg_of_tables(count: int = 1000) -> bytes:
@@ -197,6 +206,10 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "progressive JPEG cut short": lambda: jpeg(8000, 6000, progressive=True),
     "JPEG with 30 MB of padding": jpeg_of_padding,
     "JPEG with a million tables": jpeg_of_tables,
+    "JPEG with two million restart intervals": partial(jpeg_of_segments, b"\xff\xdd\0\4\0\1", 2_000_000),
+    "JPEG with three million empty segments": partial(jpeg_of_segments, b"\xff\xe5\0\2", 3_000_000),
+    "JPEG with six million restarts": partial(jpeg_of_segments, b"\xff\xd0", 6_000_000, after_scan=True),
+    "JPEG with tables behind its scans": partial(jpeg_of_segments, b"\xff\xc4\0\2", 3_000_000, after_scan=True),
     "TIFF of nothing": lambda: tiff_of(60000, 60000),
     "TIFF of zeros": lambda: tiff_of(7000, 7000, 8, zeros(47)),
     "TIFF of LZW": lambda: tiff_of(7000, 7000, 5, b"\x80\x0b\x60\x50\x22\x0c\x0c\x85\x01"),

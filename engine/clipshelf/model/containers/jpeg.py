@@ -16,6 +16,8 @@ from clipshelf.model.image_limits import ImageLimits, LimitError
 END_OF_IMAGE = b"\xff\xd9"
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+# In a scan, restarts may stand after every few pixels.
+_MARKER_OF_SEGMENT = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _START_OF_SCAN, _APP0, _APP1, _APP2, _APP14 = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})  # DHT, DAC, DQT, DRI
@@ -27,6 +29,8 @@ _BLOCK = 8
 _LONGEST_PASSES = 6_000_000_000
 # Complete tables take some 3 kB.
 _LARGEST_TABLES = 1 << 18
+# Segments before the first scan, or from there on: a photo has some ten, one with large metadata some hundred.
+_MOST_SEGMENTS = 10_000
 _EXIF, _XMP, _ICC = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 
 
@@ -88,7 +92,10 @@ def inspect(data: bytes, limits: ImageLimits) -> Container:
     """Read a JPEG up to its first scan. Raises BrokenPictureError or LimitError."""
     header = _Header()
     position, end = 2, len(data)
-    while (match := _MARKER.search(data, position)) is not None:
+    for _ in range(_MOST_SEGMENTS):
+        match = _MARKER.search(data, position)
+        if match is None:
+            raise BrokenPictureError("it ends before its pixels")
         marker = match[1][0]
         header.dropped |= match.end() > position + 2  # padding, which Pillow reads byte by byte
         if marker == _START_OF_SCAN:
@@ -97,13 +104,13 @@ def inspect(data: bytes, limits: ImageLimits) -> Container:
         if marker in _WITHOUT_LENGTH:
             continue
         if marker == END_OF_IMAGE[1]:
-            break
+            raise BrokenPictureError("it ends before its pixels")
         (length,) = unpack(">H", data, position)
         if length < 2 or position + length > end:
             raise BrokenPictureError("its header is cut short")
         header.take(marker, data[position + 2 : position + length])
         position += length
-    raise BrokenPictureError("it ends before its pixels")
+    raise BrokenPictureError(f"its header has more than {_MOST_SEGMENTS:,} segments")
 
 
 def _container(data: bytes, scan: int, header: _Header, limits: ImageLimits) -> Container:
@@ -142,13 +149,17 @@ def _check_scans(data: bytes, position: int, coefficients: int, limits: ImageLim
 
 
 def _count_scans(data: bytes, position: int) -> int:
-    """Scans up to the end of the picture; segments between them are skipped, and what follows the picture too."""
+    """Scans up to the end of the picture; segments between them are skipped, and what follows the picture too.
+
+    Raises BrokenPictureError for more segments than any picture has.
+    """
     scans = 0
-    while (match := _MARKER.search(data, position)) is not None:
+    for _ in range(_MOST_SEGMENTS):
+        match = _MARKER_OF_SEGMENT.search(data, position)
+        if match is None or match[1][0] == END_OF_IMAGE[1]:
+            return scans
         marker, position = match[1][0], match.end()
-        if marker == END_OF_IMAGE[1]:
-            break
         scans += marker == _START_OF_SCAN
         if marker not in _WITHOUT_LENGTH:
             position += int.from_bytes(data[position : position + 2], "big")
-    return scans
+    raise BrokenPictureError(f"it has more than {_MOST_SEGMENTS:,} segments")
