@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 from clipshelf.cli.main import main
+from support import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("engine/clipshelf", "export/clipshelf_export", "bench/clipshelf_bench")
@@ -24,6 +25,7 @@ RUNNING_PAGES = {
     "README.md": "running-shoes ",
     "docs/cookbook.md": "  1  ",
     "docs/evaluate.md": "default: recall ",
+    "docs/change-of-model.md": "0 products, overlap ",
     "docs/scale.md": "  1  ",
     "docs/scores.md": "text None image ",
     "docs/service.md": "{'embed_text': ",
@@ -63,9 +65,13 @@ def _anchors(page: Path) -> set[str]:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the examples, in which the shelf has every eighth product and those that the pages name."""
+    """A folder with the examples, in which the shelf has every eighth product and those that the pages name.
+
+    `new-model` stands for a model that a reader has exported.
+    """
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("*.py", "*.md"))
+    tiny.write_artifact(folder / "new-model")
     table = folder / "examples/shelf/products.csv"
     with table.open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)

@@ -137,13 +137,14 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, timeout: float = 0.0) -> Iterator[None]:
+def locked(folder: Path, *, timeout: float = 0.0, name: str = LOCK) -> Iterator[None]:
     """Be the only writer of a folder while the block runs.
 
     - `folder`: made where it does not exist.
+    - `name`: of the lock's file; writers with locks of other names do not exclude each other.
     - `timeout`: seconds to wait for another writer, from 0 on; `math.inf` waits for as long as it takes.
 
-    The system releases the lock when the process ends, however it ends; the file `.lock` stays. Raises CatalogueError
+    The system releases the lock when the process ends, however it ends; the file stays. Raises CatalogueError
     while there is another writer, in this process or another one, for a folder that cannot be written, and for a file
     system that has no locks; InputError for another `timeout`.
     """
@@ -153,7 +154,7 @@ def locked(folder: Path, *, timeout: float = 0.0) -> Iterator[None]:
         if folder.exists() and not folder.is_dir():
             raise CatalogueError(f"{folder}: expected a folder, found a file")
         folder.mkdir(parents=True, exist_ok=True)
-        file = open_to_append(folder / LOCK)
+        file = open_to_append(folder / name)
     with file:
         _wait_for_lock(file, folder, timeout)
         owner = os.getpid()

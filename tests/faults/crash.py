@@ -12,17 +12,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 from clipshelf import Catalogue, Engine
-from clipshelf.catalogue.disk.manifest import MANIFEST, read_manifest
-from clipshelf.catalogue.disk.save import current_manifest
+from clipshelf.catalogue.disk.folder import REEMBED_LOCK, current_manifest
+from clipshelf.catalogue.disk.journal import is_reembedding
+from clipshelf.catalogue.disk.manifest import MANIFEST, Part, read_manifest
+from clipshelf.catalogue.disk.part_files import part_arrays
 from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.catalogue.indexing import change, index
+from clipshelf.catalogue.reembedding import reembed, switch, switch_back
+from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.errors import CatalogueError
 from clipshelf.files import LOCK
 from clipshelf.types import FloatArray, Product
+from support import tiny
 
 WHERE = {"price": {"<": 40}, "tags": {"contains": "new"}}
 # What a writer does to its files; a crash between two of these leaves the same on the disk as anywhere between them.
@@ -40,12 +45,21 @@ FILE_CALLS = {
     "close",
 }
 
+LOCKS = {LOCK, REEMBED_LOCK}
+
 Files: TypeAlias = dict[str, bytes]
 
 
 def products(start: int, stop: int, text: str = "red shoe") -> list[Product]:
+    """Products, every seventh of which has two texts."""
+    texts = [f"{text} {'watch ' * (i % 5)}" for i in range(stop)]
     return [
-        {"id": f"p{i}", "text": f"{text} {'watch ' * (i % 5)}", "price": i % 97, "tags": ["new", "sale"][: i % 3]}
+        {
+            "id": f"p{i}",
+            "text": texts[i] if i % 7 else [texts[i], "warm"],
+            "price": i % 97,
+            "tags": ["new", "sale"][: i % 3],
+        }
         for i in range(start, stop)
     ]
 
@@ -63,6 +77,22 @@ def build(engine: Engine, folder: Path) -> object:
     return index(engine, products(0, 200), folder)
 
 
+def other_model(engine: Engine) -> Engine:
+    """An engine with another model, in a folder beside that of `engine`."""
+    path = engine.artifact.path.parent / "another-model"
+    return Engine.load(path if path.exists() else tiny.write_artifact(path, dim=6, seed=1), threads=1)
+
+
+def build_and_reembed(engine: Engine, folder: Path) -> object:
+    build(engine, folder)
+    return reembed(other_model(engine), folder)
+
+
+def build_and_switch(engine: Engine, folder: Path) -> object:
+    build_and_reembed(engine, folder)
+    return switch(folder)
+
+
 def nothing(engine: Engine, folder: Path) -> object:
     return None
 
@@ -72,6 +102,9 @@ OPERATIONS = (
     Operation("add", build, lambda engine, folder: change(folder, lambda c: c.add(engine, products(200, 260)))),
     Operation("update", build, lambda e, folder: change(folder, lambda c: c.update(e, products(50, 90, "blue shirt")))),
     Operation("remove", build, lambda _, folder: change(folder, lambda c: c.remove(f"p{i}" for i in range(0, 200, 3)))),
+    Operation("reembed", build, lambda engine, folder: reembed(other_model(engine), folder)),
+    Operation("switch", build_and_reembed, lambda _, folder: switch(folder)),
+    Operation("switch-back", build_and_switch, lambda _, folder: switch_back(folder)),
 )
 
 
@@ -83,7 +116,9 @@ class State:
     products: list[Product]
     embeddings: FloatArray
     mask: list[bool]
+    parts: bytes
     statistics: dict[str, Any]
+    beside: list[tuple[str, list[str], bytes]]
 
     @classmethod
     def of(cls, folder: Path) -> State | None:
@@ -96,16 +131,31 @@ class State:
             list(catalogue.products),
             np.array(catalogue.embeddings),
             catalogue.mask(WHERE).tolist(),
+            _content(catalogue.contents.parts),
             catalogue.statistics.to_dict(),
+            [cls._beside(folder, part) for part in get_args(Part) if getattr(read_manifest(folder), part, None)],
         )
+
+    @staticmethod
+    def _beside(folder: Path, part: Part) -> tuple[str, list[str], bytes]:
+        catalogue = Catalogue.load(folder, part=part)
+        content = np.array(catalogue.embeddings).tobytes() + _content(catalogue.contents.parts)
+        return part, list(catalogue.ids), content
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
             return NotImplemented
-        same = all(getattr(self, name) == getattr(other, name) for name in ("ids", "products", "mask", "statistics"))
+        same = all(
+            getattr(self, name) == getattr(other, name)
+            for name in ("ids", "products", "mask", "parts", "statistics", "beside")
+        )
         return same and np.array_equal(self.embeddings, other.embeddings)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _content(parts: SideParts) -> bytes:
+    return b"".join(array.tobytes() for _, array in part_arrays(parts))
 
 
 class Stage:
@@ -172,7 +222,7 @@ class Stage:
         All of that follows from the files, so that those that were found before are not judged again. The lock's text
         is a process id, which nobody but its holder's rivals read.
         """
-        files = frozenset((path.name, path.read_bytes()) for path in self._folder.iterdir() if path.name != LOCK)
+        files = frozenset((path.name, path.read_bytes()) for path in self._folder.iterdir() if path.name not in LOCKS)
         if files not in self._outcomes:
             self._outcomes[files] = self._judge()
         return self._outcomes[files]
@@ -195,8 +245,10 @@ class Stage:
             Catalogue.load(self._folder).save(self._folder)
         if State.of(self._folder) != self._after:
             raise AssertionError(f"{self._operation.name}: expected the state after it, found another")
-        found = {path.name for path in self._folder.iterdir()}
-        if found != {MANIFEST, LOCK, *read_manifest(self._folder).files}:
+        # The next `reembed` finds what an interrupted one has left.
+        found = {path.name for path in self._folder.iterdir() if not is_reembedding(path.name)} - LOCKS
+        named = {name for manifest in read_manifest(self._folder).generations for name in manifest.files}
+        if found != {MANIFEST, *named}:
             raise AssertionError(f"{self._operation.name}: expected no leftovers, found {sorted(found)}")
 
     def _reset(self) -> None:

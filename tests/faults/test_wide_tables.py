@@ -9,7 +9,7 @@ from pathlib import Path
 import crash
 import pytest
 from clipshelf import Catalogue, Engine
-from clipshelf.catalogue.disk import save
+from clipshelf.catalogue.disk import folder
 from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.errors import CatalogueError
 
@@ -49,7 +49,7 @@ def test_a_generation_that_cannot_be_opened_replaces_none(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(save, "Generation", fail)
+        patch.setattr(folder, "Generation", fail)
         with pytest.raises(CatalogueError if isinstance(error, OSError) else type(error)):
             changed.save(shop)
     assert sorted(path.name for path in shop.iterdir()) == files

@@ -13,9 +13,11 @@ import numpy as np
 
 from clipshelf.catalogue.changes import DEFAULT_SHRINK, NO_LOSSES, Changes, Losses, check_allow_shrink
 from clipshelf.catalogue.contents import Contents
+from clipshelf.catalogue.disk.folder import current_manifest
 from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.locations import find_model, find_root
-from clipshelf.catalogue.disk.save import Origin, current_manifest, require_current, save_generation
+from clipshelf.catalogue.disk.manifest import Part
+from clipshelf.catalogue.disk.save import Origin, require_current, save_generation
 from clipshelf.catalogue.disk.verify import find_problems
 from clipshelf.catalogue.edits import Edit, Editor, embedding_tables, remove_products
 from clipshelf.catalogue.embedding import embed_products
@@ -130,7 +132,7 @@ class Catalogue(ProductTable):
         if engine.fingerprint != self.fingerprint:
             raise FingerprintMismatch(
                 f"expected the model that embedded the catalogue, fingerprint {self.fingerprint}, "
-                f"found one with {engine.fingerprint}; index the products again with this model"
+                f"found one with {engine.fingerprint}; clipshelf reembed embeds the products with this model"
             )
 
     @classmethod
@@ -303,6 +305,7 @@ class Catalogue(ProductTable):
         verify: bool = False,
         root: PathLike | None = None,
         allow_outside: bool = False,
+        part: Part = "current",
     ) -> Catalogue:
         """Open a saved catalogue; its matrix and records stay on disk, memory-mapped.
 
@@ -312,13 +315,15 @@ class Catalogue(ProductTable):
           beside it where both were moved.
         - `allow_outside`: whether `picture` may return paths outside that folder. Leave it for the catalogue of a
           stranger, and give `root` too: docs/catalogue-folder.md says what is trusted.
+        - `part`: the generation: the current one, or "prepared" or "previous" for those that a change of the model has
+          beside it (docs/change-of-model.md).
 
         Raises CatalogueError naming the file, what was expected and what was found.
         """
         folder = Path(path)
         if verify and (problems := find_problems(folder)):
             raise CatalogueError("; ".join(problems))
-        generation = Generation.open(folder)
+        generation = Generation.open(folder, part)
         manifest = generation.manifest
         return cls(
             generation,

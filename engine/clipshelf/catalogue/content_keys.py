@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +27,13 @@ NO_KEY = bytes(KEY_SIZE)
 _MOST_BYTES = 1 << 28
 
 
+@dataclass(frozen=True)
+class KnownPicture:
+    """A picture that is not at hand, and need not be: its embedding is known by its `key`, 16 bytes."""
+
+    key: bytes
+
+
 def text_key(text: object) -> bytes:
     """Return the key of a text, `NO_KEY` for anything but Unicode text."""
     try:
@@ -37,27 +45,34 @@ def text_key(text: object) -> bytes:
 def image_key(source: object) -> bytes:
     """Return the key of a picture.
 
-    - `source`: a path, whose file is read, or bytes, or a dict that has them, or a URI, or an array.
+    - `source`: a path, whose file is read, or bytes, or a dict that has them, or a URI, or an array, or a
+      `KnownPicture`.
 
     Returns `NO_KEY` for a file that cannot be read, is no regular file or is very large, and for an open file or
     another object that can be read only once.
     """
+    if isinstance(source, KnownPicture):
+        return source.key
     if isinstance(source, Mapping):
         source = source.get("bytes")
     if isinstance(source, str) and source[:5].lower() == "data:":
         return _key(b"uri", source.encode("utf-8", "surrogatepass"))
     if isinstance(source, (str, os.PathLike)):
-        try:
-            with open_regular(Path(source)) as file:
-                is_large = os.fstat(file.fileno()).st_size > _MOST_BYTES
-                return NO_KEY if is_large else _key(b"image", file.read())
-        except (OSError, ValueError):
-            return NO_KEY
+        return _file_key(Path(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _key(b"image", bytes(source))
     if isinstance(source, np.ndarray) and source.dtype != object:
         return _key(b"array", repr((source.shape, source.dtype.str)).encode(), source.tobytes())
     return NO_KEY
+
+
+def _file_key(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            is_large = os.fstat(file.fileno()).st_size > _MOST_BYTES
+            return NO_KEY if is_large else _key(b"image", file.read())
+    except (OSError, ValueError):
+        return NO_KEY
 
 
 def parts_key(keys: Keys, falloff: float) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from clipshelf.workers import Workers
 # Products of one step: the journal is written, failures are reported and progress is called after each.
 _CHUNK = 128
 
+LeftOut: TypeAlias = tuple[Mapping[int, str], Mapping[int, str]]
+
 
 @dataclass(frozen=True)
 class EmbeddedBatch:
@@ -36,11 +38,13 @@ class EmbeddedBatch:
     - `contents`: these n products.
     - `rows`: (n,) int64 indices of them in the batch with its repeats.
     - `without_picture`: the indices of those whose pictures could not be read and were left out.
+    - `left_out`: by index, which pictures and which texts of a product could not be embedded, and why, by position.
     """
 
     contents: MemoryContents
     rows: Rows
     without_picture: Set[int] = frozenset()
+    left_out: Mapping[int, LeftOut] = field(default_factory=dict)
 
 
 def embed_products(
@@ -118,6 +122,7 @@ class _BatchEmbedder:
         self._pictures = BatchPictures(batch.root, root)
         self._records: dict[int, Product] = {}
         self._problems: dict[int, Problem] = {}
+        self._left_out: dict[int, LeftOut] = {}
 
     def embed(self, rows: Sequence[int]) -> None:
         """Embed the products of some rows."""
@@ -131,14 +136,12 @@ class _BatchEmbedder:
         texts = {row: listed for row, listed in texts.items() if listed}
         unusable = self._texts.fill(texts, stack_keys(map(text_key, _flat(texts))))
         for row, product in products.items():
-            stored, unread = found[row].stored, found[row].unread
+            stored, unread, bad_texts = found[row].stored, found[row].unread, unusable.get(row, {})
             may_lack_pictures = self._keep_text and ("text" in product or self._partial)
-            self._records[row] = kept_record(product, stored, unread, unusable.get(row, {}))
-            problem = find_problem(
-                product, len(stored), unread, unusable.get(row, {}), may_lack_pictures=may_lack_pictures
-            )
+            self._records[row] = kept_record(product, stored, unread, bad_texts)
+            problem = find_problem(product, len(stored), unread, bad_texts, may_lack_pictures=may_lack_pictures)
             if problem is not None:
-                self._problems[row] = problem
+                self._problems[row], self._left_out[row] = problem, (unread, bad_texts)
 
     def report(self, row: int, on_error: OnError) -> None:
         """Raise, or report, what cannot be used of the product of a row."""
@@ -203,7 +206,7 @@ class _BatchEmbedder:
         parts = self._parts(rows)
         contents = MemoryContents(records, matrix, keys, self._batch.declarations, self._batch.words, parts)
         without_picture = {row for row, problem in self._problems.items() if problem.without_picture}
-        return EmbeddedBatch(contents, np.array(rows, np.int64), without_picture)
+        return EmbeddedBatch(contents, np.array(rows, np.int64), without_picture, self._left_out)
 
     def _parts(self, rows: Sequence[int]) -> SideParts:
         """The parts of the products of some rows, whose rows are their positions in `rows` then."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.changes import DEFAULT_SHRINK, check_allow_shrink
+from clipshelf.catalogue.disk.folder import current_manifest
 from clipshelf.catalogue.disk.journal import Journal
 from clipshelf.catalogue.disk.manifest import read_manifest
-from clipshelf.catalogue.disk.save import current_manifest
 from clipshelf.catalogue.messages import OnWarning, shorten_list
 from clipshelf.catalogue.products import read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields

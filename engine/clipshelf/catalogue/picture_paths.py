@@ -131,11 +131,13 @@ def is_file(path: Path) -> bool:
 def stored_picture(image: Any, *, source_root: Path, root: Path) -> str | None:
     """Return what a record in a catalogue has for a picture: its path, None for one that is no file.
 
-    - `image`: the picture, as the source of the products has it.
+    - `image`: the picture, as the source of the products has it; or an ImageError that says why it cannot be used.
     - `source_root`, `root`: see `stored_path`.
 
-    Raises ImageError for a path that no text can hold.
+    Raises ImageError for a path that no text can hold, and the one that stands for a picture.
     """
+    if isinstance(image, ImageError):
+        raise image
     if isinstance(image, Mapping) and image.get("bytes") is None:
         image = image.get("path")
     if image is None or not is_path(image):

@@ -13,9 +13,9 @@ from clipshelf.cli.options import (
     Commands,
     add_embedding_options,
     add_waiting_option,
+    add_writing_options,
     image_limits,
     product_fields,
-    share,
 )
 from clipshelf.cli.output import print_error, print_note
 from clipshelf.errors import InputError
@@ -34,7 +34,7 @@ def add_commands(commands: Commands) -> None:
     index.add_argument("products", metavar="PRODUCTS", help=_PRODUCTS)
     index.add_argument("out", metavar="OUT", help="folder of the catalogue")
     add_embedding_options(index)
-    _add_writing_options(index)
+    add_writing_options(index)
     index.set_defaults(run=_index)
 
     for command, text in (
@@ -45,7 +45,7 @@ def add_commands(commands: Commands) -> None:
         change.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
         change.add_argument("products", metavar="PRODUCTS", help=_PRODUCTS)
         add_embedding_options(change, default="that of the catalogue")
-        _add_writing_options(change)
+        add_writing_options(change)
         change.set_defaults(run=_add_or_update, command=command)
 
     remove = commands.add_parser("remove", help="take products out of a catalogue")
@@ -66,18 +66,6 @@ def add_commands(commands: Commands) -> None:
         "--public-key", metavar="KEY.pem", help="require a bundle's signature by the owner of this Ed25519 key"
     )
     verify.set_defaults(run=_verify)
-
-
-def _add_writing_options(parser: argparse.ArgumentParser) -> None:
-    """Add --allow-shrink and --wait."""
-    parser.add_argument(
-        "--allow-shrink",
-        metavar="SHARE",
-        type=share,
-        default=0.1,
-        help="0 to 1: how much of its products, pictures or texts a catalogue may lose (default: %(default)s)",
-    )
-    add_waiting_option(parser)
 
 
 def _index(args: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ from clipshelf.cli import (
     plan,
     push,
     recommend,
+    reembed,
     scale,
     serve,
 )
@@ -92,6 +93,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         catalogue,
         calibrate,
         evaluate,
+        reembed,
         recommend,
         serve,
         describe,

@@ -169,6 +169,18 @@ def add_waiting_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_writing_options(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-shrink and --wait."""
+    parser.add_argument(
+        "--allow-shrink",
+        metavar="SHARE",
+        type=share,
+        default=0.1,
+        help="0 to 1: how much of its products, pictures or texts a catalogue may lose (default: %(default)s)",
+    )
+    add_waiting_option(parser)
+
+
 def product_fields(args: argparse.Namespace) -> ProductFields:
     """What the options say about the columns and the file."""
     from clipshelf.catalogue.reading.readers import ProductFields

@@ -52,7 +52,7 @@ def read_sessions(records: Iterable[Any], catalogue: Catalogue, *, on_error: OnE
     """
     check_on_error(on_error)
     sessions = []
-    for position, record in enumerate(_joined(check_iterable("sessions", records))):
+    for position, record in enumerate(join_events(check_iterable("sessions", records))):
         session = attempt(partial(_session, record, catalogue))
         if isinstance(session, InputError):
             handle(on_error, position, f"session {position}", InputError(f"session {position}: {session}"))
@@ -61,8 +61,8 @@ def read_sessions(records: Iterable[Any], catalogue: Catalogue, *, on_error: OnE
     return sessions
 
 
-def _joined(records: Iterable[Any]) -> list[Any]:
-    """The records, with the events of each session as one record at the place of its first event."""
+def join_events(records: Iterable[Any]) -> list[Any]:
+    """Return the records, with the events of each session as one record at the place of its first event."""
     joined: list[Any] = []
     histories: dict[str, list[Any]] = {}
     for record in records:

@@ -13,7 +13,12 @@
     parts-*.<gen>.npy         pictures and texts of products that have several, as in `part_files`
     blocks.<gen>.npy          uint32: CRC-32 of each 64 KiB of the files above, in the manifest's order
     journal.<fingerprint>     what an interrupted `clipshelf index` has embedded, as in `journal`
+    reembed-*.<fingerprint>   what an unfinished `clipshelf reembed` has embedded, as in `reembedding`
     .lock                     locked while a process writes to the folder
+    .reembed-lock             locked while a process embeds the products with another model
+
+A folder may hold two more generations, which the manifest has within it: one that `reembed` prepared with another
+model, and the one before the last switch of models. They share the files in which they do not differ.
 
 Opening a generation compares the manifest with its own SHA-256, the block checksums with theirs, the size of every
 file, and the content of files up to 16 MiB. The content of larger files is compared when it is first used: a product
@@ -44,7 +49,7 @@ from clipshelf.cached import cached_property
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys
 from clipshelf.catalogue.disk.checksummed import BLOCK, BlockReader, Sums, npy_array
 from clipshelf.catalogue.disk.column_files import is_old_column, read_column
-from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
+from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, Part, read_part
 from clipshelf.catalogue.disk.part_files import read_parts
 from clipshelf.catalogue.disk.product_lines import ProductLines
 from clipshelf.catalogue.disk.word_files import read_words
@@ -106,18 +111,18 @@ class Generation:
         return self
 
     @classmethod
-    def open(cls, folder: Path) -> Generation:
-        """Open the current generation of a catalogue's folder.
+    def open(cls, folder: Path, part: Part = "current") -> Generation:
+        """Open the current generation of a catalogue's folder, or the one beside it that `part` names.
 
         Raises CatalogueError naming the file, what was expected and what was found.
         """
         while True:
-            manifest = read_manifest(folder)
+            manifest = read_part(folder, part)
             try:
                 return cls(folder, manifest)
             except (OSError, CatalogueError) as error:
                 # A writer may have replaced the generation since its manifest was read.
-                if read_manifest(folder).generation == manifest.generation:
+                if read_part(folder, part).generation == manifest.generation:
                     if isinstance(error, CatalogueError):
                         raise
                     raise CatalogueError(f"{folder}: expected the files of its {MANIFEST}, found: {error}") from error

@@ -1,6 +1,7 @@
 """The journal: embeddings that an unfinished `index` has computed, in a file beside the catalogue until it is saved.
 
-`journal.<fingerprint>` has records of one size, appended as products are embedded:
+`journal.<fingerprint>`, and `reembed-journal.<fingerprint>` of an unfinished `reembed`, have records of one size, which
+are appended as products are embedded:
 
     key 16 bytes | embedding (D,) float32 | CRC-32 of these two
 
@@ -24,11 +25,17 @@ from clipshelf.files import open_to_append, writing
 from clipshelf.types import FloatArray, Mask
 
 _NAME = re.compile(r"journal\.[0-9a-f]+")
+_REEMBEDDING = re.compile(r"reembed-(journal|matrix)\.[0-9a-f]+")
 
 
 def is_journal(name: str) -> bool:
     """Whether a file's name is that of a journal."""
     return bool(_NAME.fullmatch(name))
+
+
+def is_reembedding(name: str) -> bool:
+    """Whether a file's name is that of a file of an unfinished `reembed`."""
+    return bool(_REEMBEDDING.fullmatch(name))
 
 
 class EmbeddingTable:
@@ -59,16 +66,17 @@ class Journal:
     - `folder`: the catalogue's folder, which the caller has locked.
     - `fingerprint`: of the model.
     - `dim`: D.
+    - `prefix`: of the file's name.
 
     The attribute `table` has what was in the file when it was opened. Raises CatalogueError where the file cannot be
     written.
     """
 
-    def __init__(self, folder: Path, fingerprint: str, dim: int) -> None:
+    def __init__(self, folder: Path, fingerprint: str, dim: int, prefix: str = "") -> None:
         self._type = np.dtype([("key", np.uint8, (KEY_SIZE,)), ("embed", "<f4", (dim,)), ("sum", "<u4")])
         self._folder = folder
         with writing(folder):
-            self._file = open_to_append(folder / f"journal.{fingerprint}")
+            self._file = open_to_append(folder / f"{prefix}journal.{fingerprint}")
             size = self._file.seek(0, os.SEEK_END)
             whole = size - size % self._type.itemsize
             self._file.truncate(whole)

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.side_parts import FALLOFF, check_falloff
@@ -43,6 +43,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "word_columns": (list,),
     "falloff": (float, int),
     "files": (dict,),
+    "counterpart": (int, type(None)),
+    "prepared": (dict, type(None)),
+    "previous": (dict, type(None)),
 }
 # Fields that catalogues had not from the beginning, and what they mean where they are missing.
 _LATER_FIELDS: Mapping[str, Any] = {
@@ -52,7 +55,15 @@ _LATER_FIELDS: Mapping[str, Any] = {
     "relevance_curve": None,
     "word_columns": [],
     "falloff": FALLOFF,
+    "counterpart": None,
+    "prepared": None,
+    "previous": None,
 }
+# Fields that are written only where they have a value.
+_OMITTED = ("counterpart", "prepared", "previous")
+
+# The generation that answers, one that `reembed` prepared, and the one before the last switch of models.
+Part: TypeAlias = Literal["current", "prepared", "previous"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +84,12 @@ class CatalogueManifest:
     - `word_columns`: the fields whose words are indexed; empty where none are.
     - `falloff`: how much each picture or text of a product counts beside the one before it.
     - `files`: size and SHA-256 of every other file by name; the name up to the first dot is the file's role.
+    - `prepared`: the generation that `reembed` made of another one, with another model; None for none.
+    - `previous`: the generation before the last switch of models; None for none.
+    - `counterpart`: in `prepared`, the generation that it was made of; in `previous`, the one that replaced it; else
+      None.
+
+    Two generations may share files. Whether two manifests are equal does not depend on the last three fields.
     """
 
     generation: int
@@ -89,6 +106,14 @@ class CatalogueManifest:
     word_columns: Sequence[str] = ()
     falloff: float = FALLOFF
     files: Mapping[str, FileRecord]
+    counterpart: int | None = field(default=None, compare=False)
+    prepared: CatalogueManifest | None = field(default=None, compare=False)
+    previous: CatalogueManifest | None = field(default=None, compare=False)
+
+    @property
+    def generations(self) -> list[CatalogueManifest]:
+        """The manifests of all generations in the folder: this one, and those beside it."""
+        return [manifest for manifest in (self, self.prepared, self.previous) if manifest is not None]
 
     def name(self, role: str) -> str:
         """Return the name of the file with the role `role`; raises CatalogueError where there is none."""
@@ -99,7 +124,7 @@ class CatalogueManifest:
 
     def to_bytes(self) -> bytes:
         """Return the content of `manifest.json`."""
-        return _seal({"format": FORMAT, **asdict(self)})
+        return _seal({"format": FORMAT, **_plain(asdict(self))})
 
 
 def read_manifest(folder: Path) -> CatalogueManifest:
@@ -123,6 +148,24 @@ def read_manifest(folder: Path) -> CatalogueManifest:
     if content != _seal(data):
         raise CatalogueError(f"{path}: expected a text with the sha256 that it names, {sealed}, found a changed one")
     return _checked(path, {**_LATER_FIELDS, **data})
+
+
+def read_part(folder: Path, part: Part) -> CatalogueManifest:
+    """Read the manifest of one of the generations in `folder`; raises CatalogueError where there is none."""
+    if part not in get_args(Part):
+        raise CatalogueError(f"part: expected one of {', '.join(get_args(Part))}, found {part!r:.80}")
+    current = read_manifest(folder)
+    manifest = {"current": current, "prepared": current.prepared, "previous": current.previous}[part]
+    if manifest is None:
+        origin = {"prepared": "clipshelf reembed prepares one", "previous": "a switch of models leaves one"}[part]
+        raise CatalogueError(f"{folder}: expected a {part} generation, found none; {origin}")
+    return manifest
+
+
+def _plain(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a manifest, and of those within it, without what is left out where it has no value."""
+    plain = {name: value for name, value in data.items() if name not in _OMITTED or value is not None}
+    return plain | {name: _plain(plain[name]) for name in ("prepared", "previous") if name in plain}
 
 
 def _seal(data: dict[str, Any]) -> bytes:
@@ -156,10 +199,21 @@ def _checked(path: Path, data: dict[str, Any]) -> CatalogueManifest:
         raise CatalogueError(f"{path}: files: expected plain file names, found {wrong[0]!r:.80}")
     if len({name.split(".")[0] for name in data["files"]}) < len(data["files"]):
         raise CatalogueError(f"{path}: files: expected one file of each role, found two of one role")
-    files = {name: _record(path, value) for name, value in data["files"].items()}
     known = {f.name: data[f.name] for f in fields(CatalogueManifest)}
-    known |= {"files": files, "relevance_curve": _curve(path, data["relevance_curve"]), "falloff": _falloff(path, data)}
+    known["files"] = {name: _record(path, value) for name, value in data["files"].items()}
+    known |= {"relevance_curve": _curve(path, data["relevance_curve"]), "falloff": _falloff(path, data)}
+    known |= {part: _beside(path, part, data[part]) for part in ("prepared", "previous")}
     return CatalogueManifest(**known)
+
+
+def _beside(path: Path, part: str, data: dict[str, Any] | None) -> CatalogueManifest | None:
+    """The manifest of a generation beside the current one, which has none beside it."""
+    if data is None:
+        return None
+    manifest = {**_LATER_FIELDS, **data}
+    if manifest["prepared"] is not None or manifest["previous"] is not None or manifest["counterpart"] is None:
+        raise CatalogueError(f"{path}: {part}: expected one generation with a counterpart, found another")
+    return _checked(path, manifest)
 
 
 def _falloff(path: Path, data: dict[str, Any]) -> float:

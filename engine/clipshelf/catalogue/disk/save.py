@@ -1,17 +1,10 @@
-"""Saves contents as the next generation of a folder.
-
-New files are written beside the old ones, flushed to the disk, opened and checked. Only then the manifest is replaced,
-in one step, and the files of the generation before are removed.
-"""
+"""Saves contents as the next generation of a folder."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,32 +15,21 @@ import numpy.typing as npt
 from clipshelf.catalogue.contents import Contents
 from clipshelf.catalogue.disk.checksummed import BlockWriter, Sums
 from clipshelf.catalogue.disk.column_files import COLUMNS, OFFSETS, write_column
+from clipshelf.catalogue.disk.folder import changing, commit, current_manifest, next_number, remove_leftovers
 from clipshelf.catalogue.disk.generation import Generation
-from clipshelf.catalogue.disk.journal import is_journal
 from clipshelf.catalogue.disk.locations import relative_to
-from clipshelf.catalogue.disk.manifest import MANIFEST, CatalogueManifest, read_manifest
+from clipshelf.catalogue.disk.manifest import CatalogueManifest
 from clipshelf.catalogue.disk.part_files import PART_ROLES, part_arrays
 from clipshelf.catalogue.disk.word_files import word_arrays
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.errors import CatalogueError
-from clipshelf.files import LOCK, FileRecord, durable, sync_folder, writing
+from clipshelf.files import FileRecord, writing
 
 Write: TypeAlias = Callable[[BlockWriter], object]
 _Spans: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
-_GENERATION_FILE = re.compile(
-    r"(embeddings|keys|ids|statistics|products|offsets|blocks|columns|column-offsets|column\d+(-values)?|(words|parts)-[a-z]+)"
-    r"\.\d+\.(npy|json|jsonl|bin)"
-)
-_UNFINISHED_MANIFEST = re.compile(re.escape(f".{MANIFEST}.") + r"[0-9a-f]+")
-# What operating systems, network drives and file managers put into folders, those of fresh volumes too.
-_OF_THE_SYSTEM = re.compile(
-    r"lost\+found|\.DS_Store|\.localized|@eaDir|[@#](recycle|snapshot|tmp)|\.Spotlight-V100|\.fseventsd|\.Trashes"
-    r"|\.TemporaryItems|\.VolumeIcon\.icns|\.DocumentRevisions-V100|\.apdisk|\._.+|\.Trash-\d+|\.directory"
-    r"|\.snapshots?|\.zfs|\.nfs[0-9a-f]+|\.fuse_hidden.+|\.smbdelete.+|System Volume Information|\$RECYCLE\.BIN"
-    r"|Thumbs\.db|ehthumbs\.db|desktop\.ini|\.gitkeep|\.keep",
-    re.IGNORECASE,
-)
+# What a save does not write again where it is unchanged; it writes all else anew, also in the place of older formats.
+_LARGE_ROLES = ("embeddings", *PART_ROLES)
 
 
 @dataclass(frozen=True)
@@ -71,25 +53,6 @@ class Origin:
     def __reduce__(self) -> tuple[Any, ...]:
         # The folder may have a later generation by the time that this one is unpickled, so it is not opened there.
         return Origin, (self.folder, self.number)
-
-
-def current_manifest(folder: Path) -> CatalogueManifest | None:
-    """Read the manifest of the catalogue in `folder`.
-
-    Returns None where no catalogue is yet: in a new or an empty folder, or after a crash in the first save; what the
-    system put there, such as `lost+found`, does not count. Raises CatalogueError for a folder of something else.
-    """
-    if os.path.lexists(folder / MANIFEST):
-        return read_manifest(folder)
-    if folder.exists() and not folder.is_dir():
-        raise CatalogueError(f"{folder}: expected a folder, found a file")
-    with writing(folder):
-        foreign = [path.name for path in folder.iterdir() if not _is_ours(path.name)] if folder.exists() else []
-    if foreign:
-        raise CatalogueError(
-            f"{folder}: expected a new, an empty or a catalogue folder, found other files: {foreign[0]}"
-        )
-    return None
 
 
 def save_generation(
@@ -118,54 +81,61 @@ def save_generation(
     origin = origin if origin is not None and origin.folder == folder.resolve() else None
     if origin is not None:
         require_current(folder, origin, old)
-    number = old.generation + 1 if old else 1
+    embedder = Embedder(fingerprint, model, root, relevance_curve)
+    with changing(folder, old):
+        base = origin.generation if origin else None
+        new = write_generation(folder, old, contents, embedder, base, shared_roles=_LARGE_ROLES)
+        if old is not None:
+            new = replace(new, prepared=old.prepared, previous=old.previous)
+        generation = commit(folder, new)
     with writing(folder):
-        remove_leftovers(folder, old)
-        try:
-            files = _write_files(folder, number, contents, origin.generation if origin else None)
-            new = CatalogueManifest(
-                generation=number,
-                products=len(contents),
-                dim=contents.dim,
-                fingerprint=fingerprint,
-                model=model,
-                root=str(root.absolute()),
-                relative_model=relative_to(model, folder),
-                relative_root=relative_to(str(root.absolute()), folder),
-                columns=dict(contents.kinds),
-                declarations=dict(contents.declarations),
-                relevance_curve=relevance_curve,
-                word_columns=list(contents.word_columns),
-                falloff=contents.parts.falloff,
-                files=files,
-            )
-            # The names of the new files must be on the disk before the manifest that has them.
-            sync_folder(folder)
-            generation = _opened(folder, new)
-            with durable(folder / MANIFEST) as file:
-                file.write(new.to_bytes())
-        except BaseException:
-            # A signal may arrive after the manifest was replaced, so it is read again.
-            remove_leftovers(folder, current_manifest(folder))
-            raise
         remove_leftovers(folder, new, journals=True)
     return generation
 
 
-def remove_leftovers(folder: Path, manifest: CatalogueManifest | None, *, journals: bool = False) -> None:
-    """Remove files of other generations.
+@dataclass(frozen=True)
+class Embedder:
+    """What a generation records of the model that embedded it; the fields are those of `CatalogueManifest`."""
 
-    - `folder`: a catalogue's folder, locked.
-    - `manifest`: names the files that stay; None if none do.
-    - `journals`: whether journals are removed too.
+    fingerprint: str
+    model: str | None
+    root: Path
+    relevance_curve: RelevanceCurve | None = None
 
-    Some systems do not remove files that a reader has open; a later save removes these.
+
+def write_generation(
+    folder: Path,
+    old: CatalogueManifest | None,
+    contents: Contents,
+    embedder: Embedder,
+    base: Generation | None,
+    *,
+    shared_roles: Collection[str] | None = None,
+) -> CatalogueManifest:
+    """Write the files of a generation beside the others, and return its manifest, which is not written yet.
+
+    - `old`: the folder's manifest, None for none.
+    - `base`: a generation of the folder; files in which the contents do not differ from it are shared.
+    - `shared_roles`: the roles of files that may be shared, None for all.
     """
-    for path in folder.iterdir():
-        is_old = _GENERATION_FILE.fullmatch(path.name) and not (manifest and path.name in manifest.files)
-        if is_old or _UNFINISHED_MANIFEST.fullmatch(path.name) or (journals and is_journal(path.name)):
-            with suppress(PermissionError):
-                path.unlink()
+    number = next_number(old)
+    root = str(embedder.root.absolute())
+    return CatalogueManifest(
+        generation=number,
+        products=len(contents),
+        dim=contents.dim,
+        fingerprint=embedder.fingerprint,
+        model=embedder.model,
+        root=root,
+        relative_model=relative_to(embedder.model, folder),
+        relative_root=relative_to(root, folder),
+        columns=dict(contents.kinds),
+        declarations=dict(contents.declarations),
+        relevance_curve=embedder.relevance_curve,
+        word_columns=list(contents.word_columns),
+        falloff=contents.parts.falloff,
+        files=_write_files(folder, number, contents, base, shared_roles),
+    )
 
 
 def require_current(folder: Path, origin: Origin, manifest: CatalogueManifest | None) -> None:
@@ -178,33 +148,18 @@ def require_current(folder: Path, origin: Origin, manifest: CatalogueManifest | 
         )
 
 
-def _is_ours(name: str) -> bool:
-    return (
-        name == LOCK
-        or is_journal(name)
-        or any(pattern.fullmatch(name) for pattern in (_GENERATION_FILE, _UNFINISHED_MANIFEST, _OF_THE_SYSTEM))
-    )
-
-
-def _opened(folder: Path, manifest: CatalogueManifest) -> Generation:
-    """A generation that was just written. One that cannot be opened, for want of descriptors say, replaces no other."""
-    try:
-        return Generation(folder, manifest)
-    except OSError as error:
-        raise CatalogueError(
-            f"{folder}: expected to open the new generation {manifest.generation}, found: {error}; the old one stays"
-        ) from error
-
-
-def _write_files(folder: Path, number: int, contents: Contents, old: Generation | None) -> dict[str, FileRecord]:
+def _write_files(
+    folder: Path, number: int, contents: Contents, old: Generation | None, shared_roles: Collection[str] | None
+) -> dict[str, FileRecord]:
     """Write the files of generation `number`, and return the records of all its files.
 
-    The matrix of `old` stays in use if it is that of `contents`, and so do its parts.
+    A file of `old` stays in use where it says what `contents` say, if it has one of the `shared_roles`, None for all.
     """
     files: dict[str, FileRecord] = {}
     sums: list[Sums] = []
     for role, suffix, write in _writers(contents):
-        if old is not None and _is_unchanged(role, contents, old):
+        may_be_shared = shared_roles is None or role in shared_roles
+        if old is not None and may_be_shared and _is_shared(role, contents, old):
             name = old.manifest.name(role)
             files[name] = old.manifest.files[name]
             sums.append(old.readers[role].sums)
@@ -221,11 +176,18 @@ def _write_files(folder: Path, number: int, contents: Contents, old: Generation 
     return files
 
 
-def _is_unchanged(role: str, contents: Contents, old: Generation) -> bool:
-    """Whether the file of a role in `old` holds what `contents` has."""
-    if role == "embeddings":
-        return contents.embeddings is old.embeddings
-    return role in PART_ROLES and contents.parts is old.parts
+def _is_shared(role: str, contents: Contents, old: Generation) -> bool:
+    """Whether the file of a role says the same in the contents as in `old`: they have the very object that it holds."""
+    if role not in old.readers:  # an older catalogue has its columns in other files
+        return False
+    if role in (COLUMNS, OFFSETS):
+        return contents.kinds is old.kinds
+    if role.startswith("words-"):
+        return contents.words is old.words
+    if role in PART_ROLES:
+        return contents.parts is old.parts
+    attribute = "products" if role == "offsets" else role
+    return getattr(contents, attribute) is getattr(old, attribute)
 
 
 def _writers(contents: Contents) -> Iterator[tuple[str, str, Write]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from clipshelf.catalogue.content_keys import id_keys, parts_key
 from clipshelf.catalogue.disk.generation import Generation
-from clipshelf.catalogue.disk.manifest import read_manifest
+from clipshelf.catalogue.disk.manifest import CatalogueManifest, read_manifest
 from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.catalogue.product_sides import pictures_of, texts_of
 from clipshelf.catalogue.statistics import IMAGE, SIDES, Statistics
@@ -22,11 +22,12 @@ from clipshelf.files import FileRecord
 def find_problems(folder: Path) -> list[str]:
     """Check the catalogue in `folder` and return its problems, one line each; an empty list means that it is intact."""
     try:
-        files = read_manifest(folder).files
+        manifest = read_manifest(folder)
     except CatalogueError as error:
         return [str(error)]
     problems = []
-    for name, record in files.items():
+    files = {pair for each in manifest.generations for pair in each.files.items()}
+    for name, record in sorted(files, key=lambda pair: pair[0]):
         try:
             found: object = FileRecord.of(folder / name)
         except OSError as error:
@@ -35,9 +36,14 @@ def find_problems(folder: Path) -> list[str]:
             problems.append(f"{folder / name}: expected {record}, found {found}")
     if problems:
         return problems
+    return [problem for each in manifest.generations for problem in _problems_of(folder, each)]
+
+
+def _problems_of(folder: Path, manifest: CatalogueManifest) -> list[str]:
+    """The problems of one of the folder's generations, whose files have the right bytes."""
     try:
-        generation = Generation.open(folder)
-    except CatalogueError as error:
+        generation = Generation(folder, manifest)
+    except (CatalogueError, OSError) as error:
         return [str(error)]
     checks = (_compare_ids, _compare_columns, _compare_words, _compare_parts, _compare_statistics)
     return [problem for check in checks for problem in check(generation)]
