@@ -181,7 +181,9 @@ def _seal(data: dict[str, Any]) -> bytes:
 def _checked(path: Path, data: dict[str, Any]) -> CatalogueManifest:
     """The manifest of these fields; raises CatalogueError naming the field that does not hold what it should."""
     for name, types in _TYPES.items():
-        value = data.get(name)
+        if name not in data:
+            raise CatalogueError(f"{path}: expected the field {name}, found none")
+        value = data[name]
         if type(value) not in types or (isinstance(value, str) and "\0" in value):
             raise CatalogueError(f"{path}: {name}: expected {types[0].__name__}, found {value!r:.80}")
     sizes = {name: data[name] for name in ("products", "dim", "generation")}
