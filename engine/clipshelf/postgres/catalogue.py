@@ -32,7 +32,7 @@ from clipshelf.catalogue.statistics import Statistics, sample_rows
 from clipshelf.display import describe
 from clipshelf.errors import FingerprintMismatch, InputError
 from clipshelf.model.engine import Engine
-from clipshelf.postgres.columns import from_table
+from clipshelf.postgres.columns import from_table, is_storable
 from clipshelf.postgres.connections import Connection, Connections
 from clipshelf.postgres.search import PatternSearch, as_array
 from clipshelf.postgres.sql import FALSE, TRUE, Piece, all_of, condition_piece, piece
@@ -140,7 +140,7 @@ class PostgresCatalogue:
     def find(self, ids: Sequence[str]) -> Rows:
         """The (n,) rows of n ids, -1 for one that is not there."""
         listed = [id_ if type(id_) is str else product_id(id_) for id_ in ids]
-        known = list(filter(_is_storable, listed))
+        known = list(filter(is_storable, listed))
         found = dict(self._select("id, row", piece("id = any(%s)", known)))
         return np.array([found.get(id_, -1) for id_ in listed], np.int64)
 
@@ -269,8 +269,3 @@ class PostgresCatalogue:
 def _without(excluded: AbstractSet[int]) -> Piece:
     """All products but some rows."""
     return piece("row <> all(%s)", sorted(excluded)) if excluded else TRUE
-
-
-def _is_storable(text: str) -> bool:
-    """Whether PostgreSQL can hold a string."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -107,9 +107,14 @@ def for_table(kind: str, value: Any) -> Any:
     return value
 
 
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL can hold a string."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def check_text(text: str) -> None:
     """Raise InputError for a string that PostgreSQL cannot hold."""
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not is_storable(text):
         raise InputError(f"postgres: expected text without null characters and lone surrogates, found {describe(text)}")
 
 

@@ -55,9 +55,9 @@ class Connections:
                 ) from None
             except psycopg.OperationalError as error:
                 if attempt == _TRIES:
-                    raise CatalogueError(f"postgres: {_line(error)}") from None
+                    raise CatalogueError(f"postgres: {error_line(error)}") from None
             except psycopg.Error as error:
-                raise CatalogueError(f"postgres: {_line(error)}") from None
+                raise CatalogueError(f"postgres: {error_line(error)}") from None
         raise AssertionError("unreachable")
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ def connect(dsn: str) -> Connection:
     try:
         connection = psycopg.connect(dsn)
     except psycopg.Error as error:
-        raise CatalogueError(f"postgres: expected a database, found: {_line(error)}") from None
+        raise CatalogueError(f"postgres: expected a database, found: {error_line(error)}") from None
     return connection
 
 
@@ -99,6 +99,6 @@ def register(connection: Connection) -> None:
         raise CatalogueError("postgres: expected the extension vector (pgvector) in the database, found none") from None
 
 
-def _line(error: psycopg.Error) -> str:
+def error_line(error: psycopg.Error) -> str:
     """The message of an error in one line."""
     return " ".join(str(error).split())

@@ -26,7 +26,7 @@ from clipshelf.catalogue.statistics import Statistics
 from clipshelf.display import describe
 from clipshelf.errors import CatalogueError, InputError
 from clipshelf.postgres.columns import StoredColumn, TableColumn, check_text, stored_columns
-from clipshelf.postgres.connections import Connection, connect, register
+from clipshelf.postgres.connections import Connection, connect, error_line, register
 from clipshelf.recommend.calibration import side_patterns
 from clipshelf.types import Progress
 
@@ -153,7 +153,7 @@ def export_catalogue(
                 _copy(connection, manifest, catalogue, columns, progress)
                 _publish(connection, manifest, name)
     except psycopg.Error as error:
-        raise CatalogueError(f"postgres: {' '.join(str(error).split())}") from error
+        raise CatalogueError(f"postgres: {error_line(error)}") from error
     return manifest
 
 
