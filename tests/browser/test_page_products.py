@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from clipshelf import Query, Recommender
+from clipshelf import Catalogue, Query
 from clipshelf.cli.html_page import Section, write_page
 from support.service import RunningService
 from support.web_page import Open, colour_file, ids, settle, wait_for_text
@@ -66,8 +66,9 @@ def test_the_report_of_the_command_line_has_the_same_cards(
     open_page: Open, browser: Browser, service: RunningService, tmp_path: Path
 ) -> None:
     query = {"text": "warm red shoe", "liked": ["wool/blue-watch"], "disliked": ["cotton/green-shirt"], "k": 12}
-    recommender: Recommender = service.service.keeper.current.recommender
-    section = Section("", Query.from_dict(query), recommender.answer(Query.from_dict(query)), recommender.catalogue)
+    keeper = service.service.keeper
+    answer = keeper.current.recommender.answer(Query.from_dict(query))
+    section = Section("", Query.from_dict(query), answer, Catalogue.load(keeper.folder, allow_outside=True))
     write_page(tmp_path / "report.html", "report", "", [section])
     page = open_page("/#q=warm+red+shoe&liked=wool/blue-watch&disliked=cotton/green-shirt")
     shown = _texts(page)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipshelf.display import json_text
-from clipshelf.errors import InputError
+from clipshelf.errors import InputError, ShardLost
 from clipshelf.failures import Failure
 from clipshelf.recommend.answers import Recommendations
 from clipshelf.recommend.query import Query
 from clipshelf.serve.facts import RELEVANCE_CUT
 from clipshelf.serve.metrics import Metrics
-from clipshelf.serve.problems import ProblemError
+from clipshelf.serve.problems import ProblemError, shard_lost
 from clipshelf.serve.product_pictures import image_urls, public_path, public_records
-from clipshelf.serve.shelf import Shelf, ShelfKeeper
+from clipshelf.serve.shelf import Keeper, Shelf
 
 _log = logging.getLogger(__name__)
 
@@ -46,17 +46,19 @@ class Answered:
     - `body`: the JSON object of docs/json.md.
     - `took_ms`: the times in it.
     - `generation`: that the products are of.
+    - `missing_shards`: numbers of shards whose products it lacks, since these did not answer.
     """
 
     body: bytes
     took_ms: dict[str, float]
     generation: int
+    missing_shards: tuple[int, ...] = ()
 
 
 class Answering:
     """Answers batches of queries from the generation that is current when a batch begins."""
 
-    def __init__(self, keeper: ShelfKeeper, metrics: Metrics) -> None:
+    def __init__(self, keeper: Keeper, metrics: Metrics) -> None:
         self._keeper = keeper
         self._metrics = metrics
 
@@ -65,16 +67,19 @@ class Answering:
 
         Returns for each its answer, ProblemError for one that cannot be answered, or what failed.
         """
+        with self._keeper.use() as shelf:
+            return self._compute(shelf, asks)
+
+    def _compute(self, shelf: Shelf, asks: Sequence[Ask]) -> list[Answered | Exception]:
         started = time.perf_counter()
-        shelf = self._keeper.current
         failures: list[Failure] = []
         try:
             answers = shelf.recommender.recommend_batch([ask.query for ask in asks], on_error=failures.append)
         except Exception as error:
             if len(asks) == 1:
-                return [error]
+                return [shard_lost(error) if isinstance(error, ShardLost) else error]
             _log.warning("a batch of %d failed with %s: its queries run alone", len(asks), type(error).__name__)
-            return [result for ask in asks for result in self.compute([ask])]
+            return [result for ask in asks for result in self._compute(shelf, [ask])]
         reasons = {failure.index: failure.reason for failure in failures}
         return [
             ProblemError(422, "bad-query", reasons[index])
@@ -92,10 +97,12 @@ class Answering:
         except (ValueError, InputError) as error:
             return error
         self._count(answer, took_ms)
-        return Answered(body, took_ms, shelf.generation)
+        return Answered(body, took_ms, shelf.generation, answer.missing_shards)
 
     def _count(self, answer: Recommendations, took_ms: dict[str, float]) -> None:
         self._metrics.answers.inc()
+        if answer.missing_shards:
+            self._metrics.partial_answers.inc()
         if max((item.relevance for item in answer), default=0.0) < RELEVANCE_CUT:
             self._metrics.poor_answers.inc()
         for stage, milliseconds in took_ms.items():
@@ -108,7 +115,7 @@ def public_answer(shelf: Shelf, answer: Recommendations, *, explain: bool) -> di
     content = answer.to_dict(explain=explain)
     items = content["recommendations"]
     products = [item["product"] for item in items]
-    addresses = image_urls(shelf.catalogue, products, [item.get("picture") for item in items])
+    addresses = image_urls(shelf, products, [item.get("picture") for item in items])
     for item, product, address in zip(items, public_records(products), addresses, strict=True):
         item["product"], item["image_url"] = product, address
         for part in (part for each in item.get("contributions", ()) for part in each.get("parts", ())):

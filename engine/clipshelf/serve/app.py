@@ -15,19 +15,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from clipshelf.errors import ShardLost
 from clipshelf.serve.catalogue_routes import CatalogueRoutes
-from clipshelf.serve.change_routes import ChangeRoutes
+from clipshelf.serve.change_routes import ChangeRoutes, RefusedChanges
 from clipshelf.serve.embedding_routes import EmbeddingRoutes
 from clipshelf.serve.frame import Frame, note_operation
 from clipshelf.serve.gate import Gate
 from clipshelf.serve.health_routes import HealthRoutes
 from clipshelf.serve.operations import ALIASES, OPERATIONS
 from clipshelf.serve.page_routes import PageRoutes
-from clipshelf.serve.problems import ProblemError
+from clipshelf.serve.problems import ProblemError, shard_lost
 from clipshelf.serve.query_routes import QueryRoutes
-from clipshelf.serve.responses import FINGERPRINT, GENERATION
+from clipshelf.serve.responses import FINGERPRINT, GENERATION, MISSING_SHARDS
 from clipshelf.serve.service import Service
 from clipshelf.serve.settings import Settings
+from clipshelf.serve.shelf import ShelfKeeper
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -43,7 +45,7 @@ def make_app(service: Service) -> Starlette:
     return Starlette(
         routes=[*_operation_routes(service), *_page_routes()],
         middleware=[Middleware(Frame, service=service), *_cors(service.settings), Middleware(Gate, service=service)],
-        exception_handlers={ProblemError: _problem, HTTPException: _http_problem},
+        exception_handlers={ProblemError: _problem, ShardLost: _shard_lost, HTTPException: _http_problem},
         lifespan=lifespan,
     )
 
@@ -59,14 +61,15 @@ def _cors(settings: Settings) -> list[Middleware]:
             allow_origins=settings.cors,
             allow_methods=methods,
             allow_headers=["Authorization", "Content-Type"],
-            expose_headers=[GENERATION, FINGERPRINT, "Server-Timing", "Retry-After"],
+            expose_headers=[GENERATION, FINGERPRINT, MISSING_SHARDS, "Server-Timing", "Retry-After"],
         )
     ]
 
 
 def handlers(service: Service) -> Mapping[str, Handler]:
     """The handler of each operation by its id."""
-    queries, catalogue, changes = QueryRoutes(service), CatalogueRoutes(service), ChangeRoutes(service)
+    queries, catalogue, keeper = QueryRoutes(service), CatalogueRoutes(service), service.keeper
+    changes = ChangeRoutes(service, keeper) if isinstance(keeper, ShelfKeeper) else RefusedChanges()
     embeddings, health = EmbeddingRoutes(service), HealthRoutes(service)
     return {
         "recommend": queries.recommend,
@@ -125,6 +128,12 @@ async def _problem(_: Request, error: Exception) -> Response:
     if not isinstance(error, ProblemError):
         raise error
     return error.response()
+
+
+async def _shard_lost(_: Request, error: Exception) -> Response:
+    if not isinstance(error, ShardLost):
+        raise error
+    return shard_lost(error).response()
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

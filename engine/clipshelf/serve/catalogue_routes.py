@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import weakref
+from functools import partial
+from typing import Any, NamedTuple
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,7 +16,7 @@ from clipshelf.errors import ImageError, InputError
 from clipshelf.serve.facts import catalogue_facts
 from clipshelf.serve.inputs import parse_parameters
 from clipshelf.serve.problems import ProblemError
-from clipshelf.serve.product_pictures import image_urls, picture_version, public_records
+from clipshelf.serve.product_pictures import image_urls, picture_versions, public_records
 from clipshelf.serve.responses import GENERATION, json_response
 from clipshelf.serve.schemas import CatalogueFacts, PictureParameters, ProductsParameters
 from clipshelf.serve.service import Service
@@ -30,80 +31,104 @@ class CatalogueRoutes:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._facts: tuple[Shelf, CatalogueFacts] | None = None
+        self._facts: tuple[weakref.ref[Shelf], CatalogueFacts] | None = None
 
     async def catalogue(self, _: Request) -> Response:
         """Describe the catalogue."""
-        shelf = self._service.keeper.current
-        if self._facts is None or self._facts[0] is not shelf:
-            loop = asyncio.get_running_loop()
-            facts = await loop.run_in_executor(self._service.workers, catalogue_facts, shelf, self._service.settings)
-            self._facts = shelf, facts
-        return json_response(self._facts[1], {GENERATION: str(shelf.generation)})
+        facts = await self._service.on_shelf(self._described)
+        return json_response(facts, {GENERATION: str(facts.generation)})
 
     async def products(self, request: Request) -> Response:
         """Read products from all over the catalogue."""
         parameters = parse_parameters(request, ProductsParameters)
-        shelf = self._service.keeper.current
-        loop = asyncio.get_running_loop()
         try:
-            text = await loop.run_in_executor(self._service.workers, _spread, shelf, parameters)
+            read = await self._service.on_shelf(partial(_spread, parameters=parameters))
         except InputError as error:
             raise ProblemError(422, "bad-request", str(error)) from None
-        return json_response(text.encode("utf-8", "backslashreplace"), {GENERATION: str(shelf.generation)})
+        return read.response()
 
     async def product(self, request: Request) -> Response:
         """Read a product."""
-        shelf = self._service.keeper.current
-        product = _find(shelf, request.path_params["id"])
-        (record,), (address,) = public_records([product]), image_urls(shelf.catalogue, [product])
-        text = json_text(_entry(product, record, address))
-        return json_response(text.encode("utf-8", "backslashreplace"), {GENERATION: str(shelf.generation)})
+        read = await self._service.on_shelf(partial(_read, id_=request.path_params["id"]))
+        return read.response()
 
     async def product_image(self, request: Request) -> Response:
         """Read the picture of a product as a small JPEG."""
         parameters = parse_parameters(request, PictureParameters)
-        shelf = self._service.keeper.current
-        product = _find(shelf, request.path_params["id"])
-        index = first_file(product) if parameters.index is None else parameters.index
-        if index is None or index >= len(pictures_of(product)):
-            raise ProblemError(404, "no-picture", "expected a product with such a picture, found one without")
-        version = picture_version(shelf.catalogue, product, index)
-        tag = f'"{version}-{parameters.size}"'
-        scope = "public" if self._service.settings.keys is None else "private"
-        headers = {
-            "ETag": tag,
-            "Cache-Control": f"{scope}, {_FOR_EVER if parameters.v == version else 'no-cache'}",
-            GENERATION: str(shelf.generation),
-        }
-        if tag in (part.strip() for part in request.headers.get("if-none-match", "").split(",")):
-            return Response(status_code=304, headers=headers)
-        loop = asyncio.get_running_loop()
-        try:
-            jpeg = await loop.run_in_executor(
-                self._service.decoders,
-                self._service.thumbnails.of,
-                shelf.catalogue,
-                product,
-                index,
-                version,
-                parameters.size,
-            )
-        except ImageError as error:
-            raise ProblemError(404, "no-picture", str(error)) from None
+        id_, service = request.path_params["id"], self._service
+        with service.keeper.use() as shelf:
+            loop = asyncio.get_running_loop()
+            picture = await loop.run_in_executor(service.workers, _locate, shelf, id_, parameters.index)
+            headers = self._picture_headers(picture.version, parameters, shelf.generation)
+            if headers["ETag"] in (part.strip() for part in request.headers.get("if-none-match", "").split(",")):
+                return Response(status_code=304, headers=headers)
+            try:
+                jpeg = await loop.run_in_executor(
+                    service.decoders, service.thumbnails.of, shelf, *picture, parameters.size
+                )
+            except ImageError as error:
+                raise ProblemError(404, "no-picture", str(error)) from None
         if jpeg is None:
             raise ProblemError(404, "no-picture", "id: expected a product with a picture, found one without")
         return Response(jpeg, headers=headers, media_type="image/jpeg")
 
+    def _described(self, shelf: Shelf) -> CatalogueFacts:
+        """The facts of a generation, which are read once; they do not keep it open."""
+        if self._facts is None or self._facts[0]() is not shelf:
+            self._facts = weakref.ref(shelf), catalogue_facts(shelf, self._service.settings)
+        return self._facts[1]
 
-def _spread(shelf: Shelf, parameters: ProductsParameters) -> str:
-    """Products at equal distances among those that a filter lets through, as JSON. Raises InputError."""
-    catalogue, where = shelf.catalogue, parameters.where
-    rows = np.arange(len(catalogue)) if where is None else np.flatnonzero(catalogue.mask(where))
-    count = min(parameters.limit, len(rows))
-    products = catalogue.records(rows[np.arange(count) * len(rows) // max(count, 1)])
-    entries = zip(products, public_records(products), image_urls(catalogue, products), strict=True)
-    return json_text({"total": len(rows), "products": [_entry(*entry) for entry in entries]})
+    def _picture_headers(self, version: str, parameters: PictureParameters, generation: int) -> dict[str, str]:
+        scope = "public" if self._service.settings.keys is None else "private"
+        return {
+            "ETag": f'"{version}-{parameters.size}"',
+            "Cache-Control": f"{scope}, {_FOR_EVER if parameters.v == version else 'no-cache'}",
+            GENERATION: str(generation),
+        }
+
+
+class _Reading(NamedTuple):
+    """Products in JSON, and the generation that they are of."""
+
+    text: str
+    generation: int
+
+    def response(self) -> Response:
+        """The answer."""
+        return json_response(self.text.encode("utf-8", "backslashreplace"), {GENERATION: str(self.generation)})
+
+
+class _Picture(NamedTuple):
+    """A picture of a product, its position among these, and its version."""
+
+    product: Product
+    position: int
+    version: str
+
+
+def _spread(shelf: Shelf, parameters: ProductsParameters) -> _Reading:
+    """Products at equal distances among those that a filter lets through. Raises InputError."""
+    total, products = shelf.spread(parameters.where, parameters.limit)
+    entries = zip(products, public_records(products), image_urls(shelf, products), strict=True)
+    text = json_text({"total": total, "products": [_entry(*entry) for entry in entries]})
+    return _Reading(text, shelf.generation)
+
+
+def _read(shelf: Shelf, id_: str) -> _Reading:
+    """One product. Raises ProblemError."""
+    product = _find(shelf, id_)
+    (record,), (address,) = public_records([product]), image_urls(shelf, [product])
+    return _Reading(json_text(_entry(product, record, address)), shelf.generation)
+
+
+def _locate(shelf: Shelf, id_: str, index: int | None) -> _Picture:
+    """One of the pictures of a product, the first that is a file for None. Raises ProblemError."""
+    product = _find(shelf, id_)
+    index = first_file(product) if index is None else index
+    if index is None or index >= len(pictures_of(product)):
+        raise ProblemError(404, "no-picture", "expected a product with such a picture, found one without")
+    (version,) = picture_versions(shelf, [product], [index])
+    return _Picture(product, index, version)
 
 
 def _entry(product: Product, record: Product, address: str | None) -> dict[str, Any]:
@@ -112,7 +137,7 @@ def _entry(product: Product, record: Product, address: str | None) -> dict[str, 
 
 def _find(shelf: Shelf, id_: str) -> Product:
     """The record of a product. Raises ProblemError."""
-    row = int(shelf.catalogue.find([id_])[0])
-    if row < 0:
+    product = shelf.find(id_)
+    if product is None:
         raise ProblemError(404, "unknown-product", "id: expected the id of a product, found another")
-    return shelf.catalogue.records([row])[0]
+    return product

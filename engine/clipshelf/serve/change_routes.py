@@ -19,18 +19,18 @@ from clipshelf.serve.product_changes import ProductChanges
 from clipshelf.serve.responses import GENERATION, json_response
 from clipshelf.serve.schemas import ChangeAnswer, ProductsBody
 from clipshelf.serve.service import Service
-from clipshelf.serve.shelf import Shelf
+from clipshelf.serve.shelf import Shelf, ShelfKeeper
 from clipshelf.types import Product
 
 _BODY = msgspec.json.Decoder(ProductsBody)
 
 
 class ChangeRoutes:
-    """Handlers of changes, one of which is made at a time."""
+    """Handlers of changes of a catalogue, one of which is made at a time."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, keeper: ShelfKeeper) -> None:
         self._service = service
-        self._changes = ProductChanges(service.keeper)
+        self._changes = ProductChanges(keeper)
         self._turn = asyncio.Lock()
 
     async def change_products(self, request: Request) -> Response:
@@ -82,6 +82,27 @@ class ChangeRoutes:
         """The path of a picture that was stored."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._service.writers, self._changes.store_picture, data)
+
+
+class RefusedChanges:
+    """Handlers of changes of products that are no catalogue of this machine."""
+
+    async def change_products(self, _: Request) -> Response:
+        """Refuse to add and change products."""
+        raise _refused()
+
+    async def remove_product(self, _: Request) -> Response:
+        """Refuse to remove a product."""
+        raise _refused()
+
+
+def _refused() -> ProblemError:
+    return ProblemError(
+        403,
+        "read-only",
+        "expected a service of one catalogue, found one of a catalogue in shards; `clipshelf scale add`, `update` and "
+        "`remove` change these, and the service takes up what they publish",
+    )
 
 
 def _check_names(product: Product) -> None:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields
 
-import numpy as np
+from msgspec import UNSET
 
-from clipshelf.catalogue.typed_columns.columns import Column
+from clipshelf.catalogue.column_summaries import ColumnSummary
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.weights import Weights
 from clipshelf.serve import schemas
 from clipshelf.serve.schemas import CatalogueFacts, ColumnFacts, FrequentValue, LimitFacts, ModelFacts, WeightFacts
 from clipshelf.serve.settings import Settings
 from clipshelf.serve.shelf import Shelf
-from clipshelf.types import Rows
 
 # An answer fits badly where its best relevance is lower; docs/quality.md measures relevance.
 RELEVANCE_CUT = 0.9
-_FREQUENT = 100  # values of a column
 
 
 def model_id(engine: Engine) -> str:
@@ -30,7 +27,7 @@ def catalogue_facts(shelf: Shelf, settings: Settings) -> CatalogueFacts:
     """Describe a generation; reads all of its columns."""
     engine, weights = shelf.recommender.engine, shelf.recommender.weights
     return CatalogueFacts(
-        products=len(shelf.catalogue),
+        products=len(shelf),
         generation=shelf.generation,
         fingerprint=engine.fingerprint,
         model=ModelFacts(
@@ -39,7 +36,7 @@ def catalogue_facts(shelf: Shelf, settings: Settings) -> CatalogueFacts:
             precision=engine.precision,
             image_size=engine.artifact.manifest.image.size,
         ),
-        columns=list(_columns(shelf)),
+        columns=list(map(_column_facts, shelf.summarise_columns())),
         weights=[WeightFacts(field.name, getattr(weights, field.name)) for field in fields(Weights)],
         relevance_cut=RELEVANCE_CUT,
         limits=LimitFacts(
@@ -54,30 +51,15 @@ def catalogue_facts(shelf: Shelf, settings: Settings) -> CatalogueFacts:
     )
 
 
-def _columns(shelf: Shelf) -> Iterator[ColumnFacts]:
-    contents = shelf.catalogue.contents
-    for name, kind in contents.kinds.items():
-        if kind == "mixed":
-            yield ColumnFacts(name, kind, sum(product.get(name) is not None for product in contents.products))
-            continue
-        column = contents.column(name)
-        counts = _counts(column)
-        products = len(np.unique(column.rows)) if column.is_list else int(counts.sum())
-        if kind in ("number", "numbers", "date"):
-            ends = (column.values[0], column.values[-1]) if column.values else ()
-            yield ColumnFacts(name, kind, products, len(column.values), *ends)
-        else:
-            yield ColumnFacts(name, kind, products, len(column.values), values=_frequent(column, counts))
-
-
-def _counts(column: Column) -> Rows:
-    """(V,) int64: products that have each value."""
-    if column.is_list:
-        return np.diff(column.starts).astype(np.int64)
-    return np.bincount(column.codes[column.codes >= 0], minlength=len(column.values)).astype(np.int64)
-
-
-def _frequent(column: Column, counts: Rows) -> list[FrequentValue]:
-    """The most frequent values, most frequent first."""
-    order = np.argsort(-counts, kind="stable")[:_FREQUENT].tolist()
-    return [FrequentValue(column.values[position], int(counts[position])) for position in order]
+def _column_facts(column: ColumnSummary) -> ColumnFacts:
+    least, greatest = column.range or (UNSET, UNSET)
+    values = column.frequent
+    return ColumnFacts(
+        column.name,
+        column.kind,
+        column.products,
+        UNSET if column.distinct is None else column.distinct,
+        least,
+        greatest,
+        UNSET if values is None else [FrequentValue(value, products) for value, products in values],
+    )

@@ -33,6 +33,9 @@ class Metrics:
         self.poor_answers = self._counter(
             "answers_below_relevance_cut", "Answers whose best relevance is below the cut, or that have no product."
         )
+        self.partial_answers = self._counter(
+            "partial_answers", "Answers without the products of shards that were lost."
+        )
         self.failures = self._counter("failures", "Requests that failed for a reason in the service.")
         self.reload_failures = self._counter("catalogue_reload_failures", "Generations that could not be opened.")
         self.generation = self._gauge("catalogue_generation", "Number of the generation that answers.")

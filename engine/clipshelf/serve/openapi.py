@@ -12,6 +12,7 @@ from msgspec import Struct
 from clipshelf import __version__
 from clipshelf.serve.operations import ALIASES, JSON, OPERATIONS, Operation
 from clipshelf.serve.problems import MEDIA_TYPE
+from clipshelf.serve.responses import FINGERPRINT, GENERATION, MISSING_SHARDS
 from clipshelf.serve.schemas import Problem
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -86,10 +87,15 @@ def _operation(operation: Operation, id_: str) -> dict[str, Any]:
 
 def _responses(operation: Operation) -> dict[str, Any]:
     schema = {"type": "string"} if operation.answer is None else _reference(operation.answer)
-    headers = {
-        "Clipshelf-Generation": {"description": "The generation of the catalogue.", "schema": {"type": "string"}},
-        "Clipshelf-Fingerprint": {"description": "The model.", "schema": {"type": "string"}},
+    headers: dict[str, Any] = {
+        GENERATION: {"description": "The generation of the catalogue.", "schema": {"type": "string"}},
+        FINGERPRINT: {"description": "The model.", "schema": {"type": "string"}},
     }
+    if operation.tag == "recommendations":
+        headers[MISSING_SHARDS] = {
+            "description": "Only where an answer is partial: numbers of the shards whose products it lacks.",
+            "schema": {"type": "string"},
+        }
     good = {"description": "The answer.", "headers": headers, "content": {operation.media: {"schema": schema}}}
     statuses = {*operation.problems, *_ANY_REQUEST, *(() if operation.is_public else _ANY_KEYED_REQUEST)}
     problem = {MEDIA_TYPE: {"schema": _reference(Problem)}}

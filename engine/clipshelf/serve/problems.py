@@ -8,6 +8,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
+from clipshelf.errors import ShardLost
 from clipshelf.serve.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -29,6 +30,7 @@ _TITLES = {
     "overload": "The service is busy",
     "rate": "Too many requests",
     "deadline": "The request took too long",
+    "shard-lost": "A part of the catalogue does not answer",
     "locked": "The catalogue is being written",
     "wrong-host": "The service does not answer for this host",
 }
@@ -65,3 +67,8 @@ class ProblemError(Exception):
 def overload(detail: str, retry_after: float = 1.0) -> ProblemError:
     """The problem of a request that the service has no room for now; it may come again after `retry_after` seconds."""
     return ProblemError(503, "overload", detail, {"Retry-After": str(max(1, round(retry_after)))})
+
+
+def shard_lost(error: ShardLost) -> ProblemError:
+    """The problem of a request that needs products of a shard that does not answer now."""
+    return ProblemError(503, "shard-lost", str(error), {"Retry-After": "2"})

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
-from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.product_sides import first_file, pictures_of
-from clipshelf.catalogue.statistics import IMAGE
 from clipshelf.errors import ImageError
 from clipshelf.model.image_limits import ImageLimits
 from clipshelf.model.thumbnails import thumbnail
+from clipshelf.serve.shelf import Shelf
 from clipshelf.types import Product
 
 _CACHED_BYTES = 32 << 20
@@ -37,31 +36,32 @@ def public_path(path: str) -> str:
 
 
 def image_urls(
-    catalogue: Catalogue, products: Sequence[Product], indices: Sequence[int | None] | None = None
+    shelf: Shelf, products: Sequence[Product], indices: Sequence[int | None] | None = None
 ) -> list[str | None]:
     """The address of a picture of each product, None for one without a picture.
 
     - `indices`: which of several pictures; None for the first one that is a file.
     """
-    addresses: list[str | None] = []
-    for product, chosen in zip(products, indices or [None] * len(products), strict=True):
-        index = first_file(product) if chosen is None else chosen
-        if index is None:
-            addresses.append(None)
-            continue
-        address = f"/v1/products/{quote(product['id'], safe='')}/image?v={picture_version(catalogue, product, index)}"
-        addresses.append(f"{address}&index={index}" if index else address)
-    return addresses
+    chosen = [
+        first_file(product) if index is None else index
+        for product, index in zip(products, indices or [None] * len(products), strict=True)
+    ]
+    shown = [(product, index) for product, index in zip(products, chosen, strict=True) if index is not None]
+    versions = iter(picture_versions(shelf, [product for product, _ in shown], [index for _, index in shown]))
+    return [
+        None if index is None else _address(product["id"], next(versions), index)
+        for product, index in zip(products, chosen, strict=True)
+    ]
 
 
-def picture_version(catalogue: Catalogue, product: Product, index: int) -> str:
-    """A name of the content of a product's picture: the key by which the catalogue knows it, in hex."""
-    rows = catalogue.find([product["id"]])
-    parts = catalogue.contents.parts
-    position = int(parts.find(rows, IMAGE)[0])
-    keys = catalogue.contents.keys[rows, 1] if position < 0 else parts.keys[parts.span(position)]
-    # The record of a catalogue that somebody forged may have more pictures.
-    return bytes(keys[min(index, len(keys) - 1)]).hex()
+def picture_versions(shelf: Shelf, products: Sequence[Product], indices: Sequence[int]) -> list[str]:
+    """Names of the contents of one picture of each of n products: the keys by which the shelf knows them, in hex."""
+    return [key.hex() for key in shelf.picture_keys(products, indices)] if products else []
+
+
+def _address(id_: str, version: str, index: int) -> str:
+    address = f"/v1/products/{quote(id_, safe='')}/image?v={version}"
+    return f"{address}&index={index}" if index else address
 
 
 class Thumbnails:
@@ -78,11 +78,11 @@ class Thumbnails:
         self._cache: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._bytes = 0
 
-    def of(self, catalogue: Catalogue, product: Product, index: int, version: str, edge: int) -> bytes | None:
+    def of(self, shelf: Shelf, product: Product, index: int, version: str, edge: int) -> bytes | None:
         """A picture of a product as a JPEG.
 
         - `index`: which of several, from 0.
-        - `version`: of its content, see `picture_version`.
+        - `version`: of its content, see `picture_versions`.
         - `edge`: pixels of the longer edge at most.
 
         Returns None where it has no picture on this machine. Raises ImageError for one that cannot be read.
@@ -92,7 +92,7 @@ class Thumbnails:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        path = catalogue.picture(product, index)
+        path = shelf.picture(product, index)
         if path is None:
             return None
         try:

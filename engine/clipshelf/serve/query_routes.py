@@ -21,7 +21,7 @@ from clipshelf.serve.operations import JSON
 from clipshelf.serve.problems import ProblemError
 from clipshelf.serve.queries import to_query
 from clipshelf.serve.query_pictures import RequestPictures
-from clipshelf.serve.responses import GENERATION, json_response
+from clipshelf.serve.responses import GENERATION, MISSING_SHARDS, json_response
 from clipshelf.serve.schemas import MAX_K, BatchBody, QueryBody, QueryParameters, SimilarParameters
 from clipshelf.serve.service import Service
 from clipshelf.serve.waiting import within
@@ -61,13 +61,13 @@ class QueryRoutes:
         if products > MAX_K:
             raise ProblemError(422, "bad-request", f"queries: expected a sum of k of at most {MAX_K}, found {products}")
         answers = await self._within(request, self._answer_batch(batch.queries))
-        return json_response(b'{"answers": [' + b", ".join(map(_part, answers)) + b"]}")
+        return json_response(b'{"answers": [' + b", ".join(map(_part, answers)) + b"]}", _missing(answers))
 
     async def similar(self, request: Request) -> Response:
         """Answer with products like one product."""
         parameters = parse_parameters(request, SimilarParameters)
         id_ = request.path_params["id"]
-        if self._service.keeper.current.catalogue.find([id_])[0] < 0:
+        if await self._service.on_shelf(lambda shelf: shelf.find(id_)) is None:
             raise ProblemError(404, "unknown-product", "id: expected the id of a product, found another")
         body = QueryParameters(liked=[id_], k=parameters.k, where=parameters.where, diversity=parameters.diversity)
         return _response(await self._within(request, self._answer(body, parameters.explain)))
@@ -122,8 +122,18 @@ class QueryRoutes:
 def _response(answered: Answered | BaseException) -> Response:
     if isinstance(answered, BaseException):
         raise answered
-    headers = {"Server-Timing": server_timing(answered.took_ms), GENERATION: str(answered.generation)}
+    headers = {
+        "Server-Timing": server_timing(answered.took_ms),
+        GENERATION: str(answered.generation),
+        **_missing([answered]),
+    }
     return json_response(answered.body, headers)
+
+
+def _missing(answers: Sequence[Answered | BaseException]) -> dict[str, str]:
+    """The header that names the shards that some of the answers lack; none where all are whole."""
+    numbers = {number for answer in answers if isinstance(answer, Answered) for number in answer.missing_shards}
+    return {MISSING_SHARDS: ", ".join(map(str, sorted(numbers)))} if numbers else {}
 
 
 def _part(result: Answered | BaseException) -> bytes:

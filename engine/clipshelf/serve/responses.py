@@ -9,6 +9,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 GENERATION, FINGERPRINT = "Clipshelf-Generation", "Clipshelf-Fingerprint"
+MISSING_SHARDS = "Clipshelf-Missing-Shards"
 # Pages load their own files and talk to their own service only. Photos of queries are blob: and data: URIs. No script
 # may make HTML or code of a string.
 _CONTENT_POLICY = (

@@ -243,6 +243,11 @@ class RecommendationItem(Struct, frozen=True):
     ) = UNSET
 
 
+MissingShards = Annotated[
+    list[Count], Meta(description="Shards of the catalogue that did not answer; their products are missing here.")
+]
+
+
 class Answer(Struct, frozen=True):
     """The answer to one query, best first; docs/json.md explains the fields."""
 
@@ -250,6 +255,7 @@ class Answer(Struct, frozen=True):
     took_ms: Annotated[dict[str, Milliseconds], Meta(description="Milliseconds of the stages.")]
     note: Annotated[str, Meta(description="Why there are no products.")] | UnsetType = UNSET
     unknown_ids: list[str] | UnsetType = UNSET
+    missing_shards: MissingShards | UnsetType = UNSET
 
 
 class BatchItem(Struct, omit_defaults=True, frozen=True):
@@ -259,6 +265,7 @@ class BatchItem(Struct, omit_defaults=True, frozen=True):
     took_ms: dict[str, Milliseconds] | UnsetType = UNSET
     note: str | UnsetType = UNSET
     unknown_ids: list[str] | UnsetType = UNSET
+    missing_shards: MissingShards | UnsetType = UNSET
     error: Problem | UnsetType = UNSET
 
 

@@ -17,7 +17,7 @@ from clipshelf.serve.app import make_app
 from clipshelf.serve.protocol import guarded
 from clipshelf.serve.service import Service
 from clipshelf.serve.settings import Settings
-from clipshelf.serve.shelf import ShelfKeeper
+from clipshelf.serve.shelf import Keeper
 
 _log = logging.getLogger(__name__)
 # Seconds for threads that still compute after the last request was given up. What they would write is a transaction.
@@ -42,10 +42,10 @@ class Server(uvicorn.Server):
         """Listen, and log where."""
         await super().startup(sockets)
         if self.started:
-            catalogue, settings = self._service.keeper.current.catalogue, self._service.settings
+            settings = self._service.settings
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            _log.info("serving %d products at http://%s", len(catalogue), address)
+            _log.info("serving %d products at http://%s", len(self._service.keeper.current), address)
             if settings.keys is None and settings.writable:
                 _log.warning("every program of this machine may change products: --keys FILE says who may")
 
@@ -114,7 +114,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise
 
 
-def run(keeper: ShelfKeeper, settings: Settings, limits: ImageLimits) -> int:
+def run(keeper: Keeper, settings: Settings, limits: ImageLimits) -> int:
     """Serve until the process is told to end, with pictures within `limits`; returns the exit code.
 
     Raises OSError where it cannot listen.

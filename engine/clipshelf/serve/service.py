@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from clipshelf.errors import ClipshelfError
 from clipshelf.model.image import PreparedImage
@@ -27,23 +27,24 @@ from clipshelf.serve.rates import RateLimiter
 from clipshelf.serve.remote_images import RemoteImages
 from clipshelf.serve.schemas import MAX_INPUTS
 from clipshelf.serve.settings import Settings
-from clipshelf.serve.shelf import ShelfKeeper, settle_memory
+from clipshelf.serve.shelf import Keeper, Shelf, settle_memory
 from clipshelf.types import FloatArray
 
 _log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 State = Literal["starting", "ready", "draining"]
 
 
 class Service:
-    """One process's service around one engine and one catalogue.
+    """One process's service around one engine and its products.
 
-    - `keeper`: the catalogue, and the engine that embeds.
+    - `keeper`: the products, and the engine that embeds.
     - `settings`: limits and switches.
     - `limits`: what a picture may cost.
     """
 
-    def __init__(self, keeper: ShelfKeeper, settings: Settings, limits: ImageLimits) -> None:
+    def __init__(self, keeper: Keeper, settings: Settings, limits: ImageLimits) -> None:
         self.keeper = keeper
         self.settings = settings
         self.metrics = Metrics()
@@ -80,11 +81,11 @@ class Service:
             metrics=self.metrics,
         )
         self.metrics.generation.set_function(lambda: keeper.current.generation)
-        self.metrics.products.set_function(lambda: len(keeper.current.catalogue))
+        self.metrics.products.set_function(lambda: len(keeper.current))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Warm the towers and follow the catalogue's folder while the block runs."""
+        """Warm the towers and follow the folder of the products while the block runs."""
         tasks = [asyncio.create_task(self._warm()), asyncio.create_task(self._follow())]
         try:
             yield
@@ -94,6 +95,15 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             for pool in (self.decoders, self.workers, self.writers):
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    async def on_shelf(self, work: Callable[[Shelf], Result]) -> Result:
+        """What a function returns for the current generation, which it is given in a thread."""
+
+        def call() -> Result:
+            with self.keeper.use() as shelf:
+                return work(shelf)
+
+        return await asyncio.get_running_loop().run_in_executor(self.workers, call)
 
     def drain(self) -> None:
         """Say from now on that the service is not ready; requests are still answered."""

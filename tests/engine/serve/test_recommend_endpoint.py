@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-from clipshelf import Recommender
+from clipshelf.recommend.recommender import StoreRecommender
 from support.service import RunningService, photo
 
 
@@ -15,7 +15,7 @@ def ids(answer: Any) -> list[str]:
 
 
 def test_the_answer_is_the_one_of_the_recommender(running: RunningService) -> None:
-    recommender: Recommender = running.service.keeper.current.recommender
+    recommender: StoreRecommender = running.service.keeper.current.recommender
     expected = recommender.recommend(text="a warm red shoe", liked=["blue-watch"], k=4).to_dict(explain=True)
     response = running.client.post(
         "/v1/recommend", json={"text": "a warm red shoe", "liked": ["blue-watch"], "k": 4, "explain": True}
