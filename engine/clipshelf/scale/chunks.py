@@ -88,7 +88,8 @@ def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, keep
     embedded = embed_products(engine, batch, root=batch.root, on_error=failures.append, keep_text=keep_text)
     contents = embedded.contents
     lost = {(failure.source, failure.part) for failure in failures}
-    products = [_with_addresses(product, addresses, lost) for product in contents.products]
+    lists = {product["id"] for product in chunk.batch.products if isinstance(product.get("image"), list)}
+    products = [_with_addresses(product, addresses, lost, lists) for product in contents.products]
     ordinals = (number << _PIECE_BITS) + np.array(batch.positions, np.int64)[embedded.rows]
     owners = shards_of_keys(contents.keys[:, 0], shards)
     arrays: dict[str, Any] = {"failures": _text([[f.index, f.source, f.reason, f.part] for f in failures])}
@@ -199,11 +200,15 @@ def _fetch(address: str, piece: Piece) -> bytes:
 
 
 def _with_addresses(
-    product: Product, addresses: Mapping[str, Sequence[str | None]], lost: Set[tuple[str, str | None]]
+    product: Product,
+    addresses: Mapping[str, Sequence[str | None]],
+    lost: Set[tuple[str, str | None]],
+    lists: Set[str],
 ) -> Product:
     """A stored record with the addresses of its pictures, which stand behind the id as in every record.
 
     - `lost`: ids and parts, such as "image 2", that were left out of records.
+    - `lists`: ids of the products whose picture is a list, be it of one.
     """
     id_ = product["id"]
     if id_ not in addresses:
@@ -211,7 +216,7 @@ def _with_addresses(
     kept = [address for i, address in enumerate(addresses[id_]) if (id_, f"image {i + 1}") not in lost]
     stored = pictures_of(product) or [None] * len(kept)
     images = [address or path for address, path in zip(kept, stored, strict=True)]
-    image = images if len(addresses[id_]) > 1 else images[0]
+    image = images if id_ in lists else images[0]
     return {
         "id": id_,
         "image": image,

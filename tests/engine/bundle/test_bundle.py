@@ -71,8 +71,8 @@ def changed(bundle: Path, change: Callable[[Files], object]) -> Path:
 
 
 def run_installer(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the installer as a device does."""
-    command = [sys.executable, install.__file__, *map(str, arguments)]
+    """Run the installer's module; the tests below that take it out of a bundle run it as a device does."""
+    command = [sys.executable, "-m", install.__name__, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
