@@ -51,9 +51,10 @@ def _add_access(access: argparse._ArgumentGroup) -> None:
     )
     access.add_argument(
         "--image-hosts",
-        metavar="HOST,...",
+        metavar="HOST[:PORT],...",
         default="",
-        help="fetch pictures by URL from these hosts; .example.org stands for all below it (default: from none)",
+        help="fetch pictures by URL from these hosts, at ports 80 and 443 or the one named; .example.org stands for "
+        "all below it (default: from none)",
     )
 
 
@@ -105,6 +106,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
+    from clipshelf.serve.image_hosts import ImageHost
     from clipshelf.serve.settings import Settings
 
     return Settings(
@@ -113,7 +115,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         keys=None if args.keys is None else Path(args.keys),
         writable=args.writable,
         cors=tuple(args.cors),
-        image_hosts=tuple(host.strip().lower() for host in args.image_hosts.split(",") if host.strip()),
+        image_hosts=tuple(ImageHost.parse(host.strip()) for host in args.image_hosts.split(",") if host.strip()),
         body_limit=round(args.body_limit * _MEGABYTE),
         body_memory=round(args.body_memory * _MEGABYTE),
         pixels=round(args.pixels * 1e6),

@@ -17,9 +17,9 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import h11
 
 from clipshelf import __version__
+from clipshelf.serve.image_hosts import DEFAULT_PORTS, ImageHost
 from clipshelf.serve.problems import ProblemError
 
-_PORTS = {"http": 80, "https": 443}
 _REDIRECTS = 3
 _READ_SIZE = 1 << 16
 # IPv6 addresses that a gateway may turn into an IPv4 address of the own network: IPv4-compatible ones, NAT64 (RFC 6052
@@ -42,14 +42,14 @@ def is_global(address: str) -> bool:
 class RemoteImages:
     """Fetches pictures from the hosts of --image-hosts.
 
-    - `hosts`: names in lower case; `.example.org` stands for all names below example.org.
+    - `hosts`: those that were named; a redirect must lead to one of them, too.
     - `limit`: bytes of a picture.
     - `seconds`: for one picture, redirects included.
     - `allows`: whether an IP address may be connected to.
     - `tls`: how certificates are checked.
     """
 
-    hosts: Collection[str]
+    hosts: Collection[ImageHost]
     limit: int
     seconds: float = 5.0
     allows: Callable[[str], bool] = is_global
@@ -83,11 +83,12 @@ class RemoteImages:
             host, port = (parts.hostname or "").rstrip("."), parts.port
         except ValueError:
             raise _refused("a well-formed URL, found another") from None
-        if parts.scheme not in _PORTS or parts.username is not None or not host.isascii():
+        if parts.scheme not in DEFAULT_PORTS or parts.username is not None or not host.isascii():
             raise _refused("an http or https URL without a user, found another")
-        if not any(host == name or (name[:1] == "." and host.endswith(name)) for name in self.hosts):
-            raise _refused("a host of --image-hosts, found another")
-        return parts, host, port or _PORTS[parts.scheme]
+        port = port or DEFAULT_PORTS[parts.scheme]
+        if not any(each.includes(parts.scheme, host, port) for each in self.hosts):
+            raise _refused("a host of --image-hosts, and the port of its scheme or the one named there, found another")
+        return parts, host, port
 
     async def _request(self, parts: SplitResult, host: str, port: int) -> bytes | _Redirect:
         address = await self._resolve(host, port)
@@ -97,7 +98,7 @@ class RemoteImages:
         )
         try:
             named = f"[{host}]" if ":" in host else host
-            default = port == _PORTS[parts.scheme]
+            default = port == DEFAULT_PORTS[parts.scheme]
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             headers = [
                 ("Host", named if default else f"{named}:{port}"),

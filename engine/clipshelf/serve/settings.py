@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from clipshelf.errors import InputError
+from clipshelf.serve.image_hosts import LAST_PORT, ImageHost
 
-_LAST_PORT = 65535
 _LOOPBACK_NAMES = ("localhost",)
 
 
@@ -45,7 +45,7 @@ class Settings:
     keys: Path | None = None
     writable: bool = False
     cors: tuple[str, ...] = ()
-    image_hosts: tuple[str, ...] = ()
+    image_hosts: tuple[ImageHost, ...] = ()
     body_limit: int = 16 << 20
     body_memory: int = 256 << 20
     queue: int = 128
@@ -72,8 +72,8 @@ class Settings:
                 if not in_range:
                     expected = "0 or more" if least is not None else "a number above 0"
                     raise InputError(f"{field.name}: expected {expected}, found {value}")
-        if self.port > _LAST_PORT:
-            raise InputError(f"port: expected at most {_LAST_PORT}, found {self.port}")
+        if self.port > LAST_PORT:
+            raise InputError(f"port: expected at most {LAST_PORT}, found {self.port}")
         if self.body_memory < self.body_limit:
             raise InputError(
                 f"body_memory: expected at least the body_limit of {self.body_limit} bytes, found {self.body_memory}"

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from clipshelf.errors import InputError
+from clipshelf.serve.image_hosts import ImageHost
 from clipshelf.serve.problems import ProblemError
 from clipshelf.serve.remote_images import RemoteImages, is_global
 from clipshelf.serve.settings import Settings
@@ -68,14 +70,22 @@ def host() -> Iterator[str]:
     server.server_close()
 
 
-def fetch(url: str, allows: Callable[[str], bool] = lambda _: True, **options: Any) -> bytes:
-    return asyncio.run(RemoteImages(("localhost", ".shop.example"), 100_000, allows=allows, **options).fetch(url))
+def named(host: str) -> ImageHost:
+    """The host of an address such as http://localhost:8000, with its port."""
+    return ImageHost.parse(host.removeprefix("http://"))
+
+
+def fetch(host: str, target: str, allows: Callable[[str], bool] = lambda _: True, **options: Any) -> bytes:
+    """Fetch a URL, in which {host} stands for the host of pictures, which is named."""
+    hosts = (named(host), ImageHost("localhost", 1), ImageHost(".shop.example"))
+    images = RemoteImages(hosts, 100_000, allows=allows, **options)
+    return asyncio.run(images.fetch(target.replace("{host}", host)))
 
 
 def test_a_picture_comes_from_a_named_host(host: str) -> None:
-    assert fetch(f"{host}/picture") == photo("blue")
-    assert fetch(f"{host}/redirect?{host}/picture") == photo("blue")
-    assert fetch(f"{host}/redirect?/picture") == photo("blue")
+    assert fetch(host, "{host}/picture") == photo("blue")
+    assert fetch(host, "{host}/redirect?{host}/picture") == photo("blue")
+    assert fetch(host, "{host}/redirect?/picture") == photo("blue")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +99,11 @@ def test_a_picture_comes_from_a_named_host(host: str) -> None:
         ("http://other.example/", "a host of --image-hosts"),
         ("http://shop.example.evil.example/", "a host of --image-hosts"),
         ("http://notshop.example/", "a host of --image-hosts"),
+        ("http://localhost:2/picture", "a host of --image-hosts"),
+        ("http://localhost/picture", "a host of --image-hosts"),
+        ("{host}/redirect?http://localhost:2/picture", "a host of --image-hosts"),
+        ("http://www.shop.example:8080/", "a host of --image-hosts"),
+        ("http://www.shop.example:443/", "a host of --image-hosts"),
         ("http://user@localhost/", "without a user"),
         ("http://localhost@evil.example/", "without a user"),
         ("ftp://localhost/", "an http or https URL"),
@@ -102,19 +117,48 @@ def test_a_picture_comes_from_a_named_host(host: str) -> None:
 )
 def test_what_is_refused(host: str, target: str, message: str) -> None:
     with pytest.raises(ProblemError, match=message):
-        fetch(target.replace("{host}", host))
+        fetch(host, target)
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "host", "port", "included"),
+    [
+        ("shop.example", "http", "shop.example", 80, True),
+        ("shop.example", "https", "shop.example", 443, True),
+        ("Shop.Example.", "https", "shop.example", 443, True),
+        ("shop.example", "https", "shop.example", 80, False),
+        ("shop.example", "http", "www.shop.example", 80, False),
+        ("shop.example:8080", "https", "shop.example", 8080, True),
+        ("shop.example:8080", "https", "shop.example", 443, False),
+        (".shop.example:8080", "http", "www.shop.example", 8080, True),
+        ("[2606:2800::1]:8080", "http", "2606:2800::1", 8080, True),
+        ("2606-2800.example", "http", "2606", 80, False),
+    ],
+)
+def test_a_host_includes_its_ports_alone(text: str, scheme: str, host: str, port: int, included: bool) -> None:
+    assert ImageHost.parse(text).includes(scheme, host, port) is included
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "shop.example:", "shop.example:0", "shop.example:70000", "shop.example:x", "http://shop.example",
+     "shop.example/pictures", "user@shop.example", "shop.example?", "shöp.example", "2606:2800::1", "[2606", "a b"],
+)  # fmt: skip
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="expected HOST or HOST:PORT"):
+        ImageHost.parse(text)
 
 
 def test_a_slow_host_is_given_up(host: str) -> None:
     start = time.monotonic()
     with pytest.raises(ProblemError, match=r"within 0.3 seconds"):
-        fetch(f"{host}/slow", seconds=0.3)
+        fetch(host, "{host}/slow", seconds=0.3)
     assert time.monotonic() - start < 5
 
 
 def test_a_name_that_leads_to_the_own_network_is_refused(host: str) -> None:
     with pytest.raises(ProblemError, match="global addresses only"):
-        fetch(f"{host}/picture", is_global)
+        fetch(host, "{host}/picture", is_global)
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(host: str) -> None:
@@ -133,7 +177,7 @@ def test_the_connection_goes_to_the_address_that_was_checked(host: str) -> None:
             return await resolve("127.0.0.1", port, **options)
 
         loop.getaddrinfo = once  # type: ignore[method-assign, assignment]
-        images = RemoteImages(("localhost",), 100_000, allows=lambda address: not checked.append(address))  # type: ignore[func-returns-value]
+        images = RemoteImages((named(host),), 100_000, allows=lambda address: not checked.append(address))  # type: ignore[func-returns-value]
         assert await images.fetch(f"{host}/picture") == photo("blue")
 
     asyncio.run(run())
@@ -156,7 +200,7 @@ def test_other_addresses_are_global(address: str) -> None:
 
 
 def test_the_service_fetches_nothing_unless_asked(serve: Serve, host: str) -> None:
-    closed, opened = serve(Settings()), serve(Settings(image_hosts=("localhost",)))
+    closed, opened = serve(Settings()), serve(Settings(image_hosts=(named(host),)))
     refused = closed.client.post("/v1/recommend", json={"image": f"{host}/picture"})
     assert refused.status_code == 422 and "--image-hosts" in refused.json()["detail"]
     loopback = opened.client.post("/v1/recommend", json={"image": f"{host}/picture"})
