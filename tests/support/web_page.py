@@ -89,8 +89,7 @@ class Witness:
 
 
 def settle(page: Page) -> None:
-    """Wait for the answer to what was done."""
-    page.wait_for_timeout(30)  # a change of words or sliders waits longer, for which tests wait by what they expect
+    """Wait for the answer to what was done; the page says that it is busy from the act on."""
     page.wait_for_selector('#cards[aria-busy="false"]:not(:empty)')
 
 

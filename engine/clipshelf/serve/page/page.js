@@ -510,10 +510,35 @@ async function beginning(signal) {
   return { recommendations: products, took_ms: {}, ...(total ? {} : { note }) };
 }
 
+/** The timer of a change that goes on (`adjust`), 0 without one. */
+let typing = 0;
+/** Whether an answer is waited for. */
+let looking = false;
+/** Pictures that are being read for the query. */
+let reading = 0;
+
+/** Say whether the products are about to change: from the first letter, and from the choice of a picture. */
+function markChanging() {
+  cards.setAttribute("aria-busy", String(looking || typing !== 0 || reading > 0));
+}
+
+/** @template T @param {Promise<T>} work of reading a picture @returns {Promise<T>} */
+async function whileReading(work) {
+  reading += 1;
+  markChanging();
+  try {
+    return await work;
+  } finally {
+    reading -= 1;
+    markChanging();
+  }
+}
+
 /** @param {boolean} busy */
 function setBusy(busy) {
   timers.forEach(clearTimeout);
-  cards.setAttribute("aria-busy", String(busy));
+  looking = busy;
+  markChanging();
   const progress = byId("progress", HTMLElement);
   if (!busy) progress.hidden = true;
   timers = busy
@@ -1369,8 +1394,8 @@ function shrunk(image, crop) {
  * @param {Blob} blob
  */
 async function takePhoto(blob) {
-  const image = await decoded(blob).catch(() => null);
-  const sent = (image && (await shrunk(image, null))) ?? blob;
+  const image = await whileReading(decoded(blob)).catch(() => null);
+  const sent = (image && (await whileReading(shrunk(image, null)))) ?? blob;
   const ratio = image && image.naturalWidth / image.naturalHeight;
   setPhoto({ original: blob, crop: null, sent, url: URL.createObjectURL(sent), ratio });
 }
@@ -1487,7 +1512,7 @@ function openCrop() {
 async function useCrop(crop) {
   byId("crop-dialog", HTMLDialogElement).close();
   const before = photo;
-  const sent = before && (await shrunk(await decoded(before.original), crop));
+  const sent = before && (await whileReading(decoded(before.original).then((image) => shrunk(image, crop))));
   if (sent && before === photo) setPhoto({ ...before, crop, sent, url: URL.createObjectURL(sent) });
 }
 
@@ -1724,22 +1749,22 @@ function commit() {
   void look();
 }
 
-/** @type {number} */
-let typing = 0;
-
 /** Take a change that goes on, of words or of a slider: it looks after a pause, and is no step of its own. */
 function adjust() {
   showChanged();
   clearTimeout(typing);
   typing = setTimeout(() => {
+    typing = 0;
     history.replaceState({ photo: photo ? photos.indexOf(photo) : -1 }, "", address());
     void look();
   }, TYPING_PAUSE);
+  markChanging();
 }
 
 /** Show the state in all controls. */
 function showState() {
   clearTimeout(typing);
+  typing = 0;
   if (words.value.trim() !== state.words.trim()) words.value = state.words;
   showPhoto();
   showSession();
