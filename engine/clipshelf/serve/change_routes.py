@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from clipshelf.catalogue.reading.field_names import plain_name
 from clipshelf.display import describe
 from clipshelf.serve.gate import caller_of
+from clipshelf.serve.giving_up import Pending
 from clipshelf.serve.inputs import parse_json
 from clipshelf.serve.problems import ProblemError
 from clipshelf.serve.product_changes import ProductChanges
@@ -20,35 +22,47 @@ from clipshelf.serve.responses import GENERATION, json_response
 from clipshelf.serve.schemas import ChangeAnswer, ProductsBody
 from clipshelf.serve.service import Service
 from clipshelf.serve.shelf import Shelf, ShelfKeeper
+from clipshelf.serve.waiting import within
 from clipshelf.types import Product
 
 _BODY = msgspec.json.Decoder(ProductsBody)
 
 
 class ChangeRoutes:
-    """Handlers of changes of a catalogue, one of which is made at a time."""
+    """Handlers of changes of a catalogue, one of which is made at a time.
+
+    A change that is not being saved at the deadline, or when its client goes, is given up as a whole.
+    """
 
     def __init__(self, service: Service, keeper: ShelfKeeper) -> None:
         self._service = service
         self._changes = ProductChanges(keeper)
-        self._turn = asyncio.Lock()
 
     async def change_products(self, request: Request) -> Response:
         """Add and change products."""
         self._require_writer(request)
         body = parse_json(await self._service.bodies.read_json(request), _BODY)
-        products = [await self._with_stored_picture(i, product) for i, product in enumerate(body.products)]
-        return await self._change(partial(self._changes.put, products, skip=body.on_error == "skip"))
+        pending = Pending()
+        return await self._within(request, self._put(body, pending), pending)
 
     async def remove_product(self, request: Request) -> Response:
         """Remove a product."""
         self._require_writer(request)
-        return await self._change(partial(self._changes.remove, request.path_params["id"]))
+        pending = Pending()
+        removal = partial(self._changes.remove, request.path_params["id"], pending=pending)
+        return await self._within(request, self._change(removal), pending)
+
+    async def _within(self, request: Request, work: Coroutine[Any, Any, Response], pending: Pending) -> Response:
+        """Work from the body of a request to the begin of its saving, within the deadline."""
+        return await within(request, work, self._service.settings.deadline, pending.give_up)
+
+    async def _put(self, body: ProductsBody, pending: Pending) -> Response:
+        products = [await self._with_stored_picture(i, product) for i, product in enumerate(body.products)]
+        return await self._change(partial(self._changes.put, products, skip=body.on_error == "skip", pending=pending))
 
     async def _change(self, change: Callable[[], tuple[Shelf, ChangeAnswer]]) -> Response:
-        """Make a change in a thread; it is finished even if the client goes."""
-        async with self._turn:
-            shelf, answer = await asyncio.get_running_loop().run_in_executor(self._service.writers, change)
+        """Make a change in the thread of changes; one that is cancelled before its turn does not begin."""
+        shelf, answer = await asyncio.get_running_loop().run_in_executor(self._service.changes, change)
         return json_response(answer, {GENERATION: str(shelf.generation)})
 
     def _require_writer(self, request: Request) -> None:

@@ -125,11 +125,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "/v1/products",
         "catalogue",
         "Add and change products",
-        "Durable, and all at once: no answer comes from a part of the change. Needs --writable, and a key that may "
-        "write.",
+        "Durable, and all at once: no answer comes from a part of the change, and one that is not being saved at the "
+        "deadline is not made. Needs --writable, and a key that may write.",
         answer=schemas.ChangeAnswer,
         body=schemas.ProductsBody,
-        problems=(400, 403, 408, 413, 415, 422),
+        problems=(400, 403, 408, 413, 415, 422, 503, 504),
     ),
     Operation(
         "remove_product",
@@ -139,7 +139,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Remove a product",
         "Needs --writable, and a key that may write.",
         answer=schemas.ChangeAnswer,
-        problems=(403, 404),
+        problems=(403, 404, 503, 504),
     ),
     Operation(
         "embeddings",

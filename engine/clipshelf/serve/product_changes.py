@@ -17,10 +17,11 @@ from clipshelf.failures import Failure, OnError
 from clipshelf.files import durable
 from clipshelf.model.engine import Engine
 from clipshelf.model.image_formats import recognise
+from clipshelf.serve.giving_up import Pending
 from clipshelf.serve.problems import ProblemError
 from clipshelf.serve.schemas import ChangeAnswer, FailedProduct
 from clipshelf.serve.shelf import Shelf, ShelfKeeper
-from clipshelf.types import Product
+from clipshelf.types import Product, Progress
 
 _log = logging.getLogger(__name__)
 
@@ -46,21 +47,26 @@ class ProductChanges:
     def __init__(self, keeper: ShelfKeeper) -> None:
         self._keeper = keeper
 
-    def put(self, products: Sequence[Product], *, skip: bool) -> tuple[Shelf, ChangeAnswer]:
+    def put(self, products: Sequence[Product], *, skip: bool, pending: Pending) -> tuple[Shelf, ChangeAnswer]:
         """Add products, and change those that are there.
 
         - `products`: n records whose pictures were stored (`store_picture`).
         - `skip`: whether one that cannot be used is left out, instead of refusing all.
+        - `pending`: may be given up until the change is saved.
 
-        Raises ProblemError.
+        Raises ProblemError and GivenUpError.
         """
         outcome = _Outcome()
         engine = self._keeper.engine
-        return self._change(lambda catalogue: _put(engine, catalogue, products, skip, outcome), outcome)
 
-    def remove(self, id_: str) -> tuple[Shelf, ChangeAnswer]:
-        """Remove a product. Raises ProblemError."""
-        return self._change(lambda catalogue: catalogue.remove([id_]), _Outcome(removed=1))
+        def edit(catalogue: Catalogue) -> Catalogue:
+            return _put(engine, catalogue, products, skip, outcome, progress=pending.check)
+
+        return self._change(edit, outcome, pending)
+
+    def remove(self, id_: str, *, pending: Pending) -> tuple[Shelf, ChangeAnswer]:
+        """Remove a product, unless that is given up. Raises ProblemError and GivenUpError."""
+        return self._change(lambda catalogue: catalogue.remove([id_]), _Outcome(removed=1), pending)
 
     def store_picture(self, data: bytes) -> str:
         """Write a picture below the root of the catalogue's pictures; its path. Raises ProblemError."""
@@ -76,10 +82,17 @@ class ProductChanges:
             raise _not_written(error) from error
         return str(path)
 
-    def _change(self, edit: Callable[[Catalogue], Catalogue], outcome: _Outcome) -> tuple[Shelf, ChangeAnswer]:
+    def _change(
+        self, edit: Callable[[Catalogue], Catalogue], outcome: _Outcome, pending: Pending
+    ) -> tuple[Shelf, ChangeAnswer]:
+        def edit_and_keep(catalogue: Catalogue) -> Catalogue:
+            changed = edit(catalogue)
+            pending.begin_to_save()
+            return changed
+
         try:
             # Every product that goes or loses a side was named by the request.
-            change(self._keeper.folder, edit, allow_shrink=1.0, timeout=_LOCK_SECONDS)
+            change(self._keeper.folder, edit_and_keep, allow_shrink=1.0, timeout=_LOCK_SECONDS)
             self._keeper.refresh(force=True)
         except UnknownIdError as error:
             raise ProblemError(404, "unknown-product", str(error)) from None
@@ -92,8 +105,19 @@ class ProductChanges:
         return shelf, ChangeAnswer(shelf.generation, len(shelf.catalogue), *counts, outcome.failed)
 
 
-def _put(engine: Engine, catalogue: Catalogue, products: Sequence[Product], skip: bool, outcome: _Outcome) -> Catalogue:
-    """The catalogue with products changed and added. Raises InputError, also where no product can be used."""
+def _put(
+    engine: Engine,
+    catalogue: Catalogue,
+    products: Sequence[Product],
+    skip: bool,
+    outcome: _Outcome,
+    *,
+    progress: Progress,
+) -> Catalogue:
+    """The catalogue with products changed and added.
+
+    Raises InputError, also where no product can be used, and what `progress` raises.
+    """
     there = catalogue.find([_id(position, product) for position, product in enumerate(products)]) >= 0
     failures: list[FailedProduct] = []
 
@@ -104,15 +128,19 @@ def _put(engine: Engine, catalogue: Catalogue, products: Sequence[Product], skip
         return note if skip else "raise"
 
     if known := np.flatnonzero(there).tolist():
-        catalogue = catalogue.update(engine, [products[position] for position in known], on_error=policy(known))
+        catalogue = catalogue.update(engine, _at(products, known), on_error=policy(known), progress=progress)
     outcome.updated = len(known) - len(failures)
     if new := np.flatnonzero(~there).tolist():
-        catalogue = catalogue.add(engine, [products[position] for position in new], on_error=policy(new))
+        catalogue = catalogue.add(engine, _at(products, new), on_error=policy(new), progress=progress)
     outcome.added = len(products) - outcome.updated - len(failures)
     outcome.failed = sorted(failures, key=lambda failure: failure.index)
     if len(failures) == len(products):
         raise InputError(f"products: expected one that can be used, found none; the first: {failures[0].detail}")
     return catalogue
+
+
+def _at(products: Sequence[Product], positions: Sequence[int]) -> list[Product]:
+    return [products[position] for position in positions]
 
 
 def _id(position: int, product: Product) -> str:

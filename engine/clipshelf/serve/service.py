@@ -54,6 +54,7 @@ class Service:
         decoders = settings.decoders or available_cpus()
         self.decoders = ThreadPoolExecutor(decoders, thread_name_prefix="clipshelf-decode")
         self.writers = ThreadPoolExecutor(2, thread_name_prefix="clipshelf-write")
+        self.changes = ThreadPoolExecutor(1, thread_name_prefix="clipshelf-change")  # one change at a time
         self.workers = ThreadPoolExecutor(4, thread_name_prefix="clipshelf-serve")
         remote = RemoteImages(settings.image_hosts, limits.encoded_bytes)
         self.pictures = QueryPictures(keeper.engine, limits, self.decoders, self.metrics, remote, decoders=decoders)
@@ -93,7 +94,7 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for pool in (self.decoders, self.workers, self.writers):
+            for pool in (self.decoders, self.workers, self.writers, self.changes):
                 pool.shutdown(wait=False, cancel_futures=True)
 
     async def on_shelf(self, work: Callable[[Shelf], Result]) -> Result:

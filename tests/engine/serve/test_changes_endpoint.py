@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import threading
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from clipshelf import Catalogue
 from clipshelf.catalogue.indexing import change
+from clipshelf.files import locked
+from clipshelf.serve.giving_up import GivenUpError, Pending
 from clipshelf.serve.settings import Settings
+from clipshelf.serve.waiting import within
+from starlette.requests import Request
+from starlette.types import Message
 from support.service import RunningService, Serve, photo, wait_until
 
 
@@ -20,7 +27,8 @@ def image(colour: str) -> str:
 
 @pytest.fixture
 def writable(serve: Serve) -> RunningService:
-    return serve(Settings(writable=True, reload_interval=0.05))
+    # Eight changes in turn take seconds on a busy machine.
+    return serve(Settings(writable=True, reload_interval=0.05, deadline=60))
 
 
 def put(service: RunningService, *products: dict[str, Any], **options: str) -> Any:
@@ -130,6 +138,57 @@ def test_writers_take_turns(writable: RunningService) -> None:
         writer.join()
     assert statuses == [200] * 8
     assert len(Catalogue.load(writable.service.keeper.folder)) == 17
+
+
+def test_a_change_that_cannot_begin_before_its_deadline_is_given_up_as_a_whole(serve: Serve) -> None:
+    service = serve(Settings(writable=True, deadline=0.3))
+    folder = service.service.keeper.folder
+    with locked(folder):  # as another writer does
+        late = put(service, {"id": "late", "text": "a late lamp"})
+        removed = service.client.delete("/v1/products/red-shoe")
+    assert {response.status_code for response in (late, removed)} == {504}
+    assert late.json()["type"] == "/problems/deadline"
+    service.service.changes.submit(int).result()  # the changes before it have ended
+    stored = Catalogue.load(folder)
+    assert "red-shoe" in stored.ids and "late" not in stored.ids
+    assert service.service.keeper.current.generation == 1
+    assert service.client.get("/v1/products/late").status_code == 404
+
+
+def test_a_change_whose_client_has_gone_is_not_made(writable: RunningService) -> None:
+    with locked(writable.service.keeper.folder):
+        with pytest.raises(httpx2.TimeoutException):
+            writable.client.put("/v1/products", json={"products": [{"id": "x", "text": "a lamp"}]}, timeout=0.3)
+        wait_until(lambda: "clipshelf_requests_in_progress 1.0" in writable.client.get("/metrics").text)
+    writable.service.changes.submit(int).result()
+    assert writable.service.keeper.current.generation == 1
+
+
+def test_a_change_that_is_being_saved_is_waited_for() -> None:
+    pending = Pending()
+    pending.begin_to_save()
+    assert not pending.give_up()
+    pending.check()
+
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def save() -> str:
+        await asyncio.sleep(0.05)
+        return "saved"
+
+    request = Request({"type": "http"}, never)
+    assert asyncio.run(within(request, save(), 0.001, pending.give_up)) == "saved"
+
+
+def test_a_change_that_was_given_up_is_never_saved() -> None:
+    pending = Pending()
+    assert pending.give_up()
+    for step in (pending.check, pending.begin_to_save):
+        with pytest.raises(GivenUpError):
+            step()
+    assert pending.give_up()
 
 
 def test_products_with_several_pictures(writable: RunningService) -> None:
