@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,7 +37,7 @@ class Batcher(Generic[Item, Result]):
     - `name`: of the queue, in the metrics.
     - `compute`: called in a thread of `executor`.
     - `batch`: items of a batch at most; `cost` says how much of one an item is, and `most` ends a batch earlier.
-    - `queue`: items that may wait; `submit` refuses more.
+    - `queue`: items that may wait; more are refused.
     - `runners`: batches that are computed at one time.
     - `metrics`: where depth, waits and sizes are counted.
 
@@ -64,6 +65,7 @@ class Batcher(Generic[Item, Result]):
         self._queue = queue
         self._free = runners
         self._waiting: deque[_Job[Item, Result]] = deque()
+        self._coming = 0
         self._metrics = metrics
         self._depth = metrics.queue_depth.labels(name)
         self._wait = metrics.queue_wait.labels(name)
@@ -74,18 +76,35 @@ class Batcher(Generic[Item, Result]):
         """Whether an item would be computed at once."""
         return self._free > 0
 
+    def require_room(self, count: int = 1) -> None:
+        """Raise ProblemError where the queue has no room for n items, so that nothing is done for them in vain."""
+        waiting = self._coming + sum(not job.future.done() for job in self._waiting)
+        if waiting + count > self._queue and not (self.is_idle and not waiting):
+            self._metrics.shed.labels("queue").inc()
+            raise overload(
+                f"expected at most {self._queue} queries that wait (--queue), found {waiting} and {count} more"
+            )
+
+    @contextlib.contextmanager
+    def room(self, count: int) -> Iterator[None]:
+        """Keep room for n items while they are made ready, such as queries whose pictures are decoded.
+
+        Who calls `submit` for them at once after the block is not refused. Raises ProblemError where there is no room.
+        """
+        self.require_room(count)
+        self._coming += count
+        try:
+            yield
+        finally:
+            self._coming -= count
+
     def submit(self, items: Sequence[Item]) -> list[asyncio.Future[Result]]:
         """Queue items, all of them or none.
 
         Returns their futures; one that is cancelled before its batch begins is not computed. Raises ProblemError where
         the queue has no room.
         """
-        waiting = sum(not job.future.done() for job in self._waiting)
-        if waiting + len(items) > self._queue and not (self.is_idle and not waiting):
-            self._metrics.shed.labels("queue").inc()
-            raise overload(
-                f"expected at most {self._queue} queries that wait (--queue), found {waiting} and {len(items)} more"
-            )
+        self.require_room(len(items))
         loop = asyncio.get_running_loop()
         jobs = [_Job[Item, Result](item, loop.create_future()) for item in items]
         self._waiting.extend(jobs)

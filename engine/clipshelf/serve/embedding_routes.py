@@ -45,6 +45,7 @@ class EmbeddingRoutes:
 
     async def embeddings(self, request: Request) -> Response:
         """Embed texts and pictures, in the order in which they come."""
+        self._service.embeddings.require_room()
         body = parse_json(await self._service.bodies.read_json(request), _BODY)
         engine = self._service.keeper.engine
         self._check(body, engine)
@@ -57,7 +58,8 @@ class EmbeddingRoutes:
     async def _embed(self, items: Sequence[_Input], engine: Engine, encoding: str) -> bytes:
         """The JSON of an answer. Raises ProblemError."""
         pictures = self._service.pictures.of_request()
-        prepared = iter(await pictures.prepare([item.picture for item in items if item.picture is not None]))
+        with self._service.embeddings.room(len(items)):
+            prepared = iter(await pictures.prepare([item.picture for item in items if item.picture is not None]))
         sources = [item.text if item.picture is None else next(prepared) for item in items]
         rows = await asyncio.gather(*self._service.embeddings.submit(sources))
         loop = asyncio.get_running_loop()

@@ -44,6 +44,7 @@ class QueryRoutes:
         is_picture = kind.startswith("image/")
         if not is_picture and kind != JSON:
             raise unsupported(kind, f"{JSON} or image/*")
+        self._service.answers.require_room()  # before the body is read
         body: QueryBody | QueryParameters
         if is_picture:
             body, photo = parse_parameters(request, QueryParameters), await self._service.bodies.read(request)
@@ -55,6 +56,7 @@ class QueryRoutes:
 
     async def recommend_batch(self, request: Request) -> Response:
         """Answer several queries, each for itself."""
+        self._service.answers.require_room()
         batch = parse_json(await self._service.bodies.read_json(request), _BATCH)
         count_more(request, self._service, len(batch.queries))
         products = sum(body.k for body in batch.queries)
@@ -81,7 +83,8 @@ class QueryRoutes:
     ) -> Answered | BaseException:
         """The answer of a query, or why it has none."""
         received = time.perf_counter()
-        query = await self._checked(body, self._service.pictures.of_request(), explain=explain, photo=photo)
+        with self._service.answers.room(1):
+            query = await self._checked(body, self._service.pictures.of_request(), explain=explain, photo=photo)
         (answer,) = await self._rank([self._ask(query, explain, received)])
         return answer
 
@@ -89,9 +92,10 @@ class QueryRoutes:
         """The answer of each query, or why it has none."""
         received = time.perf_counter()
         pictures = self._service.pictures.of_request()
-        made = await asyncio.gather(
-            *(self._checked(body, pictures, explain=body.explain) for body in bodies), return_exceptions=True
-        )
+        with self._service.answers.room(len(bodies)):
+            made = await asyncio.gather(
+                *(self._checked(body, pictures, explain=body.explain) for body in bodies), return_exceptions=True
+            )
         asks = [
             self._ask(query, body.explain, received)
             for query, body in zip(made, bodies, strict=True)

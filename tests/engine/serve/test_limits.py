@@ -127,6 +127,36 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(
     assert metric(service, 'clipshelf_shed_requests_total{reason="queue"}') == 7
 
 
+def test_a_full_queue_refuses_before_a_body_is_read_or_a_picture_is_decoded(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = serve(Settings(queue=2, decoders=1))
+    engine, go_on, decoded = service.service.keeper.engine, threading.Event(), 0
+    prepare = engine.prepare_image
+
+    def wait(source: Any) -> Any:
+        nonlocal decoded
+        decoded += 1
+        go_on.wait(20)
+        return prepare(source)
+
+    monkeypatch.setattr(engine, "prepare_image", wait)
+
+    def ask(_: int) -> Any:
+        return service.client.post("/v1/recommend", content=photo("red"), headers={"Content-Type": "image/jpeg"})
+
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(ask, number) for number in range(2)]
+        wait_until(lambda: metric(service, "clipshelf_requests_in_progress") == 3 and decoded == 1)
+        for path in ("/v1/recommend", "/v1/recommend/batch"):
+            announced = "Content-Type: application/json", "Content-Length: 1000", "Connection: close"
+            answer = raw_http.exchange(service.port, raw_http.head("POST", path, *announced))
+            assert b"503" in answer.splitlines()[0] and b"--queue" in answer
+        go_on.set()
+        assert [answer.result().status_code for answer in waiting] == [200, 200]
+    assert ask(0).status_code == 200
+
+
 def test_more_requests_than_room_are_refused(serve: Serve, held: Callable[[RunningService], threading.Event]) -> None:
     service = serve(Settings(requests=1))
     go_on = held(service)
