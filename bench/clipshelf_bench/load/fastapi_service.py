@@ -3,19 +3,24 @@
     python -m clipshelf_bench.load.fastapi_service MODULE:CONTENDER SUBJECT MATRIX THREADS PORT
 
 The contender (`contenders.base`) gives the calls that embed sentences and photos. FastAPI runs the function in a
-thread for each request, so that the loop answers others meanwhile.
+thread for each request, so that the loop answers others meanwhile. As many requests are computed at one time as there
+are threads, and a product of the matrix takes one: forty at a time, each on all CPUs, hinder each other.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import anyio.to_thread
 import numpy as np
 import uvicorn
 from fastapi import Body, FastAPI
+from threadpoolctl import threadpool_limits
 
 from clipshelf_bench.contenders.base import Job, to_unit_norm
 from clipshelf_bench.race.worker import load_contender
@@ -47,7 +52,13 @@ def make_app(class_name: str, job: Job) -> FastAPI:
         best = best[np.argsort(-scores[best])]
         return {"recommendations": [{"id": str(row), "score": float(scores[row])} for row in best]}
 
-    app = FastAPI()
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = job.threads
+        with threadpool_limits(1, "blas"):
+            yield
+
+    app = FastAPI(lifespan=lifespan)
     app.post("/v1/recommend")(recommend)
     return app
 

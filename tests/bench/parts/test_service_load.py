@@ -14,6 +14,7 @@ from clipshelf_bench.parts import service_load, service_soak
 from clipshelf_bench.subjects.subject import Subject
 from starlette.testclient import TestClient
 from support import fake_contenders as fakes
+from threadpoolctl import threadpool_info
 
 
 @pytest.fixture
@@ -71,9 +72,10 @@ def test_fastapi_ranks_what_the_contender_embeds(
     monkeypatch.setattr(fastapi_service, "load_contender", lambda _: fakes.FromFiles())
     job = Job(1, subject, tmp_path / "rows.npy")
     np.save(tmp_path / "rows.npy", np.eye(3, dtype=np.float32).repeat(5, axis=0))
-    client = TestClient(fastapi_service.make_app("fake", job))
     body = ClipshelfService().body(Wish(liked=["5", "6"]))
-    answer = client.post("/v1/recommend", json=body).json()["recommendations"]
+    with TestClient(fastapi_service.make_app("fake", job)) as client:
+        answer = client.post("/v1/recommend", json=body).json()["recommendations"]
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
     assert {item["id"] for item in answer[:5]} == {"5", "6", "7", "8", "9"} and answer[0]["score"] == pytest.approx(1)
 
 
