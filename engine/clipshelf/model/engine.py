@@ -78,7 +78,7 @@ class Engine:
             streams=_check_streams(streams),
         )
         self.clean_texts = clean_texts
-        self._options = {
+        self._options: dict[str, Any] = {
             "provider": provider,
             "threads": threads,
             "decode": decode,
@@ -133,6 +133,10 @@ class Engine:
             text_cache=text_cache,
             streams=streams,
         )
+
+    def with_artifact(self, path: PathLike | None) -> Engine:
+        """Open another artifact with the options of this engine; `path` and what is raised are those of `load`."""
+        return type(self).load(path, **self._options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = None if self.is_default else self.artifact.reference or str(self.artifact.path.resolve())

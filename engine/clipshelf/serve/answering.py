@@ -26,12 +26,14 @@ _log = logging.getLogger(__name__)
 class Ask:
     """A query that waits for its answer.
 
+    - `shelf`: the generation that was current when its pictures were decoded.
     - `explain`: whether the answer has contributions.
     - `received`: when the request came, by `time.perf_counter`.
     - `decode_ms`: milliseconds that its pictures took.
     - `queued`: when it began to wait, by `time.perf_counter`.
     """
 
+    shelf: Shelf
     query: Query
     explain: bool
     received: float
@@ -45,18 +47,22 @@ class Answered:
 
     - `body`: the JSON object of docs/json.md.
     - `took_ms`: the times in it.
-    - `generation`: that the products are of.
+    - `generation`, `fingerprint`: that the products are of.
     - `missing_shards`: numbers of shards whose products it lacks, since these did not answer.
     """
 
     body: bytes
     took_ms: dict[str, float]
     generation: int
+    fingerprint: str
     missing_shards: tuple[int, ...] = ()
 
 
 class Answering:
-    """Answers batches of queries from the generation that is current when a batch begins."""
+    """Answers batches of queries from the generation that is current when a batch begins.
+
+    A query that came before the catalogue changed to another model is answered by the generation that it came to.
+    """
 
     def __init__(self, keeper: Keeper, metrics: Metrics) -> None:
         self._keeper = keeper
@@ -67,8 +73,14 @@ class Answering:
 
         Returns for each its answer, ProblemError for one that cannot be answered, or what failed.
         """
-        with self._keeper.use() as shelf:
-            return self._compute(shelf, asks)
+        with self._keeper.use() as current:
+            shelves = [current if _same_model(ask.shelf, current) else ask.shelf for ask in asks]
+            results: dict[int, Answered | Exception] = {}
+            for shelf in {id(shelf): shelf for shelf in shelves}.values():
+                positions = [position for position, each in enumerate(shelves) if each is shelf]
+                answers = self._compute(shelf, [asks[position] for position in positions])
+                results |= zip(positions, answers, strict=True)
+            return [results[position] for position in range(len(asks))]
 
     def _compute(self, shelf: Shelf, asks: Sequence[Ask]) -> list[Answered | Exception]:
         started = time.perf_counter()
@@ -97,7 +109,8 @@ class Answering:
         except (ValueError, InputError) as error:
             return error
         self._count(answer, took_ms)
-        return Answered(body, took_ms, shelf.generation, answer.missing_shards)
+        fingerprint = shelf.recommender.engine.fingerprint
+        return Answered(body, took_ms, shelf.generation, fingerprint, answer.missing_shards)
 
     def _count(self, answer: Recommendations, took_ms: dict[str, float]) -> None:
         self._metrics.answers.inc()
@@ -108,6 +121,10 @@ class Answering:
         for stage, milliseconds in took_ms.items():
             if milliseconds or stage != "decode":
                 self._metrics.stages.labels(stage).observe(1e-3 * milliseconds)
+
+
+def _same_model(shelf: Shelf, other: Shelf) -> bool:
+    return shelf.recommender.engine is other.recommender.engine
 
 
 def public_answer(shelf: Shelf, answer: Recommendations, *, explain: bool) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class ChangeRoutes:
         if not isinstance(image, str):
             raise ProblemError(422, "bad-picture", "image: expected a data: URI or base64, found another type")
         data = await self._service.pictures.encoded(image)
-        await self._service.pictures.prepare(data)
+        await self._service.pictures.prepare(self._service.keeper.engine, data)
         return data
 
     async def _stored(self, data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from clipshelf.failures import Failure
 from clipshelf.model.engine import Engine
@@ -11,11 +12,31 @@ from clipshelf.serve.problems import ProblemError
 from clipshelf.types import FloatArray
 
 
-def embed(engine: Engine, sources: Sequence[str | PreparedImage]) -> list[FloatArray | Exception]:
-    """Embed n texts and pictures together.
+@dataclass(frozen=True)
+class ToEmbed:
+    """A text or a picture that waits for its embedding.
+
+    - `engine`: the model that was current when it came, for which a picture was decoded.
+    """
+
+    engine: Engine
+    source: str | PreparedImage
+
+
+def embed(items: Sequence[ToEmbed]) -> list[FloatArray | Exception]:
+    """Embed n texts and pictures together, those of each model apart.
 
     Returns for each its (D,) float32 embedding, or ProblemError for one that cannot be embedded.
     """
+    results: dict[int, FloatArray | Exception] = {}
+    for engine in {id(item.engine): item.engine for item in items}.values():
+        positions = [position for position, item in enumerate(items) if item.engine is engine]
+        rows = _embed(engine, [items[position].source for position in positions])
+        results |= zip(positions, rows, strict=True)
+    return [results[position] for position in range(len(items))]
+
+
+def _embed(engine: Engine, sources: Sequence[str | PreparedImage]) -> list[FloatArray | Exception]:
     results: dict[int, FloatArray | Exception] = {}
     texts = [(position, source) for position, source in enumerate(sources) if isinstance(source, str)]
     pictures = [(position, source) for position, source in enumerate(sources) if isinstance(source, PreparedImage)]

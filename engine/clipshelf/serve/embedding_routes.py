@@ -14,11 +14,12 @@ from starlette.responses import Response
 
 from clipshelf.model.engine import Engine
 from clipshelf.model.image import PreparedImage
+from clipshelf.serve.embedding_batches import ToEmbed
 from clipshelf.serve.facts import model_id
 from clipshelf.serve.gate import count_more
 from clipshelf.serve.inputs import parse_json
 from clipshelf.serve.problems import ProblemError
-from clipshelf.serve.responses import json_response
+from clipshelf.serve.responses import FINGERPRINT, json_response
 from clipshelf.serve.schemas import (
     MAX_TEXT,
     Embedding,
@@ -53,15 +54,17 @@ class EmbeddingRoutes:
         count_more(request, self._service, len(inputs))
         items = [_text_or_picture(position, each, body.modality) for position, each in enumerate(inputs)]
         work = self._embed(items, engine, body.encoding_format)
-        return json_response(await within(request, work, self._service.settings.deadline))
+        answer = await within(request, work, self._service.settings.deadline)
+        return json_response(answer, {FINGERPRINT: engine.fingerprint})
 
     async def _embed(self, items: Sequence[_Input], engine: Engine, encoding: str) -> bytes:
         """The JSON of an answer. Raises ProblemError."""
-        pictures = self._service.pictures.of_request()
+        pictures = self._service.pictures.of_request(engine)
         with self._service.embeddings.room(len(items)):
             prepared = iter(await pictures.prepare([item.picture for item in items if item.picture is not None]))
         sources = [item.text if item.picture is None else next(prepared) for item in items]
-        rows = await asyncio.gather(*self._service.embeddings.submit(sources))
+        waiting = self._service.embeddings.submit([ToEmbed(engine, source) for source in sources])
+        rows = await asyncio.gather(*waiting)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._service.workers, _answer, engine, sources, rows, encoding)
 

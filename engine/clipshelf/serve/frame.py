@@ -30,7 +30,6 @@ class Frame:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
-        self._fingerprint = service.keeper.engine.fingerprint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -69,9 +68,10 @@ class Frame:
         return ProblemError(500, None, "expected to answer, found an error of the service; its log says which")
 
     def _defaults(self) -> dict[str, str]:
+        shelf = self._service.keeper.current
         return {
-            GENERATION: str(self._service.keeper.current.generation),
-            FINGERPRINT: self._fingerprint,
+            GENERATION: str(shelf.generation),
+            FINGERPRINT: shelf.recommender.engine.fingerprint,
             "X-Content-Type-Options": "nosniff",
             **({"Connection": "close"} if self._service.state == "draining" else {}),
         }

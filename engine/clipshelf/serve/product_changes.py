@@ -12,7 +12,7 @@ import numpy as np
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.ids import product_id
 from clipshelf.catalogue.indexing import change
-from clipshelf.errors import CatalogueError, InputError, UnknownIdError
+from clipshelf.errors import ArtifactError, CatalogueError, InputError, UnknownIdError
 from clipshelf.failures import Failure, OnError
 from clipshelf.files import durable
 from clipshelf.model.engine import Engine
@@ -57,10 +57,9 @@ class ProductChanges:
         Raises ProblemError and GivenUpError.
         """
         outcome = _Outcome()
-        engine = self._keeper.engine
 
         def edit(catalogue: Catalogue) -> Catalogue:
-            return _put(engine, catalogue, products, skip, outcome, progress=pending.check)
+            return _put(self._keeper.engine_of(catalogue), catalogue, products, skip, outcome, progress=pending.check)
 
         return self._change(edit, outcome, pending)
 
@@ -98,7 +97,7 @@ class ProductChanges:
             raise ProblemError(404, "unknown-product", str(error)) from None
         except InputError as error:
             raise ProblemError(422, "bad-product", str(error)) from None
-        except CatalogueError as error:
+        except (ArtifactError, CatalogueError) as error:
             raise _not_written(error) from error
         shelf = self._keeper.current
         counts = outcome.added, outcome.updated, outcome.removed

@@ -30,7 +30,6 @@ class QueryPictures:
     """Decodes the pictures of requests. A request with many has as many in work as there are decoders, so that another
     one waits for a few of them and not for all.
 
-    - `engine`: whose pictures they become.
     - `limits`: what a picture may cost.
     - `pool`: the threads that decode, `decoders` of them.
     - `metrics`: counts pictures that cannot be used, by reason.
@@ -39,7 +38,6 @@ class QueryPictures:
 
     def __init__(
         self,
-        engine: Engine,
         limits: ImageLimits,
         pool: ThreadPoolExecutor,
         metrics: Metrics,
@@ -47,7 +45,6 @@ class QueryPictures:
         *,
         decoders: int,
     ) -> None:
-        self._engine = engine
         self._limits = limits
         self._pool = pool
         self._metrics = metrics
@@ -55,9 +52,9 @@ class QueryPictures:
         self._decoders = decoders
         self._remote_turns = asyncio.Semaphore(_REMOTE)
 
-    def of_request(self) -> RequestPictures:
-        """Decodes the pictures of one request."""
-        return RequestPictures(self, asyncio.Semaphore(self._decoders))
+    def of_request(self, engine: Engine) -> RequestPictures:
+        """Decodes the pictures of one request for a model."""
+        return RequestPictures(self, engine, asyncio.Semaphore(self._decoders))
 
     async def encoded(self, picture: str) -> bytes:
         """The encoded bytes of a picture in text. Raises ProblemError."""
@@ -68,22 +65,22 @@ class QueryPictures:
         except ValueError as error:
             raise self._refused(error) from None
 
-    async def prepare(self, picture: str | bytes | CroppedImage) -> PreparedImage:
-        """Decode a picture, see `RequestPictures.prepare`."""
+    async def prepare(self, engine: Engine, picture: str | bytes | CroppedImage) -> PreparedImage:
+        """Decode a picture for a model, see `RequestPictures.prepare`."""
         whole = picture.source if isinstance(picture, CroppedImage) else picture
         if isinstance(whole, str) and _is_url(whole):
             async with self._remote_turns:
-                return await self._decode(picture, await self._source(whole))
+                return await self._decode(engine, picture, await self._source(whole))
         source = await self._source(whole) if isinstance(whole, str) else whole
-        return await self._decode(picture, source)
+        return await self._decode(engine, picture, source)
 
-    async def _decode(self, picture: str | bytes | CroppedImage, source: Any) -> PreparedImage:
+    async def _decode(self, engine: Engine, picture: str | bytes | CroppedImage, source: Any) -> PreparedImage:
         """Decode a picture whose bytes or data: URI are here."""
         if isinstance(picture, CroppedImage):
             source = CroppedImage(source, picture.box)
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._pool, self._engine.prepare_image, source)
+            return await loop.run_in_executor(self._pool, engine.prepare_image, source)
         except ImageError as error:
             raise self._refused(error) from None
 
@@ -109,10 +106,12 @@ class RequestPictures:
     """Decodes the pictures of one request, a few at a time.
 
     - `pictures`: who decodes.
+    - `engine`: the model that will embed them.
     - `turns`: for as many pictures at a time.
     """
 
     pictures: QueryPictures
+    engine: Engine
     turns: asyncio.Semaphore
 
     async def prepare(self, pictures: Sequence[str | bytes | CroppedImage]) -> list[PreparedImage]:
@@ -131,7 +130,7 @@ class RequestPictures:
 
     async def _prepare(self, picture: str | bytes | CroppedImage) -> PreparedImage:
         async with self.turns:
-            return await self.pictures.prepare(picture)
+            return await self.pictures.prepare(self.engine, picture)
 
 
 def _is_url(picture: str) -> bool:

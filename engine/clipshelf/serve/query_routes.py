@@ -21,9 +21,10 @@ from clipshelf.serve.operations import JSON
 from clipshelf.serve.problems import ProblemError
 from clipshelf.serve.queries import to_query
 from clipshelf.serve.query_pictures import RequestPictures
-from clipshelf.serve.responses import GENERATION, MISSING_SHARDS, json_response
+from clipshelf.serve.responses import FINGERPRINT, GENERATION, MISSING_SHARDS, json_response
 from clipshelf.serve.schemas import MAX_K, BatchBody, QueryBody, QueryParameters, SimilarParameters
 from clipshelf.serve.service import Service
+from clipshelf.serve.shelf import Shelf
 from clipshelf.serve.waiting import within
 
 Result = TypeVar("Result")
@@ -83,25 +84,28 @@ class QueryRoutes:
     ) -> Answered | BaseException:
         """The answer of a query, or why it has none."""
         received = time.perf_counter()
-        with self._service.answers.room(1):
-            query = await self._checked(body, self._service.pictures.of_request(), explain=explain, photo=photo)
-        (answer,) = await self._rank([self._ask(query, explain, received)])
+        with self._service.keeper.use() as shelf:
+            pictures = self._service.pictures.of_request(shelf.recommender.engine)
+            with self._service.answers.room(1):
+                query = await self._checked(body, pictures, explain=explain, photo=photo)
+            (answer,) = await self._rank([self._ask(shelf, query, explain, received)])
         return answer
 
     async def _answer_batch(self, bodies: Sequence[QueryBody]) -> list[Answered | BaseException]:
         """The answer of each query, or why it has none."""
         received = time.perf_counter()
-        pictures = self._service.pictures.of_request()
-        with self._service.answers.room(len(bodies)):
-            made = await asyncio.gather(
-                *(self._checked(body, pictures, explain=body.explain) for body in bodies), return_exceptions=True
-            )
-        asks = [
-            self._ask(query, body.explain, received)
-            for query, body in zip(made, bodies, strict=True)
-            if isinstance(query, Query)
-        ]
-        answers = iter(await self._rank(asks) if asks else [])
+        with self._service.keeper.use() as shelf:
+            pictures = self._service.pictures.of_request(shelf.recommender.engine)
+            with self._service.answers.room(len(bodies)):
+                made = await asyncio.gather(
+                    *(self._checked(body, pictures, explain=body.explain) for body in bodies), return_exceptions=True
+                )
+            asks = [
+                self._ask(shelf, query, body.explain, received)
+                for query, body in zip(made, bodies, strict=True)
+                if isinstance(query, Query)
+            ]
+            answers = iter(await self._rank(asks) if asks else [])
         return [next(answers) if isinstance(query, Query) else query for query in made]
 
     @staticmethod
@@ -114,10 +118,10 @@ class QueryRoutes:
         return query
 
     @staticmethod
-    def _ask(query: Query, explain: bool, received: float) -> Ask:
+    def _ask(shelf: Shelf, query: Query, explain: bool, received: float) -> Ask:
         """A query that waits from now on."""
         now = time.perf_counter()
-        return Ask(query, explain, received, _milliseconds(now - received) if query.images else 0.0, now)
+        return Ask(shelf, query, explain, received, _milliseconds(now - received) if query.images else 0.0, now)
 
     async def _rank(self, asks: Sequence[Ask]) -> list[Answered | BaseException]:
         return await asyncio.gather(*self._service.answers.submit(asks), return_exceptions=True)
@@ -129,6 +133,7 @@ def _response(answered: Answered | BaseException) -> Response:
     headers = {
         "Server-Timing": server_timing(answered.took_ms),
         GENERATION: str(answered.generation),
+        FINGERPRINT: answered.fingerprint,
         **_missing([answered]),
     }
     return json_response(answered.body, headers)

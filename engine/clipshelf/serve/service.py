@@ -7,11 +7,9 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Literal, TypeVar
 
 from clipshelf.errors import ClipshelfError
-from clipshelf.model.image import PreparedImage
 from clipshelf.model.image_limits import ImageLimits
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.serve.answering import Answered, Answering, Ask
@@ -19,7 +17,7 @@ from clipshelf.serve.auth import KeyRing
 from clipshelf.serve.batching import Batcher
 from clipshelf.serve.bodies import BodyReader
 from clipshelf.serve.costs import BATCH_COST, cost_of_query, cost_of_source
-from clipshelf.serve.embedding_batches import embed
+from clipshelf.serve.embedding_batches import ToEmbed, embed
 from clipshelf.serve.metrics import Metrics
 from clipshelf.serve.product_pictures import Thumbnails
 from clipshelf.serve.query_pictures import QueryPictures
@@ -57,7 +55,7 @@ class Service:
         self.changes = ThreadPoolExecutor(1, thread_name_prefix="clipshelf-change")  # one change at a time
         self.workers = ThreadPoolExecutor(4, thread_name_prefix="clipshelf-serve")
         remote = RemoteImages(settings.image_hosts, limits.encoded_bytes)
-        self.pictures = QueryPictures(keeper.engine, limits, self.decoders, self.metrics, remote, decoders=decoders)
+        self.pictures = QueryPictures(limits, self.decoders, self.metrics, remote, decoders=decoders)
         self.keys = None if settings.keys is None else KeyRing.load(settings.keys)
         self.rates = RateLimiter(settings.rate, self.metrics)
         self.thumbnails = Thumbnails(limits)
@@ -71,12 +69,12 @@ class Service:
             queue=settings.queue,
             metrics=self.metrics,
         )
-        self.embeddings: Batcher[str | PreparedImage, FloatArray] = Batcher(
+        self.embeddings: Batcher[ToEmbed, FloatArray] = Batcher(
             "embeddings",
-            partial(embed, keeper.engine),
+            embed,
             self.workers,
             batch=2 * settings.batch,
-            cost=cost_of_source,
+            cost=lambda item: cost_of_source(item.source),
             most=BATCH_COST,
             queue=max(settings.queue, MAX_INPUTS),
             metrics=self.metrics,

@@ -67,12 +67,14 @@ class Shelf(Protocol):
 class Keeper(Protocol):
     """Opens products, and takes up a generation that is published later.
 
-    - `engine`: the model.
     - `folder`: where the products are.
     """
 
-    engine: Engine
     folder: Path
+
+    @property
+    def engine(self) -> Engine:
+        """The model of the current generation."""
 
     @property
     def current(self) -> Shelf:
@@ -137,7 +139,9 @@ class CatalogueShelf:
 class ShelfKeeper:
     """Opens a catalogue's folder, and opens it again when its generation has changed.
 
-    - `engine`: the model.
+    A generation of another model is opened with that model, which gets the options of the one before.
+
+    - `engine`: the model of the folder's generation.
     - `folder`: the catalogue's folder.
     - `root`, `allow_outside`: as `Catalogue.load` takes them.
 
@@ -145,13 +149,29 @@ class ShelfKeeper:
     """
 
     def __init__(self, engine: Engine, folder: Path, *, root: Path | None = None, allow_outside: bool = False) -> None:
-        self.engine = engine
         self.folder = folder
         self._root = root
         self._allow_outside = allow_outside
         self._loading = threading.Lock()
+        self._choosing = threading.Lock()
+        self._latest_engine = engine
         self._stamp = self._read_stamp()
-        self.current = self._open()
+        self.current = self._open(engine)
+
+    @property
+    def engine(self) -> Engine:
+        """The model of the current generation."""
+        return self.current.recommender.engine
+
+    def engine_of(self, catalogue: Catalogue) -> Engine:
+        """The model of a generation, warm; raises ClipshelfError where it cannot be opened."""
+        with self._choosing:
+            if catalogue.fingerprint != self._latest_engine.fingerprint:
+                engine = self._latest_engine.with_artifact(catalogue.model_path())
+                catalogue.require(engine)
+                self._latest_engine = engine.warm()
+                _log.info("model: the one with fingerprint %s is open", catalogue.fingerprint)
+            return self._latest_engine
 
     @contextlib.contextmanager
     def use(self) -> Iterator[CatalogueShelf]:
@@ -172,12 +192,13 @@ class ShelfKeeper:
             settle_memory()
         _log.info("catalogue: generation %d, %d products", shelf.generation, len(shelf))
 
-    def _open(self) -> CatalogueShelf:
+    def _open(self, engine: Engine | None = None) -> CatalogueShelf:
+        """The folder's generation, with `engine`, or else with the model that it names."""
         catalogue = Catalogue.load(self.folder, root=self._root, allow_outside=self._allow_outside)
         contents = catalogue.contents
         if not isinstance(contents, Generation):
             raise CatalogueError(f"{self.folder}: expected a saved catalogue, found one in memory")
-        return CatalogueShelf(Recommender(self.engine, catalogue), contents.manifest.generation)
+        return CatalogueShelf(Recommender(engine or self.engine_of(catalogue), catalogue), contents.manifest.generation)
 
     def _read_stamp(self) -> tuple[int, int, int]:
         """What changes when a writer replaces the manifest."""
