@@ -19,6 +19,7 @@ from clipshelf.errors import CatalogueError, InputError
 from clipshelf.interrupts import check_interrupt
 
 LOCK = ".lock"  # name of the lock file of a folder; it holds the process id and the host of its last writer
+MANIFEST_BYTES = 1 << 26  # the most that the manifest of a folder may have; that of 100,000 columns has less
 _CHUNK_BYTES = 1 << 20
 # Letters of a file's name that its draft has too; the whole name might be too long with more.
 _NAME_IN_DRAFT = 40

@@ -12,7 +12,8 @@ import onnx
 import pytest
 from clipshelf import Engine
 from clipshelf.errors import ArtifactError
-from clipshelf.model.artifact import MANIFEST, MANIFEST_BYTES, Manifest
+from clipshelf.files import MANIFEST_BYTES
+from clipshelf.model.artifact import MANIFEST, Manifest
 from support import tiny
 
 WEIGHTS = "text.onnx.data"
@@ -77,10 +78,11 @@ def test_weights_of_any_listed_name_are_compared(folder: Path) -> None:
     "change",
     [
         lambda text: text.replace('"parity": {}', '"parity": ' + "[" * 100_000 + "]" * 100_000),
+        lambda text: text.replace('"parity": {}', '"parity": {"image": ' + "[" * 600 + "]" * 600 + "}"),
         lambda text: text.replace('"opset": 18', '"opset": ' + "9" * 5_000),
         lambda text: text + " " * MANIFEST_BYTES,
     ],
-    ids=["deep", "a number of 5,000 digits", "long"],
+    ids=["deep", "too deep to be written again", "a number of 5,000 digits", "long"],
 )
 def test_a_manifest_that_cannot_be_read_is_an_artifact_error(folder: Path, change: Callable[[str], str]) -> None:
     manifest = folder / MANIFEST

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, cast
 from clipshelf.bundle.signing import is_signed, sign
 from clipshelf.errors import BundleError
 from clipshelf.files import FileRecord, durable, open_regular
+from clipshelf.json_parsing import parse_json
 
 FORMAT = 1
 TOP = "clipshelf-bundle"
@@ -65,12 +66,12 @@ class BundleManifest:
     def from_bytes(cls, content: bytes) -> BundleManifest:
         """Read the content of `manifest.json`; raises BundleError for anything else."""
         try:
-            data: dict[str, Any] = json.loads(content)
+            data: dict[str, Any] = parse_json(content)
             if data.get("format") != FORMAT:
                 raise BundleError(f"{MANIFEST}: expected format {FORMAT}, found {data.get('format')!r}")
             files = {name: FileRecord(**record) for name, record in data.pop("files").items()}
             return cls(**data, files=files)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise BundleError(f"{MANIFEST}: expected that of a bundle, found: {error}") from error
 
 

@@ -59,7 +59,7 @@ class Editor:
     def add(self, products: PathLike | Iterable[Product]) -> Edit:
         """Append products, see `Catalogue.add`."""
         batch = self._read(products, partial=False)
-        known = self.table.find(product["id"] for product in batch.products) >= 0
+        known = self._are_known(batch)
         if known.any() and self.on_error == "raise":
             repeated = shorten_list(repr(batch.products[i]["id"]) for i in np.flatnonzero(known))
             error = InputError(f"id: expected ids that the catalogue doesn't have yet, found {repeated}")
@@ -72,10 +72,9 @@ class Editor:
     def update(self, products: PathLike | Iterable[Product]) -> Edit:
         """Change fields of products, see `Catalogue.update`."""
         batch = self._read(products, partial=True)
-        ids = [product["id"] for product in batch.products]
-        known = self.table.find(ids) >= 0
         if self.on_error == "raise":
-            _require_ids(self.table, ids)
+            _require_ids(self.table, [product["id"] for product in batch.products])
+        known = self._are_known(batch)
         batch = self._select(batch, known, f"expected an id of the catalogue's {len(self.table)} products")
         batch = self._select(batch, self._keep_a_side(batch), "expected a text or an image to stay, found neither")
         embedded = self._embed(batch, partial=True)
@@ -126,14 +125,20 @@ class Editor:
         )
 
     def _select(self, batch: ProductBatch, good: Mask, problem: str) -> ProductBatch:
-        """The products for which `good` (n,) is true; the others are treated as `on_error` says."""
+        """The products and repeats for which `good` (n,) is true; the others are treated as `on_error` says."""
+        judged = batch.with_repeats()
         for i in np.flatnonzero(~good).tolist():
-            id_ = batch.products[i]["id"]
-            handle(self.on_error, batch.positions[i], id_, InputError(f"product {id_!r}: {problem}"))
-        return batch.take(np.flatnonzero(good).tolist())
+            id_ = judged.products[i]["id"]
+            handle(self.on_error, judged.positions[i], id_, InputError(f"product {id_!r}: {problem}"))
+        return batch if good.all() else batch.select(good)
+
+    def _are_known(self, batch: ProductBatch) -> Mask:
+        """(n,) bool: whether the table has the id of each product and repeat."""
+        return self.table.find(product["id"] for product in batch.with_repeats().products) >= 0
 
     def _keep_a_side(self, batch: ProductBatch) -> Mask:
-        """(n,) bool: whether each product has a text or a picture after its fields were changed."""
+        """(n,) bool: whether each product and repeat has a text or a picture after its fields were changed."""
+        batch = batch.with_repeats()
         rows = self.table.find(product["id"] for product in batch.products)
         stays = np.ones(len(rows), bool)
         for i, (product, names) in enumerate(zip(batch.products, batch.fields, strict=True)):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
+
+import numpy as np
 
 from clipshelf.catalogue.ids import product_id as product_id  # noqa: PLC0414
 from clipshelf.catalogue.messages import OnWarning, shorten_list
@@ -18,7 +21,7 @@ from clipshelf.catalogue.typed_columns.declarations import declare_columns
 from clipshelf.catalogue.typed_columns.kinds import Declaration
 from clipshelf.errors import InputError
 from clipshelf.failures import OnError, check_on_error, handle
-from clipshelf.types import PathLike, Product
+from clipshelf.types import Mask, PathLike, Product
 
 _WHOLE_ID = re.compile(r"[0-9]+(\.0)?")
 
@@ -88,8 +91,26 @@ class ProductBatch:
             handle(on_error, repeat.position, repeat.product["id"], repeat.error(repeat.first_place))
         return replace(self, repeats=())
 
+    def select(self, good: Mask) -> ProductBatch:
+        """The batch of those that may be used; a repeat becomes a product where none before it has its id.
+
+        - `good`: (n + repeats,) bool, of the products and then of the repeats.
+        """
+        count = len(self.products)
+        batch = self.take(np.flatnonzero(good[:count]).tolist())
+        place_of: dict[str, str | None] = {product["id"]: None for product in batch.products}
+        firsts, others = [], []
+        for repeat in compress(self.repeats, good[count:]):
+            id_ = repeat.product["id"]
+            if id_ not in place_of:
+                place_of[id_] = repeat.place
+                firsts.append(repeat)
+            else:
+                others.append(replace(repeat, first_place=place_of[id_] or repeat.first_place))
+        return replace(replace(batch, repeats=firsts).with_repeats(), repeats=others)
+
     def take(self, rows: Sequence[int]) -> ProductBatch:
-        """The batch of the products in these rows."""
+        """The batch of the products in these rows, and of all repeats."""
         return replace(
             self,
             products=[self.products[row] for row in rows],

@@ -14,7 +14,8 @@ from clipshelf.cli.options import Commands
 from clipshelf.cli.output import print_json
 from clipshelf.display import printable
 from clipshelf.errors import ClipshelfError
-from clipshelf.files import open_regular
+from clipshelf.files import MANIFEST_BYTES, read_regular
+from clipshelf.json_parsing import parse_json
 
 if TYPE_CHECKING:
     from clipshelf.model.artifact import Artifact
@@ -104,15 +105,14 @@ def description(folder: str, facts: dict[str, Any]) -> str:
 def _is_catalogue(folder: Path) -> bool:
     """Whether the manifest in `folder` is that of a catalogue, which alone counts products."""
     try:
-        with open_regular(folder / _MANIFEST) as file:
-            manifest = json.loads(file.read())
+        manifest = parse_json(read_regular(folder / _MANIFEST, MANIFEST_BYTES))
     except FileNotFoundError:
         raise ClipshelfError(
             f"{folder}: expected the folder of an artifact or a catalogue, found no {_MANIFEST}"
         ) from None
     except NotADirectoryError:
         raise ClipshelfError(f"{folder}: expected the folder of an artifact or a catalogue, found a file") from None
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ClipshelfError(f"{folder / _MANIFEST}: expected JSON, found: {error}") from error
     return isinstance(manifest, dict) and "products" in manifest
 

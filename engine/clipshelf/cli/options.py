@@ -159,6 +159,12 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "th
         type=_delimiter,
         help="what stands between the cells of a CSV (default: found out)",
     )
+    parser.add_argument(
+        "--unpacked-bytes",
+        metavar="BYTES",
+        type=int,
+        help="the most that a file compressed by gzip may unpack to (default: 100 times its size, or 64 MiB)",
+    )
     add_engine_options(parser, default=default)
 
 
@@ -193,6 +199,7 @@ def product_fields(args: argparse.Namespace) -> ProductFields:
         words=args.words,
         encoding=args.encoding,
         delimiter=args.delimiter,
+        unpacked_bytes=args.unpacked_bytes,
         text_separator=args.text_separator,
         image_separator=args.image_separator,
         falloff=args.falloff,

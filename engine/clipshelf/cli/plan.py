@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -88,14 +87,16 @@ def _run(args: argparse.Namespace) -> int:
 def _rates(args: argparse.Namespace) -> Rates:
     """The rates of a file, or of this machine."""
     from clipshelf.errors import InputError
+    from clipshelf.files import MANIFEST_BYTES, read_regular
+    from clipshelf.json_parsing import parse_json
     from clipshelf.model.engine import Engine
     from clipshelf.plan.rates import Rates, measure_rates
 
     if args.rates is None:
         return measure_rates(Engine.load(args.artifact, threads=args.threads))
     try:
-        data = json.loads(Path(args.rates).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        data = parse_json(read_regular(Path(args.rates), MANIFEST_BYTES))
+    except ValueError as error:
         raise InputError(f"{args.rates}: expected JSON of `clipshelf bench --rates --json`, found {error}") from None
     return Rates.from_dict(data)
 

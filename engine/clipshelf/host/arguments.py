@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from clipshelf.errors import InputError
+from clipshelf.json_parsing import parse_json
 from clipshelf.model.image_limits import ImageLimits, default_limits
 from clipshelf.recommend.query import Query
 
@@ -26,10 +25,6 @@ _OPAQUE = {"RGBA": "RGBX", "BGRA": "BGRX"}
 Parsed = TypeVar("Parsed", dict[str, Any], list[dict[str, Any]])
 
 Picture: TypeAlias = tuple[Any, int, int, int, int]  # data, layout, width, height and stride
-
-# Levels of objects and arrays. A deeper text could need more stack than a thread of the host has.
-MAX_DEPTH = 100
-_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 def image(data: Any, layout: int, width: int, height: int, stride: int) -> bytes | Image.Image:
@@ -71,15 +66,10 @@ def products_of(text: str) -> list[dict[str, Any]]:
 
 def _parse(name: str, text: str, kind: type[Parsed], expected: str) -> Parsed:
     """The value of a JSON text, which must be of a kind. Raises InputError."""
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(text):
-        bracket = match[0]
-        depth += (bracket in "[{") - (bracket in "]}")
-        deepest = max(deepest, depth)
-    if deepest > MAX_DEPTH:
-        raise InputError(f"{name}: expected JSON of at most {MAX_DEPTH} levels, found {deepest}")
     try:
-        data = json.loads(text)
+        data = parse_json(text)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     except ValueError as error:
         raise InputError(f"{name}: expected {expected}, found: {error}") from error
     if not isinstance(data, kind):

@@ -24,12 +24,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from clipshelf.errors import ArtifactError
-from clipshelf.files import FileRecord, read_regular
+from clipshelf.files import MANIFEST_BYTES, FileRecord, read_regular
+from clipshelf.json_parsing import parse_json
 from clipshelf.runtime.onnx_reader import external_files
 from clipshelf.types import PathLike, Precision
 
 FORMAT = 1
-MANIFEST_BYTES = 1 << 26  # the most that a manifest may have
+# Published models take pictures of up to 1,024 pixels and texts of up to 8,192 tokens. Attention costs the square of
+# the tokens, and a picture is resized to `resize_to` before it is cropped.
+MOST_PIXELS = 1 << 12
+MOST_TOKENS = 1 << 15
 LOGITS = ("scale", "bias")
 MANIFEST, TOKENIZER = "manifest.json", "tokenizer.json"
 
@@ -47,7 +51,7 @@ class ImageSpec:
     - `size`: edge of the square in pixels, 1 to 4096.
     - `resize`: "shortest" scales the shorter edge to `resize_to` and crops the centre (CLIP); "pad" scales the longer
       edge to `size` and centres the picture on white; "squash" scales both edges to `size`.
-    - `resize_to`: for "shortest" only, in pixels, at least `size`.
+    - `resize_to`: for "shortest" only, in pixels, from `size` to 4096.
     - `resample`: Pillow's filter.
     - `crop_rounding`: for "shortest" only: where the margin to crop is odd, "down" (transformers) begins at the half
       rounded down, "even" (torchvision, and so open_clip) at the half rounded to the even number.
@@ -64,7 +68,7 @@ class ImageSpec:
 class TextSpec:
     """Limits of the tokenizer, and the inputs of the text graph.
 
-    - `max_tokens`: the context, special tokens included, 3 or more.
+    - `max_tokens`: the context, special tokens included, 3 to 32768.
     - `pad_id`, `bos_id`, `eos_id`: ids of the special tokens.
     - `attention_mask`: whether the text graph takes an attention mask.
     """
@@ -156,8 +160,8 @@ class Manifest:
         Raises ArtifactError naming the field, what was expected and what was found.
         """
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and deep nesting too
+            data = parse_json(text)
+        except ValueError as error:
             raise ArtifactError(f"{MANIFEST}: expected JSON, found {error}") from error
         _expect(isinstance(data, dict), "the top level", "an object", type(data).__name__)
         if "products" in data and "family" not in data:
@@ -288,9 +292,12 @@ def _check_values(manifest: Manifest) -> None:
         ("image.crop_rounding", image.crop_rounding, CropRounding),
     ):
         _expect(value in get_args(allowed), where, f"one of {', '.join(get_args(allowed))}", repr(value))
-    _expect(1 <= image.size <= 4096, "image.size", "1 to 4096", image.size)
-    _expect(image.resize_to >= image.size, "image.resize_to", f"at least {image.size}", image.resize_to)
-    _expect(text.max_tokens >= 3, "text.max_tokens", "3 or more", text.max_tokens)
+    for where, number, least, most in (
+        ("image.size", image.size, 1, MOST_PIXELS),
+        ("image.resize_to", image.resize_to, image.size, MOST_PIXELS),
+        ("text.max_tokens", text.max_tokens, 3, MOST_TOKENS),
+    ):
+        _expect(least <= number <= most, where, f"{least} to {most}", f"{number!s:.40}")
     _expect(_are_logits(manifest.logits), "logits", f"none, or finite numbers {' and '.join(LOGITS)}", manifest.logits)
     for name in ("vision.onnx", "text.onnx", TOKENIZER):
         _expect(name in manifest.files, "files", f"a record of {name}", "none")

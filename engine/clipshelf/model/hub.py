@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from clipshelf.errors import ArtifactError, MissingExtra
-from clipshelf.files import FileRecord, read_regular
-from clipshelf.model.artifact import MANIFEST, MANIFEST_BYTES, Artifact, Manifest
+from clipshelf.files import MANIFEST_BYTES, FileRecord, read_regular
+from clipshelf.model.artifact import MANIFEST, Artifact, Manifest
 from clipshelf.model.model_card import CARD, model_card
 from clipshelf.types import PathLike
 

@@ -5,7 +5,6 @@ A profile is a value: `update` and `merge` return a new one. It is stored as JSO
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 from clipshelf.display import describe, json_text
 from clipshelf.errors import InputError
 from clipshelf.files import durable, read_regular
+from clipshelf.json_parsing import parse_json
 from clipshelf.recommend.arguments import (
     Likes,
     check_iterable,
@@ -201,11 +201,11 @@ class Profile:
         Raises InputError that names a file of another kind, and OSError.
         """
         try:
-            data = json.loads(read_regular(Path(path), _MOST_BYTES))
+            data = parse_json(read_regular(Path(path), _MOST_BYTES))
             if not isinstance(data, dict) or data.pop("format", None) != _FORMAT:
                 raise InputError(f"expected a profile of format {_FORMAT}, found something else")
             return cls.from_dict(data, allow_paths=allow_paths)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise InputError(f"{path}: {error}") from error
 
 

@@ -22,7 +22,8 @@ from typing import Any
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.errors import CatalogueError
-from clipshelf.files import FileRecord, open_regular
+from clipshelf.files import FileRecord, read_regular
+from clipshelf.json_parsing import parse_json
 
 FORMAT = 1
 MANIFEST = "shards.json"
@@ -100,14 +101,13 @@ def read_manifest(folder: Path) -> ShardedManifest:
     """Read the manifest of a sharded catalogue; raises CatalogueError unless there is one of this format."""
     path = folder / MANIFEST
     try:
-        with open_regular(path) as file:
-            content = file.read(_MOST_BYTES)
-        data = json.loads(content)
+        content = read_regular(path, _MOST_BYTES)
+        data = parse_json(content)
     except (FileNotFoundError, NotADirectoryError):
         raise CatalogueError(
             f"{folder}: expected the folder of a sharded catalogue with a {MANIFEST}, found none"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CatalogueError(f"{path}: expected a manifest in JSON, found: {error}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__

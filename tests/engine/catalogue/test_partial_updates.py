@@ -67,6 +67,43 @@ def test_a_blank_takes_a_side_away_unless_none_would_stay(engine: Engine, catalo
         catalogue.update(engine, both)
 
 
+def test_a_later_record_of_an_id_counts_where_the_first_would_leave_neither_side(
+    engine: Engine, catalogue: Catalogue, shop: Path
+) -> None:
+    failures: list[Failure] = []
+    records: list[Product] = [
+        {"id": "b", "text": "", "price": 1},
+        {"id": "g", "price": 2},
+        {"id": "nobody", "price": 3},
+        {"id": "b", "text": None, "price": 4},
+        {"id": "b", "text": "green", "price": 5},
+        {"id": "nobody", "price": 6},
+        {"id": "b", "price": 7},
+    ]
+    updated = catalogue.update(engine, records, on_error=failures.append)
+    assert [product.get("price") for product in updated.products] == [10, 2, 5]
+    assert updated.products[2]["text"] == "green"
+    reasons = {failure.index: failure.reason for failure in failures}
+    assert sorted(reasons) == [0, 2, 3, 5, 6]
+    assert all("expected a text or an image to stay, found neither" in reasons[i] for i in (0, 3))
+    assert all("expected an id of the catalogue's 3 products" in reasons[i] for i in (2, 5))
+    assert "found 'b' again, which product 4 has" in reasons[6]
+
+
+def test_a_later_record_that_would_leave_neither_side_is_not_used_for_a_broken_one(
+    engine: Engine, catalogue: Catalogue, shop: Path
+) -> None:
+    failures: list[Failure] = []
+    records: list[Product] = [
+        {"id": "b", "image": shop.parent / "none.png"},
+        {"id": "b", "text": None, "price": 4},
+        {"id": "b", "price": 5},
+    ]
+    updated = catalogue.update(engine, records, on_error=failures.append)
+    assert updated.products[2] == {**catalogue.products[2], "price": 5}
+    assert sorted(failure.index for failure in failures) == [0, 1]
+
+
 def test_an_update_without_ids_is_refused(engine: Engine, catalogue: Catalogue) -> None:
     with pytest.raises(InputError, match="expected an id"):
         catalogue.update(engine, [{"price": 3}])

@@ -191,6 +191,30 @@ def test_tables_as_tools_write_them(content: str | bytes, name: str, warning: st
     assert len(warnings) == bool(warning) and "".join(warnings).startswith(warning)
 
 
+def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "shop.csv.gz"
+    path.write_bytes(gzip.compress(b"id,text\na,red\n" + (b" " * (1 << 20) + b"\n") * 65, 1, mtime=0))
+    with pytest.raises(InputError, match=r"expected a file that unpacks to at most 67,108,864 bytes.*--unpacked-bytes"):
+        read_products(path)
+    assert read_products(path, fields=ProductFields(unpacked_bytes=66 << 20)).products == [{"id": "a", "text": "red"}]
+
+
+@pytest.mark.parametrize("name", ["shop.csv.gz", "shop.jsonl.gz", "shop.json.gz"])
+def test_the_limit_of_unpacked_bytes_is_for_every_kind_of_text(name: str, tmp_path: Path) -> None:
+    content = b'{"id": "a", "text": "red"}\n' if "json" in name else b"id,text\na,red\n"
+    (tmp_path / name).write_bytes(gzip.compress(content, mtime=0))
+    with pytest.raises(InputError, match=f"at most {len(content) - 1} bytes"):
+        read_products(tmp_path / name, fields=ProductFields(unpacked_bytes=len(content) - 1))
+    batch = read_products(tmp_path / name, fields=ProductFields(unpacked_bytes=len(content)))
+    assert batch.products == [{"id": "a", "text": "red"}]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, True, "9"])
+def test_a_limit_that_is_no_number_of_bytes_is_refused(limit: Any) -> None:
+    with pytest.raises(InputError, match="unpacked_bytes: expected a number of bytes from 1 on"):
+        ProductFields(unpacked_bytes=limit)
+
+
 def test_a_pair_of_bytes_that_happens_to_be_a_letter_of_utf_8_does_not_decide(tmp_path: Path) -> None:
     # In cp1252, the last quote behind an umlaut has the bytes of a letter of UTF-8.
     content = "id,text\na,“grüne Schuhe in Größe Ä”\n".encode("cp1252")

@@ -19,12 +19,12 @@ from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.side_parts import FALLOFF, check_falloff
 from clipshelf.catalogue.typed_columns.kinds import KINDS, Declaration, Kind
 from clipshelf.errors import CatalogueError, InputError
-from clipshelf.files import FileRecord, read_regular
+from clipshelf.files import MANIFEST_BYTES, FileRecord, read_regular
+from clipshelf.json_parsing import parse_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 
-_MOST_BYTES = 1 << 26  # of a manifest; one of 100,000 columns has less
 _MOST = 1 << 53  # for numbers of products, bytes and generations: what JSON holds exactly everywhere
 _SHA256_DIGITS = 64
 
@@ -131,13 +131,13 @@ def read_manifest(folder: Path) -> CatalogueManifest:
     """Read the manifest of the catalogue in `folder`; raises CatalogueError unless there is one of this format."""
     path = folder / MANIFEST
     try:
-        content = read_regular(path, _MOST_BYTES)
-        data = json.loads(content)
+        content = read_regular(path, MANIFEST_BYTES)
+        data = parse_json(content)
     except FileNotFoundError:
         raise CatalogueError(f"{folder}: expected a catalogue folder with a {MANIFEST}, found none") from None
     except NotADirectoryError:
         raise CatalogueError(f"{folder}: expected the folder of a catalogue, found a file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CatalogueError(f"{path}: expected a catalogue manifest in JSON, found: {error}") from error
     if isinstance(data, dict) and "family" in data and "products" not in data:
         raise CatalogueError(f"{folder}: expected the folder of a catalogue, found that of a model (an artifact)")

@@ -25,17 +25,25 @@ _ROWS_IN_A_CELL = 4
 _LINES_EXAMINED = 50
 
 
-def read_csv(path: Path, *, encoding: str | None, delimiter: str | None, known_names: Collection[str]) -> Source:
+def read_csv(
+    path: Path,
+    *,
+    encoding: str | None,
+    delimiter: str | None,
+    known_names: Collection[str],
+    unpacked_bytes: int | None = None,
+) -> Source:
     """Read a CSV file.
 
     - `path`: the file; one whose name ends in .tsv or .tab has tabs between its cells, and .gz is decompressed.
     - `encoding`: its encoding, None to find it out.
     - `delimiter`: the character between its cells, None to find it out: by a first line `sep=;`, or by the header.
     - `known_names`: names of columns, of which the header has some.
+    - `unpacked_bytes`: as of `encodings.read_bytes`.
 
     Raises InputError for a file that cannot be read, or whose header cannot be.
     """
-    decoded = decode(path, read_bytes(path, "a CSV file"), encoding, may_guess=True)
+    decoded = decode(path, read_bytes(path, "a CSV file", unpacked_bytes), encoding, may_guess=True)
     warnings = []
     if decoded.is_guess:
         warnings.append(f"{path}: read as {decoded.encoding}, since it is not UTF-8; --encoding names another encoding")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
+import os
 import re
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from clipshelf.errors import InputError
 from clipshelf.files import open_regular
@@ -21,6 +24,11 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _GZIP = b"\x1f\x8b"
+# The most that a compressed file may unpack to unless the caller says more: the larger of these many bytes, and of this
+# multiple of its own size. Tables compress 3 to 50 times, a bomb up to 1,030 times.
+_UNPACKED_BYTES = 1 << 26
+_UNPACKED_RATIO = 100
+_CHUNK_BYTES = 1 << 20
 _OTHER_FILES = {
     b"PK\x03\x04": "a ZIP file or a spreadsheet, which can be saved as CSV",
     b"\xd0\xcf\x11\xe0": "a spreadsheet, which can be saved as CSV",
@@ -50,22 +58,44 @@ class DecodedText:
     is_guess: bool = False
 
 
-def read_bytes(path: Path, expected: str) -> bytes:
+def read_bytes(path: Path, expected: str, unpacked_bytes: int | None = None) -> bytes:
     """Read a file of text, and decompress it where it is compressed by gzip.
 
-    Raises InputError, which says that `expected` was expected, for a file that is another one by its first bytes.
+    - `unpacked_bytes`: the most that a compressed file may unpack to; None for 100 times its size, or 64 MiB where
+      that is more.
+
+    Raises InputError, which says that `expected` was expected, for a file that is another one by its first bytes, and
+    for one that unpacks to more.
     """
     try:
         with open_regular(path) as file:
-            data = file.read()
-        if data.startswith(_GZIP) or path.suffix.lower() == ".gz":
-            data = gzip.decompress(data)
+            is_packed = file.read(len(_GZIP)) == _GZIP or path.suffix.lower() == ".gz"
+            file.seek(0)
+            data = _unpack(path, file, unpacked_bytes) if is_packed else file.read()
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: expected {expected}, found: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"{path}: expected {expected} that fits in memory, found a larger file") from error
     for first_bytes, name in _OTHER_FILES.items():
         if data.startswith(first_bytes):
             raise InputError(f"{path}: expected {expected}, found {name}")
     return data
+
+
+def _unpack(path: Path, file: BinaryIO, most: int | None) -> bytes:
+    """What a file unpacks to; a file that unpacks to more is never held in memory as a whole."""
+    if most is None:
+        most = max(_UNPACKED_BYTES, _UNPACKED_RATIO * os.fstat(file.fileno()).st_size)
+    unpacked = io.BytesIO()
+    with gzip.open(file) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            if unpacked.tell() + len(chunk) > most:
+                raise InputError(
+                    f"{path}: expected a file that unpacks to at most {most:,} bytes, found a larger one; "
+                    "--unpacked-bytes or unpacked_bytes= allows more"
+                )
+            unpacked.write(chunk)
+    return unpacked.getvalue()
 
 
 def decode(path: Path, data: bytes, encoding: str | None, *, may_guess: bool) -> DecodedText:

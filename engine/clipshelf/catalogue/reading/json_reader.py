@@ -17,21 +17,23 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _COMMA_OR_END = re.compile(r"[ \t\r\n]*(,|\]|$)[ \t\r\n]*")
 
 
-def read_json_lines(path: Path, *, encoding: str | None) -> Source:
+def read_json_lines(path: Path, *, encoding: str | None, unpacked_bytes: int | None = None) -> Source:
     """Read a file of one JSON object a line; a line that cannot be read costs itself alone.
 
     - `path`: the file; one whose name ends in .gz is decompressed.
     - `encoding`: its encoding, None for UTF-8 or what a byte order mark shows.
+    - `unpacked_bytes`: as of `encodings.read_bytes`.
     """
-    return _read_lines(path, decode(path, read_bytes(path, "JSON Lines"), encoding, may_guess=False))
+    data = read_bytes(path, "JSON Lines", unpacked_bytes)
+    return _read_lines(path, decode(path, data, encoding, may_guess=False))
 
 
-def read_json(path: Path, *, encoding: str | None) -> Source:
+def read_json(path: Path, *, encoding: str | None, unpacked_bytes: int | None = None) -> Source:
     """Read a file of an array of JSON objects, of an object with one such array, or of one object a line.
 
     Parameters as in `read_json_lines`. Raises InputError for an array that cannot be read.
     """
-    decoded = decode(path, read_bytes(path, "a JSON file"), encoding, may_guess=False)
+    decoded = decode(path, read_bytes(path, "a JSON file", unpacked_bytes), encoding, may_guess=False)
     text = decoded.text
     if not text.lstrip().startswith("["):
         try:

@@ -37,6 +37,8 @@ class ProductFields:
       text among them if it should be; none by default. A catalogue keeps them.
     - `encoding`: the encoding of a CSV or JSON file, None to find it out.
     - `delimiter`: the character between the cells of a CSV file, None to find it out.
+    - `unpacked_bytes`: the most that a file compressed by gzip may unpack to, 1 byte or more; None for 100 times its
+      size, or 64 MiB where that is more.
 
     A name other than the default must be that of a column; one in other case, or with blanks around it, is taken for
     it, and a warning says so.
@@ -49,6 +51,7 @@ class ProductFields:
     words: Sequence[str] = ()
     encoding: str | None = None
     delimiter: str | None = None
+    unpacked_bytes: int | None = None
     text_separator: str | None = None
     image_separator: str | None = None
     falloff: float | None = None
@@ -65,6 +68,8 @@ class ProductFields:
         for separator in (self.text_separator, self.image_separator):
             if separator is not None and (not isinstance(separator, str) or not separator.strip()):
                 raise InputError(f"separator: expected characters that are no blanks, found {separator!r:.80}")
+        if self.unpacked_bytes is not None and (type(self.unpacked_bytes) is not int or self.unpacked_bytes < 1):
+            raise InputError(f"unpacked_bytes: expected a number of bytes from 1 on, found {self.unpacked_bytes!r:.80}")
         if self.falloff is not None:
             check_falloff(self.falloff)
 
@@ -100,11 +105,17 @@ def read_source(source: PathLike | Iterable[Any], fields: ProductFields) -> Sour
     if suffix in (".csv", ".tsv", ".tab", ".txt"):
         known_names = {"id", "text", "image", fields.id, *fields.columns}
         known_names |= {*fields.text_columns, *fields.image_columns}
-        return read_csv(path, encoding=fields.encoding, delimiter=fields.delimiter, known_names=known_names)
+        return read_csv(
+            path,
+            encoding=fields.encoding,
+            delimiter=fields.delimiter,
+            known_names=known_names,
+            unpacked_bytes=fields.unpacked_bytes,
+        )
     if suffix in (".jsonl", ".ndjson"):
-        return read_json_lines(path, encoding=fields.encoding)
+        return read_json_lines(path, encoding=fields.encoding, unpacked_bytes=fields.unpacked_bytes)
     if suffix == ".json":
-        return read_json(path, encoding=fields.encoding)
+        return read_json(path, encoding=fields.encoding, unpacked_bytes=fields.unpacked_bytes)
     if path.is_dir():
         raise InputError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}, found a folder")
     hint = "; a spreadsheet can be saved as CSV" if suffix in (".xls", ".xlsx", ".ods") else ""
