@@ -11,9 +11,10 @@ import numpy as np
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.content_keys import Keys, id_keys
 from clipshelf.errors import CatalogueError, FingerprintMismatch
-from clipshelf.files import FileRecord
 from clipshelf.model.engine import Engine
 from clipshelf.scale.manifest import WordCounts, read_manifest
+from clipshelf.scale.opening import open_shard, read_ordinals
+from clipshelf.scale.pooled_files import PooledFile
 from clipshelf.types import FloatArray, PathLike, Rows
 
 SAMPLE_FILE, WORDS_FILE = "sample.npy", "words.npz"
@@ -30,7 +31,7 @@ class ShardedCatalogue:
     def __init__(self, path: PathLike) -> None:
         self.folder = Path(path).absolute()
         self.manifest = read_manifest(self.folder)
-        self.sample: FloatArray = np.load(self._pooled(SAMPLE_FILE), allow_pickle=False)
+        self.sample = self._sample()
         self.words = self._words(self.manifest.words)
 
     def __len__(self) -> int:
@@ -56,7 +57,7 @@ class ShardedCatalogue:
 
     def shard(self, number: int) -> Catalogue:
         """Open the catalogue of one shard."""
-        return Catalogue.load(self.folder / self.manifest.shards[number].folder)
+        return open_shard(self.folder, self.manifest, number)
 
     def model_path(self) -> str | None:
         """The path of the model that embedded the products, None for the embedded default; raises CatalogueError."""
@@ -70,23 +71,29 @@ class ShardedCatalogue:
                 f"found one with {engine.fingerprint}; index the products again with this model"
             )
 
-    def _pooled(self, name: str) -> Path:
-        """The path of a pooled file, which is as the manifest says."""
-        path = self.folder / self.manifest.pooled_folder / name
-        expected = self.manifest.files.get(name)
-        try:
-            found = FileRecord.of(path)
-        except OSError as error:
-            raise CatalogueError(f"{path}: expected a file, found: {error}") from error
-        if found != expected:
-            raise CatalogueError(f"{path}: expected {expected}, found {found}")
-        return path
+    def ordinals(self, number: int) -> Rows:
+        """The ordinals (n,) of the products of one shard."""
+        return read_ordinals(self.folder, self.manifest, number)
+
+    def _pooled(self, name: str) -> PooledFile:
+        return PooledFile(self.folder / self.manifest.pooled_folder, name, self.manifest.files)
+
+    def _sample(self) -> FloatArray:
+        file = self._pooled(SAMPLE_FILE)
+        sample: FloatArray = np.array(file.array("<f4", (None, 2 * self.dim)))
+        if not np.isfinite(sample).all():
+            raise CatalogueError(f"{file.path}: expected finite numbers, found others")
+        return sample
 
     def _words(self, counts: WordCounts | None) -> PooledWords | None:
         if counts is None:
             return None
-        arrays = np.load(self._pooled(WORDS_FILE), allow_pickle=False)
-        return PooledWords(counts, arrays["keys"], arrays["counts"])
+        file = self._pooled(WORDS_FILE)
+        keys, having = file.member("keys", "<u8", (None,)), file.member("counts", "<i8", (None,))
+        is_sorted = len(keys) == len(having) and not (keys[1:] <= keys[:-1]).any()
+        if not is_sorted or (having < 0).any() or (having > counts.count).any():
+            raise CatalogueError(f"{file.path}: expected tokens of {counts.count} products, found others")
+        return PooledWords(counts, keys, having)
 
 
 class PooledWords:

@@ -25,9 +25,8 @@ from clipshelf.files import locked
 from clipshelf.model.engine import Engine
 from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
 from clipshelf.scale.manifest import ShardedManifest
-from clipshelf.scale.pooling import read_ordinals
 from clipshelf.scale.writing import WrittenShard, clone_shard, publish, shard_folder
-from clipshelf.types import PathLike, Product, Rows
+from clipshelf.types import PathLike, Product
 
 
 def add_products(
@@ -128,7 +127,7 @@ class _Edit:
 
         old = catalogue.shard(shard)
         new, folder = _change_shard(catalogue, shard, changed)
-        ordinals = _ordinals(catalogue, shard)
+        ordinals = catalogue.ordinals(shard)
         if self._kind == "add":
             places = {
                 product["id"]: position for product, position in zip(batch.products, batch.positions, strict=True)
@@ -169,7 +168,7 @@ def _removed(
             handle(on_error, position, id_, error)
     known = [id_ for (_, id_), row in zip(own, rows.tolist(), strict=True) if row >= 0]
     _, folder = _change_shard(catalogue, shard, lambda loaded: loaded.remove(known))
-    return WrittenShard(folder, np.delete(_ordinals(catalogue, shard), rows[rows >= 0]))
+    return WrittenShard(folder, np.delete(catalogue.ordinals(shard), rows[rows >= 0]))
 
 
 def _change_shard(
@@ -184,7 +183,7 @@ def _change_shard(
 def _publish(catalogue: ShardedCatalogue, edited: dict[int, WrittenShard], declarations: Any) -> None:
     """Publish edited shards beside the others."""
     shards = [
-        edited.get(shard) or WrittenShard(catalogue.folder / record.folder, _ordinals(catalogue, shard))
+        edited.get(shard) or WrittenShard(catalogue.folder / record.folder, catalogue.ordinals(shard))
         for shard, record in enumerate(catalogue.manifest.shards)
     ]
     publish(
@@ -194,7 +193,3 @@ def _publish(catalogue: ShardedCatalogue, edited: dict[int, WrittenShard], decla
         declarations,
         relevance_curve=catalogue.manifest.relevance_curve,
     )
-
-
-def _ordinals(catalogue: ShardedCatalogue, shard: int) -> Rows:
-    return read_ordinals(catalogue.folder / catalogue.manifest.pooled_folder, shard)

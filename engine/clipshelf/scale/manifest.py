@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from clipshelf.catalogue.disk.manifest import MOST_COUNT, file_record, is_plain_name
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.statistics import Statistics
-from clipshelf.errors import CatalogueError
+from clipshelf.catalogue.typed_columns.kinds import KINDS, check_declarations
+from clipshelf.errors import CatalogueError, InputError
 from clipshelf.files import FileRecord, read_regular
 from clipshelf.json_parsing import parse_json
 
@@ -29,6 +32,23 @@ FORMAT = 1
 MANIFEST = "shards.json"
 MOST_SHARDS = 1 << 12
 _MOST_BYTES = 1 << 28
+_MOST_DIM = 1 << 16
+_OUR_FOLDER = re.compile(r"(pooled|shard-[0-9]{4,})\.[0-9]{1,16}")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "generation": (int,),
+    "fingerprint": (str,),
+    "model": (str, type(None)),
+    "dim": (int,),
+    "shards": (list,),
+    "kinds": (dict,),
+    "declarations": (dict,),
+    "word_columns": (list,),
+    "words": (dict, type(None)),
+    "statistics": (dict,),
+    "relevance_curve": (dict, type(None)),
+    "next_ordinal": (int,),
+    "files": (dict,),
+}
 
 
 @dataclass(frozen=True)
@@ -111,14 +131,16 @@ def read_manifest(folder: Path) -> ShardedManifest:
         raise CatalogueError(f"{path}: expected a manifest in JSON, found: {error}") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        raise CatalogueError(f"{path}: format: expected {FORMAT}, found {found}")
+        raise CatalogueError(f"{path}: format: expected {FORMAT}, found {found!r:.80}")
     sealed = data.pop("sha256", None)
     if content != _sealed(data):
-        raise CatalogueError(f"{path}: expected a text with the sha256 that it names, {sealed}, found a changed one")
+        raise CatalogueError(
+            f"{path}: expected a text with the sha256 that it names, {sealed!r:.80}, found a changed one"
+        )
     try:
-        return _parsed(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CatalogueError(f"{path}: expected the fields of a sharded catalogue, found: {error!r}") from error
+        return _parsed(path, data)
+    except InputError as error:
+        raise CatalogueError(f"{path}: {error}") from error
 
 
 def current_generation(folder: Path) -> int:
@@ -136,32 +158,71 @@ def current_generation(folder: Path) -> int:
 
 def is_ours(name: str) -> bool:
     """Whether a name is that of a folder of some generation."""
-    stem, _, generation = name.rpartition(".")
-    return generation.isdecimal() and (stem == "pooled" or stem.startswith("shard-"))
+    return _OUR_FOLDER.fullmatch(name) is not None
 
 
-def _parsed(data: Mapping[str, Any]) -> ShardedManifest:
-    shards = tuple(ShardRecord(**shard) for shard in data["shards"])
-    if not 1 <= len(shards) <= MOST_SHARDS or not all(is_ours(shard.folder) for shard in shards):
-        raise ValueError("shards")
-    if not all("/" not in name and name[:1] not in ("", ".") for name in data["files"]):
-        raise ValueError("files")
-    words, curve, dim = data["words"], data["relevance_curve"], int(data["dim"])
+def _parsed(path: Path, data: Mapping[str, Any]) -> ShardedManifest:
+    """The manifest of these fields; raises CatalogueError naming the field that does not hold what it should."""
+    for name, types in _TYPES.items():
+        if name not in data:
+            raise CatalogueError(f"{path}: expected the field {name}, found none")
+        if type(data[name]) not in types:
+            raise CatalogueError(f"{path}: {name}: expected {types[0].__name__}, found {data[name]!r:.80}")
+    dim, declarations = data["dim"], data["declarations"]
+    for name, least, most in (("generation", 1, MOST_COUNT), ("dim", 1, _MOST_DIM), ("next_ordinal", 0, MOST_COUNT)):
+        if not least <= data[name] <= most:
+            raise CatalogueError(f"{path}: {name}: expected {least} to {most}, found {data[name]!r:.40}")
+    if not all(kind in KINDS for kind in data["kinds"].values()):
+        raise CatalogueError(f"{path}: kinds: expected known kinds, found others")
+    if not all(isinstance(text, str) for text in (*declarations.values(), *data["word_columns"])):
+        raise CatalogueError(f"{path}: declarations, word_columns: expected texts, found others")
+    check_declarations(declarations)
+    wrong = [name for name in data["files"] if not is_plain_name(name)]
+    if wrong:
+        raise CatalogueError(f"{path}: files: expected plain file names, found {wrong[0]!r:.80}")
+    curve = data["relevance_curve"]
     return ShardedManifest(
-        generation=int(data["generation"]),
-        fingerprint=str(data["fingerprint"]),
+        generation=data["generation"],
+        fingerprint=data["fingerprint"],
         model=data["model"],
         dim=dim,
-        shards=shards,
-        kinds=dict(data["kinds"]),
-        declarations=dict(data["declarations"]),
+        shards=_shards(path, data["shards"]),
+        kinds=data["kinds"],
+        declarations=declarations,
         word_columns=tuple(data["word_columns"]),
-        words=None if words is None else WordCounts(**words),
+        words=_words(path, data["words"]),
         statistics=Statistics.from_dict(data["statistics"], dim),
         relevance_curve=None if curve is None else RelevanceCurve.from_dict(curve),
-        next_ordinal=int(data["next_ordinal"]),
-        files={name: FileRecord(**record) for name, record in data["files"].items()},
+        next_ordinal=data["next_ordinal"],
+        files={name: file_record(path, record) for name, record in data["files"].items()},
     )
+
+
+def _shards(path: Path, listed: list[Any]) -> tuple[ShardRecord, ...]:
+    """The records of the shards; raises CatalogueError unless each is one, of a folder of its own."""
+    if not 1 <= len(listed) <= MOST_SHARDS:
+        raise CatalogueError(f"{path}: shards: expected 1 to {MOST_SHARDS}, found {len(listed)}")
+    shards = []
+    for record in listed:
+        names = ("folder", "products", "sha256")
+        values: list[Any] = [record.get(name) for name in names] if isinstance(record, dict) else []
+        if list(map(type, values)) != [str, int, str] or not is_ours(values[0]) or not 0 <= values[1] < MOST_COUNT:
+            raise CatalogueError(f"{path}: shards: expected folder, products and sha256 of each, found {record!r:.80}")
+        shards.append(ShardRecord(*values))
+    if len({shard.folder for shard in shards}) < len(shards):
+        raise CatalogueError(f"{path}: shards: expected a folder of its own for each, found one twice")
+    return tuple(shards)
+
+
+def _words(path: Path, data: Any) -> WordCounts | None:
+    """What is pooled of words; raises CatalogueError for anything else."""
+    if data is None:
+        return None
+    count, mean_length = data.get("count"), data.get("mean_length")
+    are_numbers = type(count) is int and type(mean_length) in (int, float)
+    if are_numbers and 0 <= count < MOST_COUNT and 1 <= mean_length < MOST_COUNT:
+        return WordCounts(count, float(mean_length))
+    raise CatalogueError(f"{path}: words: expected count and mean_length from 1 on, found {data!r:.80}")
 
 
 def _sealed(data: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,12 +163,6 @@ def _words(shards: Sequence[OpenShard]) -> tuple[Any, Rows, WordCounts | None]:
     count = sum(index.count for index in present)
     length = sum(int(index.lengths.sum(dtype=np.int64)) for index in present)
     return keys, counts, WordCounts(count, max(1.0, length / count) if count else 1.0)
-
-
-def read_ordinals(folder: Path, shard: int) -> Rows:
-    """The ordinals (n,) of a shard, memory-mapped."""
-    ordinals: Rows = np.load(folder / ordinals_name(shard), mmap_mode="r", allow_pickle=False)
-    return np.asarray(ordinals)
 
 
 def ordinals_name(shard: int) -> str:

@@ -16,19 +16,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.filtering.relative import product_value
 from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.typed_columns.column_values import ColumnTally, tally_columns
 from clipshelf.errors import CatalogueError
-from clipshelf.files import FileRecord
 from clipshelf.recommend.catalogue_store import MaskedRows, TableStore
 from clipshelf.recommend.groups import Grouping
 from clipshelf.recommend.store import Candidates, Search
 from clipshelf.scale.manifest import read_manifest
+from clipshelf.scale.opening import open_shard, read_ordinals
+from clipshelf.scale.pooled_files import PooledFile
 from clipshelf.scale.pooled_table import PooledContents, PooledTable
-from clipshelf.scale.pooling import ordinals_name, quantiles_name, read_ordinals
+from clipshelf.scale.pooling import quantiles_name
 from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
 
 _MASKS_KEPT = 16  # of filters that were used last
@@ -112,23 +112,14 @@ class Shard:
         manifest = read_manifest(folder)
         if manifest.generation != generation:
             raise CatalogueError(f"{folder}: expected generation {generation}, found {manifest.generation}")
-        record = manifest.shards[number]
-        catalogue_folder = folder / record.folder
-        found = FileRecord.of(catalogue_folder / "manifest.json").sha256
-        if found != record.sha256:
-            raise CatalogueError(f"{catalogue_folder}: expected a manifest of SHA-256 {record.sha256}, found {found}")
-        pooled = folder / manifest.pooled_folder
-        for name in (ordinals_name(number), quantiles_name(number)):
-            if FileRecord.of(pooled / name) != manifest.files.get(name):
-                raise CatalogueError(f"{pooled / name}: expected {manifest.files.get(name)}, found another file")
         self._number, self._shards = number, len(manifest.shards)
-        self._catalogue = Catalogue.load(catalogue_folder)
+        self._catalogue = open_shard(folder, manifest, number)
         self._contents = PooledContents(self._catalogue.contents, manifest.kinds, manifest.declarations)
-        self._ordinals = read_ordinals(pooled, number)
-        self._quantiles = np.load(pooled / quantiles_name(number), allow_pickle=False)
+        self._ordinals = read_ordinals(folder, manifest, number)
+        self._quantiles = PooledFile(folder / manifest.pooled_folder, quantiles_name(number), manifest.files)
         columns = {name: f"column{i}" for i, name in enumerate(manifest.kinds)}
         self._table = PooledTable(self._contents, {})
-        self._store = TableStore(self._table, threads, lambda name: self._quantile_table(columns[name]))
+        self._store = TableStore(self._table, threads, lambda name: self._quantile_table(name, columns[name]))
         self._masks: OrderedDict[str, MaskedRows] = OrderedDict()
         self._groupings: dict[str, Grouping] = {}
 
@@ -234,8 +225,11 @@ class Shard:
             self._groupings[name] = Grouping(self._table.columns.column(name))
         return self._groupings[name]
 
-    def _quantile_table(self, name: str) -> DoubleArray:
-        table: DoubleArray = self._quantiles[name]
+    def _quantile_table(self, name: str, member: str) -> DoubleArray:
+        values = self._table.columns.column(name).values
+        table: DoubleArray = self._quantiles.member(member, "<f8", (len(values) + 1,))
+        if not (np.abs(table) <= 1).all():
+            raise CatalogueError(f"{self._quantiles.path}: expected quantiles of {name} from -1 to 1, found others")
         return table
 
     def _own(self, rows: AbstractSet[int] | Sequence[int]) -> Rows:

@@ -25,7 +25,7 @@ from clipshelf.json_parsing import parse_json
 FORMAT = 1
 MANIFEST = "manifest.json"
 
-_MOST = 1 << 53  # for numbers of products, bytes and generations: what JSON holds exactly everywhere
+MOST_COUNT = 1 << 53  # for numbers of products, bytes and generations: what JSON holds exactly everywhere
 _SHA256_DIGITS = 64
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -187,7 +187,7 @@ def _checked(path: Path, data: dict[str, Any]) -> CatalogueManifest:
         if type(value) not in types or (isinstance(value, str) and "\0" in value):
             raise CatalogueError(f"{path}: {name}: expected {types[0].__name__}, found {value!r:.80}")
     sizes = {name: data[name] for name in ("products", "dim", "generation")}
-    if not all(least <= size < _MOST for least, size in zip((0, 1, 1), sizes.values(), strict=True)):
+    if not all(least <= size < MOST_COUNT for least, size in zip((0, 1, 1), sizes.values(), strict=True)):
         raise CatalogueError(f"{path}: expected numbers of products from 0, of the others from 1, found {sizes}")
     wrong = [kind for kind in data["columns"].values() if kind not in KINDS]
     wrong += [declaration for declaration in data["declarations"].values() if not isinstance(declaration, str)]
@@ -196,13 +196,13 @@ def _checked(path: Path, data: dict[str, Any]) -> CatalogueManifest:
     wrong = [name for name in data["word_columns"] if not isinstance(name, str)]
     if wrong:
         raise CatalogueError(f"{path}: word_columns: expected names of fields, found {wrong[0]!r:.80}")
-    wrong = [name for name in data["files"] if not _is_plain_name(name)]
+    wrong = [name for name in data["files"] if not is_plain_name(name)]
     if wrong:
         raise CatalogueError(f"{path}: files: expected plain file names, found {wrong[0]!r:.80}")
     if len({name.split(".")[0] for name in data["files"]}) < len(data["files"]):
         raise CatalogueError(f"{path}: files: expected one file of each role, found two of one role")
     known = {f.name: data[f.name] for f in fields(CatalogueManifest)}
-    known["files"] = {name: _record(path, value) for name, value in data["files"].items()}
+    known["files"] = {name: file_record(path, value) for name, value in data["files"].items()}
     known |= {"relevance_curve": _curve(path, data["relevance_curve"]), "falloff": _falloff(path, data)}
     known |= {part: _beside(path, part, data[part]) for part in ("prepared", "previous")}
     return CatalogueManifest(**known)
@@ -232,14 +232,15 @@ def _curve(path: Path, data: Any) -> RelevanceCurve | None:
         raise CatalogueError(f"{path}: {error}") from None
 
 
-def _is_plain_name(name: str) -> bool:
+def is_plain_name(name: str) -> bool:
     """Whether a name is that of a file of a generation, and of nothing outside the folder."""
     return name.isascii() and name.isprintable() and not {"/", "\\", ":"} & set(name) and name.strip(". ") == name != ""
 
 
-def _record(path: Path, value: Any) -> FileRecord:
+def file_record(path: Path, value: Any) -> FileRecord:
+    """The record of a file in the manifest at `path`; raises CatalogueError for a value that is none."""
     if isinstance(value, dict):
         size, digest = value.get("bytes"), value.get("sha256")
-        if type(size) is int and 0 <= size < _MOST and isinstance(digest, str) and len(digest) == _SHA256_DIGITS:
+        if type(size) is int and 0 <= size < MOST_COUNT and isinstance(digest, str) and len(digest) == _SHA256_DIGITS:
             return FileRecord(size, digest)
     raise CatalogueError(f"{path}: files: expected bytes and sha256 of each, found {value!r:.80}")
