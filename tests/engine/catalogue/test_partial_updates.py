@@ -104,6 +104,20 @@ def test_a_later_record_that_would_leave_neither_side_is_not_used_for_a_broken_o
     assert sorted(failure.index for failure in failures) == [0, 1]
 
 
+def test_a_column_that_differs_from_one_of_the_catalogue_in_case_alone_is_told(
+    engine: Engine, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    (tmp_path / "prices.csv").write_text("ID,Text,PRICE, code\nr,red,99,A\n")
+    for kind in ("update", "add"):
+        notes: list[str] = []
+        edit = catalogue.update if kind == "update" else catalogue.remove(["r"]).add
+        edited = edit(engine, tmp_path / "prices.csv", on_warning=notes.append)
+        told = [note for note in notes if "is another one than the catalogue's" in note]
+        assert len(told) == 1 and "the column 'PRICE' is another one than the catalogue's 'price'" in told[0]
+        assert edited.mask("PRICE=99").sum() == 1
+        assert any("the column 'ID' is taken for 'id'" in note for note in notes)
+
+
 def test_an_update_without_ids_is_refused(engine: Engine, catalogue: Catalogue) -> None:
     with pytest.raises(InputError, match="expected an id"):
         catalogue.update(engine, [{"price": 3}])

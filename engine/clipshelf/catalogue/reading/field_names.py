@@ -32,8 +32,9 @@ def match_fields(
     """Put the names that a source has into `fields`.
 
     - `names`: the names of the source's columns.
-    - `others`: names of columns that may be declared although the source lacks them.
-    - `warn`: called for a name that differs in its case, or by blanks.
+    - `others`: names of the catalogue's columns; they may be declared although the source lacks them.
+    - `warn`: called for a name that differs in its case, or by blanks, from the one that is expected, or from a column
+      of the catalogue.
 
     A name that no column has is an error, unless it is a default, which may be absent. So is one that several columns
     have in other case.
@@ -54,8 +55,23 @@ def match_fields(
         raise InputError(
             f"columns: expected declarations of others than id, text and image, found {shorten_list(taken)}"
         )
+    _warn_of_alike(source, set(names) - {roles["id"], *roles["text"], *roles["image"]}, others, warn)
     words = [name if name in others and name not in names else match(name, optional=False) for name in fields.words]
     return replace(fields, columns=declared, words=words, **roles)
+
+
+def _warn_of_alike(source: Source, names: Collection[str], columns: Collection[str], warn: OnWarning) -> None:
+    """Tell of each new column that a column of the catalogue differs from in case or blanks alone."""
+    known: dict[str, list[str]] = {}
+    for column in columns:
+        known.setdefault(plain_name(column), []).append(column)
+    prefix = f"{source.name}: " if source.name else ""
+    for name in sorted(set(names) - set(columns)):
+        if alike := known.get(plain_name(name)):
+            listed = shorten_list(map(repr, alike))
+            warn(
+                f"{prefix}the column {name!r} is another one than the catalogue's {listed}; rename it if it is the same"
+            )
 
 
 class _Matcher:
