@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 from clipshelf import Engine, Recommender, index
 from clipshelf.scale.chunks import CHUNK
+from clipshelf.scale.connections import Connections
 from clipshelf.scale.indexing import OneProcess, Plan, index_shards
 from clipshelf.scale.ray_indexing import RayExecutor
 from clipshelf.scale.ray_runtime import load_ray
 from clipshelf.scale.ray_shards import RayShards
 from clipshelf.scale.recommender import ShardedRecommender
 from clipshelf.scale.writing import split
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import tiny
+from support.same_answers import DIM, QUERIES, assert_same, union
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
 pytest.importorskip("ray.data", reason="needs Ray Data: pip install 'clipshelf[scale]'")
@@ -146,6 +150,45 @@ def test_a_shard_that_does_not_come_back_makes_answers_partial_or_is_replaced_by
     partial = many.recommend("blue watch", k=PRODUCTS)
     assert partial.missing_shards == (1,) and 0 < len(partial) < PRODUCTS // 2
     shards.close()
+
+
+# Parts of queries that go together in any number. The catalogue has an index of words, which every text looks into.
+PARTS: dict[str, list[dict[str, Any]]] = {
+    "signals": [{"text": "red dm-42"}, {"liked": ["p3", "p17"]}, {"text": "warm shoe", "disliked": ["p5"]}],
+    "boosts": [{}, {"boost": {"price": -0.7, "sold": 0.3}}, {"fresh": {"added": "30d"}, "now": "2026-06-01"}],
+    "groups": [{}, {"group_by": "family"}, {"group_by": "price", "group_members": 2}],
+    "filters": [{}, {"where": "price<20"}, {"where": "sold=true and size.eu>40", "exclude": ["p4"]}],
+    "counts": [{}, {"k": 3}, {"k": 40}, {"min_relevance": 0.4}],
+}
+
+
+@pytest.fixture(scope="module")
+def pair(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Recommender, ShardedRecommender]]:
+    """A recommender of one catalogue, and one of its shards in actors."""
+    narrow = Engine.load(tiny.write_artifact(tmp_path_factory.mktemp("narrow"), dim=DIM), threads=1)
+    catalogue = union(narrow, 150, seed=6)
+    shards = RayShards(sharded := split(catalogue, tmp_path_factory.mktemp("pair") / "many", 3), cpus=0.1, patience=60)
+    yield Recommender(narrow, catalogue), ShardedRecommender(narrow, sharded, shards)
+    shards.close()
+
+
+def test_actors_have_the_answers_of_one_catalogue(pair: tuple[Recommender, ShardedRecommender]) -> None:
+    assert_same(*pair, QUERIES)
+
+
+@settings(max_examples=60, deadline=None)
+@given(parts=st.tuples(*map(st.sampled_from, PARTS.values())))
+def test_actors_answer_any_query_with_words_boosts_and_groups_as_one_catalogue(
+    pair: tuple[Recommender, ShardedRecommender], parts: tuple[dict[str, Any], ...]
+) -> None:
+    assert_same(*pair, [{name: value for part in parts for name, value in part.items()}])
+
+
+def test_answers_are_the_same_where_only_ray_reaches_the_actors(
+    pair: tuple[Recommender, ShardedRecommender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connections, "take", lambda *_: None)
+    assert_same(*pair, QUERIES)
 
 
 def _facts(answer: Any) -> Any:

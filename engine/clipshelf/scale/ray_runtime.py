@@ -49,7 +49,13 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False, logging_level="ERROR")
+    # Without an address, Ray would connect to any cluster that was started on this machine, also one that has ended.
+    ray.init(
+        address=address or "local",
+        include_dashboard=None if address else False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
     try:
         yield ray
     finally:

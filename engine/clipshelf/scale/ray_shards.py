@@ -2,18 +2,27 @@
 
 Ray places the actors, and starts one again that was lost. Meanwhile its shard is answered by a replica, or not at all:
 `RayShards.call` leaves out shards that nobody answered for.
+
+A request goes over a connection to the process of the actor (`direct_calls`), since a call of Ray takes longer
+than many a search (docs/scale.md). Where there is no connection, because an actor is new or a firewall is between, Ray
+calls it.
 """
 
 from __future__ import annotations
 
 import itertools
 import pickle
+import secrets
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clipshelf.errors import ClipshelfError, InputError
 from clipshelf.scale.catalogue import ShardedCatalogue
+from clipshelf.scale.connections import Connections, ReplicaId
+from clipshelf.scale.direct_calls import TOKEN_SIZE, Address, CallClient, CallServer
 from clipshelf.scale.ray_runtime import load_ray
 from clipshelf.scale.shards import Method
 
@@ -49,14 +58,16 @@ class RayShards:
         self._ray = load_ray()
         self._patience = patience
         self._turn = itertools.count()
+        token = secrets.token_bytes(TOKEN_SIZE)
+        self._connections = Connections(token)
         actor = self._ray.remote(_ShardActor).options(num_cpus=cpus, max_restarts=-1)
-        arguments = (catalogue.folder, catalogue.manifest.generation, threads)
+        arguments = (catalogue.folder, catalogue.manifest.generation, threads, token)
         self._actors = [
             [actor.remote(number, *arguments) for _ in range(replicas)] for number in range(catalogue.shards)
         ]
         try:
-            self._ray.get(
-                [each.ready.remote() for of_shard in self._actors for each in of_shard], timeout=start_timeout
+            addresses = self._ray.get(
+                [each.address.remote() for of_shard in self._actors for each in of_shard], timeout=start_timeout
             )
         except self._ray.exceptions.GetTimeoutError:
             self.close()
@@ -68,6 +79,8 @@ class RayShards:
         except self._ray.exceptions.RayError as error:
             self.close()
             raise ClipshelfError(f"{catalogue.folder}: expected shards that open, found: {_cause(error)}") from error
+        for id_, address in zip(itertools.product(range(catalogue.shards), range(replicas)), addresses, strict=True):
+            self._connections.learn(id_, address)
 
     @property
     def actors(self) -> list[list[Any]]:
@@ -77,76 +90,144 @@ class RayShards:
     def call(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method on shards, on all of them at the same time."""
         deadline = time.monotonic() + self._patience
-        results: dict[int, Any] = {}
+        answers: dict[int, bytes] = {}
         turn = next(self._turn)
-        packed = _packed(arguments)
-        waiting = {number: self._submit(number, turn, method, packed[number]) for number in arguments}
+        requests = _requests(method, arguments)
+        waiting = list(arguments)
         while waiting:
-            failed = self._gather(waiting, results, deadline)
+            waiting = self._ask(waiting, turn, requests, answers, deadline)
             if time.monotonic() >= deadline:
                 break
             turn += 1
-            if failed:
+            if waiting:
                 time.sleep(_BETWEEN_TRIES)
-            waiting = {number: self._submit(number, turn, method, packed[number]) for number in failed}
-        return {number: results[number] for number in arguments if number in results}
+        return {number: _result(answers[number]) for number in arguments if number in answers}
 
     def close(self) -> None:
         """End the actors."""
+        self._connections.close()
         for actor in itertools.chain.from_iterable(self._actors):
             self._ray.kill(actor)
         self._actors = []
 
-    def _submit(self, number: int, turn: int, method: Method, arguments: bytes) -> Any:
-        actors = self._actors[number]
-        return actors[turn % len(actors)].call.remote(method, arguments)
-
-    def _gather(self, waiting: Mapping[int, Any], results: dict[int, Any], deadline: float) -> list[int]:
-        """Add the results of calls that were submitted; returns the shards whose actor did not answer.
+    def _ask(
+        self,
+        numbers: Sequence[int],
+        turn: int,
+        requests: Mapping[int, bytes],
+        answers: dict[int, bytes],
+        deadline: float,
+    ) -> list[int]:
+        """Send each shard its request, and add what is answered; returns the shards whose actor did not answer.
 
         Where a shard has replicas, one that does not answer in its share of the time is given up for the next.
         """
-        exceptions, failed = self._ray.exceptions, []
         left = max(0.0, deadline - time.monotonic())
         until = time.monotonic() + (left / 2 if len(self._actors[0]) > 1 else left)
-        for number, reference in waiting.items():
+        calls = {
+            number: self._start((number, turn % len(self._actors[number])), requests[number], until)
+            for number in numbers
+        }
+        failed = []
+        for number, call in calls.items():
             try:
-                content = self._ray.get(reference, timeout=max(0.0, until - time.monotonic()))
-                results[number] = pickle.loads(content)
-            except exceptions.RayTaskError as error:
-                raise _cause(error) from None
-            except (exceptions.RayActorError, exceptions.GetTimeoutError, exceptions.RaySystemError):
+                answers[number] = call.answer(until)
+            except (OSError, self._ray.exceptions.RayError):
                 failed.append(number)
         return failed
+
+    def _start(self, id_: ReplicaId, request: bytes, until: float) -> _DirectCall | _ActorCall:
+        client = self._connections.take(id_)
+        if client is not None:
+            try:
+                client.send(request, until)
+            except OSError:
+                self._connections.drop(id_, client)
+            else:
+                return _DirectCall(self._connections, id_, client)
+        number, replica = id_
+        return _ActorCall(self._ray, self._connections, id_, self._actors[number][replica].call.remote(request))
+
+
+@dataclass(frozen=True)
+class _DirectCall:
+    """A request that was sent over a connection."""
+
+    connections: Connections
+    id_: ReplicaId
+    client: CallClient
+
+    def answer(self, until: float) -> bytes:
+        """The answer; raises OSError where there is none in time."""
+        try:
+            answer = self.client.receive(until)
+        except OSError:
+            self.connections.drop(self.id_, self.client)
+            raise
+        self.connections.put(self.id_, self.client)
+        return answer
+
+
+@dataclass(frozen=True)
+class _ActorCall:
+    """A request that Ray carries. With the answer comes the address for the next one."""
+
+    ray: Any
+    connections: Connections
+    id_: ReplicaId
+    reference: Any
+
+    def answer(self, until: float) -> bytes:
+        """The answer; raises an error of Ray where there is none in time."""
+        address, answer = self.ray.get(self.reference, timeout=max(0.0, until - time.monotonic()))
+        self.connections.learn(self.id_, address)
+        return bytes(answer)
 
 
 class _ShardActor:
     """One shard in a process of its own."""
 
-    def __init__(self, number: int, folder: Any, generation: int, threads: int) -> None:
+    def __init__(self, number: int, folder: Any, generation: int, threads: int, token: bytes) -> None:
         from clipshelf.scale.shard import Shard
 
         self._shard = Shard(folder, number, generation, threads)
+        self._lock = threading.Lock()  # a shard answers one request at a time, whichever way it comes
+        self._server = CallServer(self._answer, load_ray().util.get_node_ip_address(), token)
 
-    def ready(self) -> bool:
-        """Whether the shard is open."""
-        return True
+    def address(self) -> Address:
+        """Where the actor takes requests, from when its shard is open."""
+        return self._server.address
 
-    def call(self, method: str, arguments: bytes) -> bytes:
-        """The result of a method of the shard, pickled as its arguments are."""
-        return pickle.dumps(getattr(self._shard, method)(*pickle.loads(arguments)), _PROTOCOL)
+    def call(self, request: bytes) -> tuple[Address, bytes]:
+        """The actor's address, and the answer to a request that comes through Ray."""
+        return self._server.address, self._answer(request)
+
+    def _answer(self, request: bytes) -> bytes:
+        """The result of a method, or the error that it raised, as bytes."""
+        try:
+            method, arguments = pickle.loads(request)
+            with self._lock:
+                result = getattr(self._shard, method)(*arguments)
+            return pickle.dumps((result, None), _PROTOCOL)
+        except Exception as error:
+            return pickle.dumps((None, error), _PROTOCOL)
 
 
-def _packed(arguments: Mapping[int, Sequence[Any]]) -> dict[int, bytes]:
-    """The arguments of each shard in one piece: Ray handles each array of a message apart, which takes longer.
-
-    Where shards have the same arguments, these are pickled once.
-    """
+def _requests(method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, bytes]:
+    """The request to each shard; one that several shards get is pickled once."""
     by_identity: dict[int, bytes] = {}
     for of_shard in arguments.values():
         if id(of_shard) not in by_identity:
-            by_identity[id(of_shard)] = pickle.dumps(tuple(of_shard), _PROTOCOL)
+            by_identity[id(of_shard)] = pickle.dumps((method, tuple(of_shard)), _PROTOCOL)
     return {number: by_identity[id(of_shard)] for number, of_shard in arguments.items()}
+
+
+def _result(answer: bytes) -> Any:
+    """The result in an answer; raises the error in it."""
+    result, error = pickle.loads(answer)
+    if error is not None:
+        raise error
+    return result
 
 
 def _cause(error: Any) -> BaseException:
