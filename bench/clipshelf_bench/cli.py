@@ -32,6 +32,7 @@ from clipshelf_bench.parts.scaling import scaling
 from clipshelf_bench.parts.service_load import service_load
 from clipshelf_bench.parts.service_soak import service_soak
 from clipshelf_bench.parts.sharded import sharded
+from clipshelf_bench.parts.sharded_embedding import sharded_embedding
 from clipshelf_bench.parts.soak import soak
 from clipshelf_bench.parts.throughput import throughput
 from clipshelf_bench.report import RESULTS_FILE, text_table, to_json, write_report
@@ -55,6 +56,7 @@ PARTS: dict[str, Part] = {
     "service-soak": service_soak,
     "scaling": scaling,
     "sharded": sharded,
+    "sharded-embedding": sharded_embedding,
 }
 
 

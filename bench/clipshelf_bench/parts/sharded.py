@@ -1,160 +1,148 @@
-"""What shards cost on one machine: ranking by actors against one recommender, embedding on Ray against one process."""
+"""What ranking in shards and in a database costs on one machine."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import multiprocessing
+import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from clipshelf import Catalogue, Engine, MissingExtra, ProductFields, Recommender
+from clipshelf import Catalogue, Engine, MissingExtra, Recommender
 from clipshelf.catalogue.contents import contents_of_rows
-from clipshelf.scale.indexing import OneProcess, Plan
-from clipshelf.scale.pieces import pieces_of
-from clipshelf.scale.ray_indexing import RayExecutor
-from clipshelf.scale.ray_runtime import connected, load_ray_data
+from clipshelf.recommend.recommender import StoreRecommender
+from clipshelf.scale.ray_runtime import connected, load_ray
 from clipshelf.scale.ray_shards import RayShards
 from clipshelf.scale.recommender import ShardedRecommender
 from clipshelf.scale.writing import split
 
 from clipshelf_bench.bench import Bench
+from clipshelf_bench.postgres_server import running_server
 from clipshelf_bench.tables import Table, TableRow
 
+DSN_VARIABLE = "CLIPSHELF_BENCH_DSN"
+
 _SHARDS = (1, 2, 4)
-_PRODUCTS, _PRODUCTS_QUICK = 100_000, 10_000
-_QUERIES, _QUERIES_QUICK = 60, 10
-_EMBEDDED, _EMBEDDED_QUICK = 8 * 1024, 2 * 1024
-_EMBEDDING_ROUNDS = 3
-_PIECES = 4
+_PRODUCTS, _PRODUCTS_QUICK = 20_000, 2_000
+_CLUSTERS = 200  # of the random products, so that an approximate index finds neighbours as among real ones
+_TURNS, _TURNS_QUICK = 4, 1
+# Queries of a contender in a row. The first ones fill caches that the contender before it has emptied.
+_IN_A_ROW, _UNCOUNTED = 16, 6
 _WORDS = ("red", "green", "blue", "shoe", "shirt", "watch", "warm", "light", "wool", "boot")
 
 
 def sharded(bench: Bench) -> list[Table]:
-    """Ranking with 1, 2 and 4 shards in actors of Ray, and rates of embedding; nothing without Ray."""
+    """Ranking by 1, 2 and 4 shards and by PostgreSQL against one recommender."""
     try:
-        load_ray_data()
+        load_ray()
     except MissingExtra as error:
         return [Table("sharded", "Shards", (), [], skipped={"ray": str(error)})]
-    with tempfile.TemporaryDirectory(prefix="clipshelf-bench-") as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipshelf-bench-")))
         engine = Engine.load(threads=1)
         catalogue = _catalogue(engine, _PRODUCTS_QUICK if bench.quick else _PRODUCTS)
-        source = _source(folder / "source", _EMBEDDED_QUICK if bench.quick else _EMBEDDED)
-        with connected(None):
-            ranking = _rank(engine, catalogue, folder, _QUERIES_QUICK if bench.quick else _QUERIES)
-            embedding = _embed(engine, source, folder, 1 if bench.quick else _EMBEDDING_ROUNDS)
+        stack.enter_context(connected(None))
+        bench.notify("opening shards and databases")
+        contenders, skipped = _contenders(engine, catalogue, folder, stack)
+        bench.notify("ranking")
+        ranking = _rank(contenders, len(catalogue), _TURNS_QUICK if bench.quick else _TURNS)
     return [
         Table(
             "sharded",
-            f"Ranking {len(catalogue):,} products in shards",
-            ("contender", "p50_ms", "more_ms"),
+            f"Ranking {len(catalogue):,} products in shards and databases",
+            ("contender", "like_ms", "more_for_a_like_ms", "text_ms", "more_for_a_text_ms", "recall"),
             ranking,
-            ["One like, 10 products. All on this machine, one thread a search; queries go to the contenders in turn."],
-        ),
-        Table(
-            "sharded",
-            "Embedding texts",
-            ("contender", "products_per_s", "of_one_process"),
-            embedding,
-            ["One engine of one thread each; medians. Ray runs already, its workers and their engines start within."],
+            [
+                f"One like or one text, 10 products, all on this machine, one thread a search. Each contender answers "
+                f"{_IN_A_ROW} queries of each kind in a row, of which the last {_IN_A_ROW - _UNCOUNTED} count; "
+                f"medians. Recall is the share of the ids of one recommender."
+            ],
+            skipped=skipped,
         ),
     ]
 
 
-def _rank(engine: Engine, catalogue: Catalogue, folder: Path, queries: int) -> list[TableRow]:
-    """Medians of one recommender and of shards, asked in turn."""
-    one = Recommender(engine, catalogue)
-    contenders: dict[str, Any] = {"one recommender": one}
-    opened: list[RayShards] = []
-    for shards in _SHARDS:
-        parts = split(catalogue, folder / f"shards-{shards}", shards)
-        opened.append(RayShards(parts, cpus=0.01))
-        contenders[f"{shards} shards"] = ShardedRecommender(engine, parts, opened[-1])
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(queries + 5):
-        for name, recommender in contenders.items():
-            started = time.perf_counter()
-            recommender.recommend(liked=[str(number * 37)])
-            if number >= 5:  # the first ones open what is opened on first use
-                times[name].append(1e3 * (time.perf_counter() - started))
-    for shards_of_contender in opened:
-        shards_of_contender.close()
-    base = median(times["one recommender"])
-    return [
-        {"case": "rank", "contender": name, "p50_ms": median(each), "more_ms": median(each) - base}
-        for name, each in times.items()
-    ]
+def _contenders(
+    engine: Engine, catalogue: Catalogue, folder: Path, stack: ExitStack
+) -> tuple[dict[str, StoreRecommender], dict[str, str]]:
+    """What ranks, by name, which `stack` closes; and why others are missing."""
+    contenders: dict[str, StoreRecommender] = {"one recommender": Recommender(engine, catalogue)}
+    for count in _SHARDS:
+        shards = split(catalogue, folder / f"shards-{count}", count)
+        contenders[f"{count} shards in this process"] = ShardedRecommender(engine, shards)
+        actors = stack.enter_context(closing(RayShards(shards, cpus=0.01)))
+        contenders[f"{count} shards in actors of Ray"] = ShardedRecommender(engine, shards, actors)
+    try:
+        contenders |= _in_postgres(engine, catalogue, stack)
+    except MissingExtra as error:
+        return contenders, {"PostgreSQL": str(error)}
+    return contenders, {}
 
 
-def _embed(engine: Engine, source: Path, folder: Path, rounds: int) -> list[TableRow]:
-    """Rates of embedding the chunks of a source: the same steps, run in three ways in turn."""
-    ways: Mapping[str, Callable[[Plan], int]] = {
-        "one process": lambda plan: sum(OneProcess(engine).embed(plan)),
-        "pool of one process": _embed_in_pool,
-        "Ray, one worker": lambda plan: sum(RayExecutor(1, 1).embed(plan)),
+def _in_postgres(engine: Engine, catalogue: Catalogue, stack: ExitStack) -> dict[str, StoreRecommender]:
+    """The catalogue in PostgreSQL, searched exactly and by an index."""
+    try:
+        from clipshelf.postgres.catalogue import SEARCHES, PostgresCatalogue
+        from clipshelf.postgres.recommender import PostgresRecommender
+        from clipshelf.postgres.tables import export_catalogue
+    except ImportError as error:
+        raise MissingExtra(f"expected the packages of the extra postgres, found no {error.name}") from error
+    dsn = stack.enter_context(running_server(os.environ.get(DSN_VARIABLE)))
+    export_catalogue(catalogue, dsn, "clipshelf_bench", index=True)
+    opened = {
+        search: stack.enter_context(closing(PostgresCatalogue(dsn, "clipshelf_bench", search=search)))
+        for search in SEARCHES
     }
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    plans = _plans(engine, source, folder)
-    for _ in range(rounds):
-        for name, embed in ways.items():
-            plan = next(plans)
-            started = time.perf_counter()
-            count = embed(plan)
-            rates[name].append(count / (time.perf_counter() - started))
-    base = median(rates["one process"])
-    return [
-        {"case": "embed", "contender": name, "products_per_s": median(each), "of_one_process": median(each) / base}
-        for name, each in rates.items()
+    return {f"PostgreSQL, {search}": PostgresRecommender(engine, each) for search, each in opened.items()}
+
+
+def _rank(contenders: Mapping[str, StoreRecommender], count: int, turns: int) -> list[TableRow]:
+    """Medians of all contenders, which answer the same queries in turn, and their recall."""
+    times: dict[tuple[str, str], list[float]] = {}
+    ids: dict[tuple[str, int], set[str]] = {}
+    for turn in range(turns):
+        for name, recommender in contenders.items():
+            for position in range(_IN_A_ROW):
+                number = turn * _IN_A_ROW + position
+                queries: dict[str, dict[str, Any]] = {
+                    "like": {"liked": [str(number * 37 % count)]},
+                    "text": {"text": f"{_WORDS[number % 10]} {number}"},
+                }
+                for kind, query in queries.items():
+                    started = time.perf_counter()
+                    answer = recommender.recommend(**query)
+                    if position >= _UNCOUNTED:
+                        times.setdefault((name, kind), []).append(1e3 * (time.perf_counter() - started))
+                    if kind == "like":
+                        ids[name, number] = {item.id for item in answer}
+    first = next(iter(contenders))
+    return [_row(name, first, times, ids) for name in contenders]
+
+
+def _row(
+    name: str, first: str, times: Mapping[tuple[str, str], list[float]], ids: Mapping[tuple[str, int], set[str]]
+) -> TableRow:
+    """The medians of a contender, also beyond those of the first, and the share of its ids that the contender has."""
+    row: dict[str, object] = {"case": "rank", "contender": name}
+    for kind in ("like", "text"):
+        row[f"{kind}_ms"] = median(times[name, kind])
+        row[f"more_for_a_{kind}_ms"] = median(times[name, kind]) - median(times[first, kind])
+    found = [
+        (len(of_query & ids[name, number]), len(of_query)) for (who, number), of_query in ids.items() if who == first
     ]
-
-
-def _embed_in_pool(plan: Plan) -> int:
-    """Embed in a plain pool of one process, which opens its engine as a worker of Ray does."""
-    with multiprocessing.get_context("spawn").Pool(1, _open_engine) as pool:
-        return sum(pool.imap_unordered(_embed_piece, [(plan, number) for number in range(len(plan.pieces))]))
-
-
-_ENGINES: list[Engine] = []
-
-
-def _open_engine() -> None:
-    _ENGINES.append(Engine.load(threads=1))
-
-
-def _embed_piece(job: tuple[Plan, int]) -> int:
-    plan, number = job
-    return sum(plan.embed(_ENGINES[0], chunk) for chunk in plan.chunks(number))
-
-
-def _plans(engine: Engine, source: Path, folder: Path) -> Iterator[Plan]:
-    """Plans of the same work, each in a folder of its own."""
-    pieces = tuple(pieces_of(str(source)))
-    for number in itertools.count():
-        target = folder / f"run-{number}"
-        plan = Plan(target, 1, 1, None, engine.fingerprint, engine.dim, pieces, ProductFields(), keep_text=False)
-        plan.building.mkdir(parents=True)
-        yield plan
+    row["recall"] = sum(hits for hits, _ in found) / sum(size for _, size in found)
+    return row
 
 
 def _catalogue(engine: Engine, count: int) -> Catalogue:
-    """Random products of unit sides; ids are positions."""
-    sides = np.random.default_rng(0).standard_normal((count, 2, engine.dim))
+    """Random products of unit sides around some centres; ids are positions."""
+    rng = np.random.default_rng(0)
+    sides = rng.standard_normal((_CLUSTERS, 2, engine.dim))[rng.integers(0, _CLUSTERS, count)]
+    sides += rng.standard_normal(sides.shape)
     sides /= np.linalg.norm(sides, axis=2, keepdims=True)
     matrix = sides.reshape(count, -1).astype(np.float32)
     return Catalogue(contents_of_rows(matrix), engine.fingerprint, Path())
-
-
-def _source(folder: Path, count: int) -> Path:
-    """Files of products with texts that differ."""
-    folder.mkdir()
-    rng = np.random.default_rng(1)
-    for part, rows in enumerate(np.array_split(np.arange(count), _PIECES)):
-        lines = [json.dumps({"id": f"p{row}", "text": " ".join(rng.choice(_WORDS, 8)) + f" {row}"}) for row in rows]
-        (folder / f"part-{part}.jsonl").write_text("\n".join(lines) + "\n")
-    return folder
