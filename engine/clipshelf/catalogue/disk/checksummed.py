@@ -27,6 +27,9 @@ from clipshelf.workers import Workers
 BLOCK = 1 << 16
 # 8 MB: more blocks than this are compared in threads, this many in one task.
 _BLOCKS_PER_TASK = 128
+# NumPy parses headers as Python. CPython 3.11 counts how deep the parsers of all threads are in one number, and two of
+# them at the same time may fail with SystemError.
+_HEADER_TRIES = 10
 
 Sums: TypeAlias = npt.NDArray[np.uint32]
 
@@ -168,9 +171,7 @@ def npy_array(
     """
     header = BytesIO(data[: 1 << 12].tobytes())
     try:
-        if np.lib.format.read_magic(header) != (1, 0):
-            raise ValueError("another version of the format than 1.0")
-        found, fortran, dtype = np.lib.format.read_array_header_1_0(header)
+        found, fortran, dtype = _npy_header(header)
     except Exception as error:  # NumPy's reader of headers raises errors of its tokeniser, too
         raise CatalogueError(f"{path}: expected a NumPy file, found: {error}") from error
     allowed = [np.dtype(dtype) for dtype in dtypes]
@@ -180,3 +181,16 @@ def npy_array(
         names = " or ".join(map(str, allowed))
         raise CatalogueError(f"{path}: expected {names} {shape}, found {dtype} {found} in {len(body)} bytes")
     return body.view(dtype).reshape(found)
+
+
+def _npy_header(file: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of a `.npy` file, which is read up to its data."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("another version of the format than 1.0")
+    start = file.tell()
+    for _ in range(_HEADER_TRIES - 1):
+        try:
+            return np.lib.format.read_array_header_1_0(file)
+        except SystemError:
+            file.seek(start)
+    return np.lib.format.read_array_header_1_0(file)
