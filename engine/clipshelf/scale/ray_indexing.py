@@ -17,8 +17,9 @@ from clipshelf.scale.chunks import pack, unpack
 from clipshelf.scale.indexing import Plan
 from clipshelf.scale.ray_runtime import load_ray, load_ray_data
 
-# Other than those of a worker: Ray would join both steps, and one worker would embed all of a piece.
-_READER_CPUS = 0.5
+# Other than those of a worker: Ray would join both steps, and one worker would embed all of a piece. None, since
+# workers that have reserved all CPUs would wait for ever for readers, and these for a CPU.
+_READER_CPUS = 0
 
 
 @dataclass(frozen=True)
