@@ -70,6 +70,13 @@ def test_an_answer_that_does_not_come_in_time_is_an_error_at_the_deadline() -> N
     stop.set()
 
 
+def test_an_answer_that_came_in_time_is_read_after_the_deadline() -> None:
+    client = CallClient(server(lambda request: request).address, TOKEN)
+    client.send(bytes(1 << 20), soon())
+    time.sleep(1)
+    assert client.receive(time.monotonic() - 1) == bytes(1 << 20)
+
+
 def test_a_server_that_does_not_read_stops_no_client() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = CallClient(silent.getsockname(), TOKEN)

@@ -1,0 +1,151 @@
+"""Shards in actors of Ray where resources run out: an object store without room, and processes that stand still."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clipshelf import Engine, Recommender
+from clipshelf.errors import ShardLost
+from clipshelf.scale.connections import Connections
+from clipshelf.scale.ray_runtime import load_ray
+from clipshelf.scale.ray_shards import RayShards
+from clipshelf.scale.recommender import ShardedRecommender
+from clipshelf.scale.writing import split
+from support import tiny
+from support.same_answers import DIM, facts, union
+
+pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
+
+SHARDS = 2
+STORE = 80 << 20  # bytes, about the least that Ray takes
+PATIENCE = 2.0  # seconds
+# Its candidates are more bytes than Ray sends in a message: they go through the object store.
+QUERY: dict[str, Any] = {"text": "red shoe", "k": 3_000}
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """Ray with a small object store, which does not move objects to the disk."""
+    ray = load_ray()
+    ray.init(
+        "local",
+        num_cpus=4,
+        object_store_memory=STORE,
+        _system_config={"automatic_object_spilling_enabled": False, "oom_grace_period_s": 0},
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return Engine.load(tiny.write_artifact(tmp_path_factory.mktemp("narrow"), dim=DIM), threads=1)
+
+
+@pytest.fixture(scope="module")
+def one(engine: Engine) -> Recommender:
+    return Recommender(engine, union(engine, 6_000, seed=8))
+
+
+@contextmanager
+def sharded(one: Recommender, folder: Path, replicas: int = 1) -> Iterator[ShardedRecommender]:
+    catalogue = split(one.catalogue, folder / "many", SHARDS)
+    shards = RayShards(catalogue, replicas=replicas, cpus=0.1, patience=PATIENCE)
+    yield ShardedRecommender(one.engine, catalogue, shards)
+    shards.close()
+
+
+def test_a_full_object_store_costs_no_answer_and_where_ray_carries_it_at_most_a_shard(
+    ray: Any, one: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = facts(one.recommend(**QUERY))
+    with sharded(one, tmp_path) as many:
+        taken = fill(ray)
+        assert facts(many.recommend(**QUERY)) == expected
+        monkeypatch.setattr(Connections, "take", lambda *_: None)
+        start = time.monotonic()
+        try:
+            answer = many.recommend(**QUERY)
+            assert facts(answer) == expected or answer.missing_shards
+        except ShardLost:
+            pass  # says which shards
+        assert time.monotonic() - start < 20 * PATIENCE
+        taken.clear()
+        wait_until(lambda: facts(many.recommend(**QUERY)) == expected)
+
+
+def fill(ray: Any) -> list[Any]:
+    """References to objects that leave no room in the object store."""
+    taken = []
+    size = STORE // 3
+    while size > 50_000:
+        try:
+            taken.append(ray.put(bytes(size)))
+        except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError):
+            size //= 8
+    return taken
+
+
+def test_a_shard_that_stands_still_is_left_out_and_back_when_it_goes_on(
+    ray: Any, one: Recommender, tmp_path: Path
+) -> None:
+    expected = facts(one.recommend("red shoe", k=20))
+    with sharded(one, tmp_path) as many:
+        assert facts(many.recommend("red shoe", k=20)) == expected
+        with stopped(actors()[:1]):
+            start = time.monotonic()
+            partial = many.recommend("red shoe", k=20)
+            assert PATIENCE - 0.5 < time.monotonic() - start < 10 * PATIENCE
+            assert len(partial.missing_shards) == 1 and len(partial) == 20
+        wait_until(lambda: facts(many.recommend("red shoe", k=20)) == expected)
+
+
+def test_a_replica_answers_for_one_that_stands_still(ray: Any, one: Recommender, tmp_path: Path) -> None:
+    expected = facts(one.recommend("red shoe", k=20))
+    with sharded(one, tmp_path, replicas=2) as many, stopped(actors()[:1]):
+        assert all(facts(many.recommend("red shoe", k=20)) == expected for _ in range(4))
+
+
+def actors() -> list[int]:
+    """The processes of actors of shards that this process or its children started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"ray::_ShardActor"):
+                parent = int(entry.name)
+                while parent not in (0, os.getpid()):
+                    parent = int((Path("/proc") / str(parent) / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent:
+                    found.append(int(entry.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+@contextmanager
+def stopped(processes: list[int]) -> Iterator[None]:
+    assert processes, "expected processes of actors"
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "expected the same answers again within a minute"
+        time.sleep(0.1)
