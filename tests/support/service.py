@@ -15,7 +15,7 @@ from clipshelf import Engine, index
 from clipshelf.serve.server import image_limits, listen, make_server
 from clipshelf.serve.service import Service
 from clipshelf.serve.settings import Settings
-from clipshelf.serve.shelf import ShelfKeeper
+from clipshelf.serve.shelf import Keeper, ShelfKeeper
 from PIL import Image
 from support import tiny
 from support.pictures import encode
@@ -58,8 +58,8 @@ class RunningService:
     - `service`: its parts.
     """
 
-    def __init__(self, engine: Engine, folder: Path, settings: Settings) -> None:
-        keeper = ShelfKeeper(engine, folder, allow_outside=True)
+    def __init__(self, engine: Engine, folder: Path, settings: Settings, keeper: Keeper | None = None) -> None:
+        keeper = keeper or ShelfKeeper(engine, folder, allow_outside=True)
         self.service = Service(keeper, settings, image_limits(settings))
         self._socket = listen("127.0.0.1", 0)
         self.port: int = self._socket.getsockname()[1]

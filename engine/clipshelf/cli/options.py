@@ -26,6 +26,7 @@ _COMMANDS_WITH_IDS = ("recommend", "remove")
 _SHORT_OPTIONS = ("-k", "-h")
 
 _THREADS_PER_CPU, _THREADS = 16, 64  # more than the larger of the two numbers only slow a machine down
+MOST_CPUS = 1024
 
 
 class Parser(argparse.ArgumentParser):
@@ -171,7 +172,7 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "th
 def add_waiting_option(parser: argparse.ArgumentParser) -> None:
     """Add --wait."""
     parser.add_argument(
-        "--wait", metavar="SECONDS", type=_seconds, default=0.0, help="how long to wait for another writer (default: 0)"
+        "--wait", metavar="SECONDS", type=seconds, default=0.0, help="how long to wait for another writer (default: 0)"
     )
 
 
@@ -211,9 +212,14 @@ def share(text: str) -> float:
     return _number(text, 1.0, "a share from 0 to 1")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """Seconds from 0 on, for argparse."""
     return _number(text, math.inf, "seconds from 0 on")
+
+
+def cpu_count(text: str) -> float:
+    """A number of CPUs, which may be a part of one, for argparse."""
+    return _number(text, MOST_CPUS, f"a number of CPUs from 0 to {MOST_CPUS}")
 
 
 def _number(text: str, most: float, expected: str) -> float:

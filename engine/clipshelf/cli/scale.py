@@ -1,4 +1,4 @@
-"""`clipshelf scale`: makes and changes catalogues in shards."""
+"""`clipshelf scale`: makes, changes and serves catalogues in shards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from clipshelf.cli import scale_serve
 from clipshelf.cli.catalogue_folder import load_engine
 from clipshelf.cli.options import Commands, add_embedding_options, image_limits, positive, product_fields, share
 from clipshelf.cli.output import print_error
@@ -60,6 +61,8 @@ def add_commands(commands: Commands) -> None:
     remove.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
     remove.add_argument("ids", metavar="ID", nargs="+", help="id of a product")
     remove.set_defaults(run=_remove)
+
+    scale_serve.add_action(actions)
 
 
 def _add_shards(parser: argparse.ArgumentParser) -> None:

@@ -23,6 +23,7 @@ from clipshelf.errors import ClipshelfError, InputError
 from clipshelf.scale.catalogue import ShardedCatalogue
 from clipshelf.scale.connections import Connections, ReplicaId
 from clipshelf.scale.direct_calls import TOKEN_SIZE, Address, CallClient, CallServer
+from clipshelf.scale.manifest import ShardedManifest
 from clipshelf.scale.ray_runtime import load_ray
 from clipshelf.scale.shards import Method
 
@@ -61,7 +62,7 @@ class RayShards:
         token = secrets.token_bytes(TOKEN_SIZE)
         self._connections = Connections(token)
         actor = self._ray.remote(_ShardActor).options(num_cpus=cpus, max_restarts=-1)
-        arguments = (catalogue.folder, catalogue.manifest.generation, threads, token)
+        arguments = (catalogue.folder, catalogue.manifest, threads, token)
         self._actors = [
             [actor.remote(number, *arguments) for _ in range(replicas)] for number in range(catalogue.shards)
         ]
@@ -187,15 +188,16 @@ class _ActorCall:
 class _ShardActor:
     """One shard in a process of its own."""
 
-    def __init__(self, number: int, folder: Any, generation: int, threads: int, token: bytes) -> None:
+    def __init__(self, number: int, folder: Any, manifest: ShardedManifest, threads: int, token: bytes) -> None:
         from clipshelf.scale.shard import Shard
 
-        self._shard = Shard(folder, number, generation, threads)
+        self._shard = Shard(folder, number, manifest, threads)
+        self._shard.warm()
         self._lock = threading.Lock()  # a shard answers one request at a time, whichever way it comes
         self._server = CallServer(self._answer, load_ray().util.get_node_ip_address(), token)
 
     def address(self) -> Address:
-        """Where the actor takes requests, from when its shard is open."""
+        """Where the actor takes requests, from when its shard is open and has searched once."""
         return self._server.address
 
     def call(self, request: bytes) -> tuple[Address, bytes]:

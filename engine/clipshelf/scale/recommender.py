@@ -36,7 +36,7 @@ class ShardedRecommender(StoreRecommender):
         catalogue.require(engine)
         self.catalogue = catalogue
         if shards is None:
-            shards = LocalShards(catalogue.folder, catalogue.manifest.generation, catalogue.shards)
+            shards = LocalShards(catalogue.folder, catalogue.manifest)
         self.shards = shards
-        store = ShardedStore(catalogue, shards)
-        super().__init__(engine, store, weights=weights, half_life=half_life, gap_correction=gap_correction)
+        self.store = ShardedStore(catalogue, shards)
+        super().__init__(engine, self.store, weights=weights, half_life=half_life, gap_correction=gap_correction)

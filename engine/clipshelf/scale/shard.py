@@ -16,15 +16,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from clipshelf.catalogue.column_summaries import ValueCounts, count_values
 from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.filtering.relative import product_value
+from clipshelf.catalogue.picture_keys import picture_keys
 from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.typed_columns.column_values import ColumnTally, tally_columns
 from clipshelf.errors import CatalogueError
 from clipshelf.recommend.catalogue_store import MaskedRows, TableStore
 from clipshelf.recommend.groups import Grouping
 from clipshelf.recommend.store import Candidates, Search
-from clipshelf.scale.manifest import read_manifest
+from clipshelf.scale.manifest import ShardedManifest
 from clipshelf.scale.opening import open_shard, read_ordinals
 from clipshelf.scale.pooled_files import PooledFile
 from clipshelf.scale.pooled_table import PooledContents, PooledTable
@@ -91,12 +93,14 @@ class Found(NamedTuple):
 class ShardCandidates(NamedTuple):
     """Candidates of one shard.
 
-    - `embeddings`: (n, 2D) of their products; `records` of these, where they are few, else none.
+    - `embeddings`: (n, 2D) of their products.
+    - `records`, `pictures`: the records of these and the keys of their pictures, where they are few, else none.
     """
 
     candidates: Candidates
     embeddings: FloatArray
     records: list[Product]
+    pictures: list[bytes]
 
 
 class Shard:
@@ -104,14 +108,13 @@ class Shard:
 
     - `folder`: of the sharded catalogue.
     - `number`: of the shard, from 0.
-    - `generation`: that is expected; raises CatalogueError if the folder has another one.
+    - `manifest`: of the generation, which may be the one before that of the folder.
     - `threads`: of one search, None for all CPUs.
+
+    Raises CatalogueError for files that are not as the manifest says.
     """
 
-    def __init__(self, folder: Path, number: int, generation: int, threads: int | None = None) -> None:
-        manifest = read_manifest(folder)
-        if manifest.generation != generation:
-            raise CatalogueError(f"{folder}: expected generation {generation}, found {manifest.generation}")
+    def __init__(self, folder: Path, number: int, manifest: ShardedManifest, threads: int | None = None) -> None:
         self._number, self._shards = number, len(manifest.shards)
         self._catalogue = open_shard(folder, manifest, number)
         self._contents = PooledContents(self._catalogue.contents, manifest.kinds, manifest.declarations)
@@ -160,6 +163,26 @@ class Shard:
         """The number of products of a selection."""
         return self._masked(selection).count
 
+    def count_below(self, selection: ShardedSelection, ordinals: Rows) -> Rows:
+        """How many products (n,) of a selection have smaller ordinals than each of n."""
+        mask = self._masked(selection).mask
+        selected = self._ordinals if mask is None else self._ordinals[mask]
+        return np.searchsorted(selected, ordinals).astype(np.int64)
+
+    def rows_of(self, ordinals: Rows) -> Rows:
+        """The (n,) rows of n ordinals, -1 for one of another shard."""
+        local = np.searchsorted(self._ordinals, ordinals)
+        there = np.append(self._ordinals, -1)[local] == ordinals
+        return np.where(there, ordinals * self._shards + self._number, -1)
+
+    def count_values(self, name: str) -> ValueCounts:
+        """How many products have each value of a column."""
+        return count_values(self._contents, name)
+
+    def picture_keys(self, ids: Sequence[str]) -> list[bytes]:
+        """The keys of the pictures of each of n products of the shard, joined."""
+        return picture_keys(self._contents, self._table.find(ids))
+
     def count_passing(self, selection: ShardedSelection, terms: Sequence[Where]) -> list[int]:
         """How many products each of several filters lets through."""
         return [self.count(replace(selection, where=term)) for term in terms]
@@ -177,14 +200,23 @@ class Shard:
             excluded = frozenset(self._own(search.excluded).tolist())
             local.append(replace(search, selection=masks[id(selection)], excluded=excluded))
         found = self._store.search(local)
-        return [
-            ShardCandidates(
-                replace(each, rows=self._global(each.rows)),
-                self._store.fetch(each.rows).embeddings,
-                self._store.records(each.rows) if search.count <= _SENT_WITH_CANDIDATES else [],
-            )
-            for search, each in zip(searches, found, strict=True)
-        ]
+        return [self._answer(each, search.count) for search, each in zip(searches, found, strict=True)]
+
+    def warm(self) -> None:
+        """Search once, so that the first query does not read the matrix."""
+        row = np.zeros(2 * self._contents.dim, np.float32)
+        every = MaskedRows(None, len(self._table))
+        self._store.search([Search(row, every, frozenset(), (), 1, np.ones(4))])
+
+    def _answer(self, found: Candidates, count: int) -> ShardCandidates:
+        """What is sent for a search of `count` candidates."""
+        few = count <= _SENT_WITH_CANDIDATES
+        return ShardCandidates(
+            replace(found, rows=self._global(found.rows)),
+            self._store.fetch(found.rows).embeddings,
+            self._store.records(found.rows) if few else [],
+            picture_keys(self._contents, found.rows) if few else [],
+        )
 
     def _masked(self, selection: ShardedSelection) -> MaskedRows:
         """The products of a selection in this shard."""

@@ -7,11 +7,25 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from clipshelf.errors import ShardLost
+from clipshelf.scale.manifest import ShardedManifest
 from clipshelf.scale.shard import Shard
 from clipshelf.workers import Workers
 
 Method: TypeAlias = Literal[
-    "find", "fetch", "parts", "records", "group_values", "value", "tally", "count", "count_passing", "search"
+    "find",
+    "fetch",
+    "parts",
+    "records",
+    "group_values",
+    "value",
+    "tally",
+    "count",
+    "count_below",
+    "count_passing",
+    "count_values",
+    "rows_of",
+    "picture_keys",
+    "search",
 ]
 
 
@@ -33,14 +47,14 @@ class Shards(Protocol):
 class LocalShards:
     """All shards in this process.
 
-    - `folder`, `generation`: of the sharded catalogue.
-    - `shards`: their number.
+    - `folder`, `manifest`: of the sharded catalogue.
     - `threads`: of one search in one shard.
     """
 
-    def __init__(self, folder: Path, generation: int, shards: int, threads: int | None = 1) -> None:
+    def __init__(self, folder: Path, manifest: ShardedManifest, threads: int | None = 1) -> None:
         self._workers = Workers()
-        self._shards = self._workers.map(lambda number: Shard(folder, number, generation, threads), range(shards))
+        numbers = range(len(manifest.shards))
+        self._shards = self._workers.map(lambda number: Shard(folder, number, manifest, threads), numbers)
 
     def call(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method on shards, one after the other."""

@@ -37,6 +37,7 @@ from clipshelf.types import FloatArray, Product, Rows
 
 _KEPT_BYTES = 1 << 26  # of embeddings that were seen last
 _RECORDS_KEPT = 1 << 14  # of candidates whose answer is being made
+_PICTURES_KEPT = 1 << 15  # products whose pictures are known
 
 
 class ShardedStore:
@@ -51,6 +52,7 @@ class ShardedStore:
         self._shards = shards
         self._columns = ShardedColumns(catalogue.manifest.kinds, self._declare)
         self._sent = _SentRecords()
+        self._pictures = _SeenPictures()
         self._seen = _SeenRows(_KEPT_BYTES // (8 * catalogue.dim))
 
     def __len__(self) -> int:
@@ -165,6 +167,33 @@ class ShardedStore:
             records[position] = record
         return records
 
+    def picture_keys(self, ids: Sequence[str]) -> list[bytes]:
+        """The keys of the pictures of each of n products, joined."""
+        keys = self._pictures.take(ids)
+        unknown = [position for position, known in enumerate(keys) if known is None]
+        listed = [ids[position] for position in unknown]
+        owners = shards_of(listed, self._catalogue.shards)
+        fetched = self._by_shard("picture_keys", owners, _objects(listed), object).tolist()
+        self._pictures.put(listed, fetched)
+        known_now = dict(zip(unknown, fetched, strict=True))
+        return [known_now[position] if known is None else known for position, known in enumerate(keys)]
+
+    def rows_at(self, selection: Selection, ranks: Rows) -> Rows:
+        """The (n,) rows of the products at n ranks of a selection, from 0, in the order of rows.
+
+        Shards only count: the ordinal of each product is the greatest below which there are at most as many selected
+        products as its rank says, and is found by halving the range where it can be.
+        """
+        low, high = np.zeros_like(ranks), np.full_like(ranks, self._catalogue.manifest.next_ordinal)
+        while (high - low > 1).any():
+            middle = (low + high) // 2
+            counts = self._all("count_below", _own(selection), middle)
+            below = sum(require_all(counts, dict.fromkeys(range(self._catalogue.shards))).values())
+            low, high = np.where(below <= ranks, middle, low), np.where(below <= ranks, high, middle)
+        by_shard = require_all(self._all("rows_of", low), dict.fromkeys(range(self._catalogue.shards)))
+        rows: Rows = np.max([*by_shard.values()], axis=0)
+        return rows
+
     def group_values(self, name: str, rows: Rows) -> list[Any]:
         """The values (n,) of a column that groups."""
         owners = rows % self._catalogue.shards
@@ -199,7 +228,10 @@ class ShardedStore:
         self._seen.put(rows[best], np.concatenate([part.embeddings for part in parts])[best])
         records = [record for part in parts for record in part.records]
         if records:
-            self._sent.put(rows[best].tolist(), [records[position] for position in best.tolist()])
+            chosen = [records[position] for position in best.tolist()]
+            self._sent.put(rows[best].tolist(), chosen)
+            pictures = [keys for part in parts for keys in part.pictures]
+            self._pictures.put([record["id"] for record in chosen], [pictures[position] for position in best.tolist()])
         return Candidates(rows[best], patterns[best], scores[best], numbers, missing)
 
     def _counted(self, selection: ShardedSelection) -> ShardedSelection:
@@ -277,6 +309,26 @@ class _SentRecords:
             self._records.update(zip(rows, records, strict=True))
             while len(self._records) > _RECORDS_KEPT:
                 self._records.popitem(last=False)
+
+
+class _SeenPictures:
+    """The keys of the pictures of the products that were seen last, by their ids."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, ids: Sequence[str]) -> list[bytes | None]:
+        """The keys of n products, None for one that is not known."""
+        with self._lock:
+            return [self._keys.get(id_) for id_ in ids]
+
+    def put(self, ids: Sequence[str], keys: Sequence[bytes]) -> None:
+        """Remember the keys of products; the oldest go."""
+        with self._lock:
+            self._keys.update(zip(ids, keys, strict=True))
+            while len(self._keys) > _PICTURES_KEPT:
+                self._keys.popitem(last=False)
 
 
 def _own(selection: Selection) -> ShardedSelection:

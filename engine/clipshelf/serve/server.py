@@ -115,18 +115,35 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(keeper: Keeper, settings: Settings, limits: ImageLimits) -> int:
-    """Serve until the process is told to end, with pictures within `limits`; returns the exit code.
+    """Serve until the process is told to end, and end it then; see `answer_requests`. Returns the exit code."""
+    answer_requests(keeper, settings, limits)
+    end_soon()
+    return 0
+
+
+def answer_requests(keeper: Keeper, settings: Settings, limits: ImageLimits) -> None:
+    """Serve until the process is told to end, with pictures within `limits`.
 
     Raises OSError where it cannot listen.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # Its warnings are about single requests, of which anybody can send many.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    log_requests()
     allow_files(_ACCEPTED * settings.connections + _OTHER_FILES)
     with listen(settings.host, settings.port) as listener:
         make_server(Service(keeper, settings, limits)).run([listener])
-    # Python waits for the threads of its pools, and an inference or a picture in work may take long.
+
+
+def log_requests() -> None:
+    """Write the log of the service to standard error."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # Its warnings are about single requests, of which anybody can send many.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+
+def end_soon() -> None:
+    """End the process within seconds, whatever its threads do.
+
+    Python waits for the threads of its pools, and an inference or a picture in work may take long.
+    """
     last = threading.Timer(_LAST_SECONDS, os._exit, [0])
     last.daemon = True
     last.start()
-    return 0
