@@ -64,7 +64,7 @@ class QueryRoutes:
         if products > MAX_K:
             raise ProblemError(422, "bad-request", f"queries: expected a sum of k of at most {MAX_K}, found {products}")
         answers = await self._within(request, self._answer_batch(batch.queries))
-        return json_response(b'{"answers": [' + b", ".join(map(_part, answers)) + b"]}", _missing(answers))
+        return json_response(b'{"answers": [' + b", ".join(map(_part, answers)) + b"]}", _batch_headers(answers))
 
     async def similar(self, request: Request) -> Response:
         """Answer with products like one product."""
@@ -137,6 +137,12 @@ def _response(answered: Answered | BaseException) -> Response:
         **_missing([answered]),
     }
     return json_response(answered.body, headers)
+
+
+def _batch_headers(answers: Sequence[Answered | BaseException]) -> dict[str, str]:
+    """The headers of a batch: the generation that its answers have in common, and shards that some of them lack."""
+    first = next((answer for answer in answers if isinstance(answer, Answered)), None)
+    return {} if first is None else {GENERATION: str(first.generation), **_missing(answers)}
 
 
 def _missing(answers: Sequence[Answered | BaseException]) -> dict[str, str]:

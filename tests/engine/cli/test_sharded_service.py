@@ -237,6 +237,26 @@ def test_a_new_generation_is_taken_up_under_load_without_a_failed_or_mixed_answe
     wait_until(lambda: [shards.closed for shards in opened] == [True, True, False])
 
 
+def test_a_batch_names_the_generation_of_its_answers_if_it_changes_while_the_body_comes(
+    engine: Engine, start: Start
+) -> None:
+    many = start()
+    keeper = many.service.keeper
+
+    def body() -> Iterator[bytes]:
+        yield b'{"queries": [{"text": "red", "k": 60}'
+        wait_until(lambda: b"requests_in_progress 1.0" in many.service.metrics.text())
+        add_products(keeper.folder, engine, [{"id": "new", "text": "a red shoe"}])
+        wait_until(lambda: keeper.current.generation == 2)
+        yield b"]}"
+
+    headers = {"Content-Type": "application/json"}
+    response = many.client.post("/v1/recommend/batch", content=body(), headers=headers)
+    (answer,) = response.json()["answers"]
+    assert "new" in [item["id"] for item in answer["recommendations"]]
+    assert response.headers["Clipshelf-Generation"] == "2"
+
+
 def test_an_old_generation_ends_with_its_last_query(engine: Engine, catalogue: Catalogue, tmp_path: Path) -> None:
     opened: list[Losing] = []
     split(catalogue, tmp_path / "many", SHARDS)
