@@ -44,7 +44,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Model:
-    """A row of docs/models.md. `family` is one of the manifest; `licence` is that of the weights."""
+    """A row of docs/models.md.
+
+    - `family`: that of the manifest.
+    - `licence`, `languages`: of the weights; a dagger marks what no source confirmed.
+    - `dim`: D, of both towers.
+    """
 
     name: str
     family: str
@@ -66,20 +71,20 @@ MODELS = (
     Model("openai/clip-vit-base-patch32", "clip", "MIT", "English", 512, VIT_B32, CLIP_TEXT),
     Model("openai/clip-vit-large-patch14", "clip", "MIT", "English", 768,
           VIT_L14, Text("clip", 768, 12, 12, 49408, 77)),
-    Model("patrickjohncyr/fashion-clip", "clip", "MIT", "English", 512, VIT_B32, CLIP_TEXT),
+    Model("patrickjohncyh/fashion-clip", "clip", "MIT", "English", 512, VIT_B32, CLIP_TEXT),
     Model("google/siglip-base-patch16-224", "siglip", "Apache-2.0", "English", 768, SIGLIP_B16, SIGLIP_TEXT),
-    Model("google/siglip2-base-patch16-256", "siglip", "Apache-2.0", "over 100", 768,
+    Model("google/siglip2-base-patch16-256", "siglip", "Apache-2.0", "over 100 †", 768,
           Vision(768, 12, 12, 256, 16, siglip=True), Text("siglip", 768, 12, 12, 256000, 64)),
     Model("laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", "open_clip", "MIT", "English", 512, VIT_B16, CLIP_TEXT),
-    Model("apple/DFN2B-CLIP-ViT-B-16", "open_clip", "apple-amlr", "English", 512, VIT_B16, CLIP_TEXT),
+    Model("apple/DFN2B-CLIP-ViT-B-16", "open_clip", "apple-amlr †", "English", 512, VIT_B16, CLIP_TEXT),
     Model("Marqo/marqo-fashionSigLIP", "open_clip", "Apache-2.0", "English", 768, SIGLIP_B16, SIGLIP_TEXT),
-    Model("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", "open_clip", "MIT", "about 100", 512,
+    Model("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", "open_clip", "MIT", "about 100 †", 512,
           VIT_B32, Text("bert", 768, 12, 12, 250002, 77)),
     Model("OFA-Sys/chinese-clip-vit-base-patch16", "chinese_clip", "as its card says", "Chinese", 512,
           VIT_B16, Text("bert", 768, 12, 12, 21128, 512)),
-    Model("BAAI/AltCLIP", "altclip", "CreativeML Open RAIL-M", "English, Chinese", 768,
+    Model("BAAI/AltCLIP", "altclip", "CreativeML Open RAIL-M †", "English, Chinese", 768,
           VIT_L14, Text("bert", 1024, 24, 16, 250002, 512)),
-    Model("facebook/metaclip-2-worldwide-huge-quickgelu", "metaclip_2", "CC-BY-NC-4.0", "over 300", 1024,
+    Model("facebook/metaclip-2-worldwide-huge-quickgelu", "metaclip_2", "CC-BY-NC-4.0 †", "over 300 †", 1024,
           Vision(1280, 32, 16, 224, 14), Text("clip", 1024, 24, 16, 901629, 77)),
     Model("sentence-transformers/clip-ViT-B-32, texts of clip-ViT-B-32-multilingual-v1", "clip+distilbert",
           "Apache-2.0", "over 50", 512, VIT_B32, Text("bert", 768, 6, 12, 119547, 128)),

@@ -254,7 +254,8 @@ def write_siglip(folder: Path, *, tanh: bool) -> tuple[Trunk, SiglipText, Any]:
 def embed_pictures(visual: nn.Module, folder: Path, pictures: list[Image.Image]) -> Any:
     """Embed pictures as open_clip's own transform and tower do: Pillow's resize, then a crop of the centre."""
     config = json.loads((folder / "open_clip_config.json").read_text())["preprocess_cfg"]
-    filter_ = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+    bicubic = Image.Resampling.BICUBIC
+    filter_ = {"bicubic": bicubic, "bilinear": Image.Resampling.BILINEAR, "random": bicubic}
     values = []
     for picture in pictures:
         (width, height), size = picture.size, (SIZE, SIZE)
@@ -280,7 +281,7 @@ PICTURES = [
     [
         (True, False, {}),
         (False, True, {"resize_mode": "shortest", "interpolation": "bilinear", "size": [SIZE, SIZE]}),
-        (False, False, {"resize_mode": "squash"}),
+        (False, False, {"resize_mode": "squash", "interpolation": "random"}),
     ],
 )
 def test_clips_own_towers(
@@ -390,7 +391,7 @@ def change(folder: Path, part: str, **changes: Any) -> None:
         ("text_cfg", {"width": 32}, "expected weights of the shapes in open_clip_config.json, found"),
         ("text_cfg", {"layers": 1}, "found 16 unknown: text_model.encoder.layers.1"),
         ("preprocess_cfg", {"resize_mode": "longest"}, "resize_mode: expected shortest or squash, found longest"),
-        ("preprocess_cfg", {"interpolation": "nearest"}, "interpolation: expected bicubic or bilinear"),
+        ("preprocess_cfg", {"interpolation": "nearest"}, "interpolation: expected one of bicubic, bilinear, random, found nearest"),
         ("", {"model_cfg": {"embed_dim": 8}}, "expected embed_dim, vision_cfg and text_cfg"),
     ],
 )

@@ -11,6 +11,8 @@ from clipshelf.errors import ExportError
 from clipshelf_export.checkpoints.image_rules import CLIP_MEAN, CLIP_STD, ImageRule, parse_image_rule
 
 CONFIG = "open_clip_config.json"
+# Pillow's numbers of the filters. "random" varies the filter in training alone; open_clip then embeds with the bicubic.
+FILTERS = {"bicubic": 3, "bilinear": 2, "random": 3}
 
 
 def edge(value: Any) -> int:
@@ -23,18 +25,19 @@ def edge(value: Any) -> int:
 
 def image_rule(preprocess: Mapping[str, Any], size: int) -> ImageRule:
     """Translate preprocess_cfg. Raises ExportError for a way that an artifact does not know."""
-    mode, filters = preprocess.get("resize_mode") or "shortest", {"bicubic": 3, "bilinear": 2}
+    mode = preprocess.get("resize_mode") or "shortest"
     interpolation = preprocess.get("interpolation") or "bicubic"
     if mode not in ("shortest", "squash"):
         raise ExportError(f"preprocess_cfg.resize_mode: expected shortest or squash, found {mode}")
-    if interpolation not in filters:
-        raise ExportError(f"preprocess_cfg.interpolation: expected bicubic or bilinear, found {interpolation}")
+    if interpolation not in FILTERS:
+        known = ", ".join(FILTERS)
+        raise ExportError(f"preprocess_cfg.interpolation: expected one of {known}, found {interpolation}")
     target = edge(preprocess.get("size") or size)
     square = {"height": target, "width": target}
     values = {
         "size": {"shortest_edge": target} if mode == "shortest" else square,
         "crop_size": square,
-        "resample": filters[interpolation],
+        "resample": FILTERS[interpolation],
         "image_mean": preprocess.get("mean") or CLIP_MEAN,
         "image_std": preprocess.get("std") or CLIP_STD,
     }
