@@ -89,7 +89,8 @@ def test_convnext_squashes_large_pictures() -> None:
         ({"size": 32, "crop_size": 32, "image_std": 0}, "image_std: expected numbers above 0, found 0"),
         ({"size": 32, "crop_size": 32, "resample": 0}, "resample: expected 1, 2 or 3, found 0"),
         ({"size": 32, "crop_size": 32, "rescale_factor": 1}, "expected do_resize and do_rescale by 1/255"),
-        ({"size": "large"}, "preprocessor_config.json: "),
+        ({"size": "large"}, "size: expected a whole number or an object with edges, found 'large'"),
+        ({"size": [32, 32]}, r"size: expected a whole number or an object with edges, found \[32, 32\]"),
     ],
 )
 def test_what_an_artifact_cannot_do_is_refused(settings: dict[str, Any], message: str) -> None:

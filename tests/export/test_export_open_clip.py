@@ -391,7 +391,7 @@ def change(folder: Path, part: str, **changes: Any) -> None:
         ("text_cfg", {"width": 32}, "expected weights of the shapes in open_clip_config.json, found"),
         ("text_cfg", {"layers": 1}, "found 16 unknown: text_model.encoder.layers.1"),
         ("preprocess_cfg", {"resize_mode": "longest"}, "resize_mode: expected shortest or squash, found longest"),
-        ("preprocess_cfg", {"interpolation": "nearest"}, "interpolation: expected one of bicubic, bilinear, random, found nearest"),
+        ("preprocess_cfg", {"interpolation": "nearest"}, "expected one of bicubic, bilinear, random, found nearest"),
         ("", {"model_cfg": {"embed_dim": 8}}, "expected embed_dim, vision_cfg and text_cfg"),
     ],
 )

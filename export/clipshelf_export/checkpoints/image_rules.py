@@ -162,7 +162,9 @@ def _edges(value: Any, name: str, default: str) -> dict[str, int]:
     """Return a size as a dict of edges. Raises ValueError where it is none, or has an edge of unknown meaning."""
     if isinstance(value, int):
         return {"shortest_edge": value} if default == "shortest" else {"height": value, "width": value}
-    edges = {key: edge for key, edge in dict(value).items() if edge is not None}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name}: expected a whole number or an object with edges, found {value!r}")
+    edges = {key: edge for key, edge in value.items() if edge is not None}
     if set(edges) not in ({"shortest_edge"}, {"height", "width"}):
         raise ValueError(f"{name}: expected shortest_edge alone, or height and width, found {edges}")
     return {key: int(edge) for key, edge in edges.items()}
