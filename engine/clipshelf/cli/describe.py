@@ -1,4 +1,4 @@
-"""`clipshelf info`: what the folder of an artifact or a catalogue holds, or what this installation runs on."""
+"""`clipshelf info`: what an artifact or a catalogue holds, or what this installation runs on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ def add_commands(commands: Commands) -> None:
     """Add the command to the parser."""
     info = commands.add_parser("info", help="what an artifact or a catalogue holds, or this installation runs on")
     info.add_argument(
-        "dir", metavar="DIR", nargs="?", help="folder of an artifact or a catalogue; without it, this installation"
+        "dir",
+        metavar="DIR",
+        nargs="?",
+        help="folder of an artifact or a catalogue, or an artifact ORG/NAME@REVISION on the Hugging Face hub; "
+        "without it, this installation",
     )
     info.add_argument("--json", action="store_true", help="print the manifest, or the installation, as JSON")
     info.set_defaults(run=_run)
@@ -39,13 +43,23 @@ def _run(args: argparse.Namespace) -> int:
         facts = installation()
         text = "\n".join(_lines(facts, ""))
     else:
-        facts = checked_manifest(Path(args.dir))
+        facts = checked_manifest(_folder(args.dir))
         text = description(args.dir, facts)
     if args.json:
         print_json(facts, indent=2)
     else:
         print("\n".join(map(printable, text.splitlines())))
     return 0
+
+
+def _folder(source: str) -> Path:
+    """The folder that `source` is; that of the cache for a model on the hub, which is fetched first."""
+    if "@" not in source:
+        return Path(source)
+    from clipshelf.model.hub import HubReference, fetch
+
+    reference = HubReference.parse(source)
+    return Path(source) if reference is None else fetch(reference).path
 
 
 def installation() -> dict[str, Any]:

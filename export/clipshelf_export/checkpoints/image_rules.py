@@ -126,8 +126,12 @@ def _processor_type(settings: Mapping[str, Any], default_type: str, file: str) -
 
 def _rule(values: Mapping[str, Any], size: int, kind: str) -> ImageRule:
     """Return the rule of complete settings. Raises ValueError where an artifact cannot do what they say."""
-    if not values["do_resize"] or not values["do_rescale"] or abs(values["rescale_factor"] * 255 - 1) > 1e-6:
-        raise ValueError("expected do_resize and do_rescale by 1/255, found otherwise")
+    for name in ("do_resize", "do_rescale"):
+        if not values[name]:
+            raise ValueError(f"{name}: expected true, found {values[name]!r}")
+    factor = values["rescale_factor"]
+    if not isinstance(factor, int | float) or abs(factor * 255 - 1) > 1e-6:
+        raise ValueError(f"rescale_factor: expected 1/255, found {factor!r}")
     if values["resample"] not in RESAMPLES:
         raise ValueError(f"resample: expected 1, 2 or 3, found {values['resample']!r}")
     mean, std = (_per_channel(values[name], name) for name in ("image_mean", "image_std"))
@@ -172,9 +176,13 @@ def _edges(value: Any, name: str, default: str) -> dict[str, int]:
 
 def _per_channel(value: Any, name: str) -> FloatArray:
     """Return a mean or a standard deviation as (3,); one number stands for all channels."""
-    numbers = np.asarray(value, np.float32)
+    expected = f"{name}: expected one number or three, found {value!r}"
+    try:
+        numbers = np.asarray(value, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(expected) from error
     if numbers.shape not in ((), (3,)) or not np.isfinite(numbers).all():
-        raise ValueError(f"{name}: expected one number or three, found {value!r}")
+        raise ValueError(expected)
     if name == "image_std" and not (numbers > 0).all():
         raise ValueError(f"{name}: expected numbers above 0, found {value!r}")
     return np.ascontiguousarray(np.broadcast_to(numbers, (3,)))

@@ -162,6 +162,8 @@ def test_an_artifact_is_pushed_with_a_card_and_opened_again(tiny_artifact: Path,
     assert files_of(tiny_artifact).items() <= pushed.items()
     assert b"license: unknown" in pushed["README.md"] and str(reference.repository).encode() in pushed["README.md"]
     assert machine.load(str(reference)) == loaded_from(tiny_artifact, str(reference))
+    info = machine.run(command, "info", str(reference))
+    assert info.returncode == 0 and info.stdout.startswith(f"{reference}: artifact, "), info.stderr
     machine.hub.add(REPOSITORY, pushed | {"README.md": b"my own"}, "main")
     assert machine.run(command, "push", str(tiny_artifact), REPOSITORY).returncode == 0
     assert machine.hub.commits[REPOSITORY, machine.hub.refs[REPOSITORY, "main"]]["README.md"] == b"my own"
