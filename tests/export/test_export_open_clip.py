@@ -14,14 +14,17 @@ pytest.importorskip("torch", reason="export needs clipshelf[export]")
 pytest.importorskip("transformers", reason="export needs clipshelf[export]")
 
 import checkpoints
+import ftfy
 import torch
 import transformers
 from clipshelf import Engine
 from clipshelf.errors import ExportError
 from clipshelf_export import export
 from clipshelf_export.checkpoints.load import load_checkpoint
+from clipshelf_export.checkpoints.open_clip_files import read_open_clip_tokenizer
 from PIL import Image
 from safetensors.torch import save_file
+from support.scripts import texts_of_every_block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -364,6 +367,16 @@ def test_a_text_tower_of_transformers(
         expected = F.normalize(proj(pooled), dim=-1).numpy()
     found = Engine.load(tmp_path / "out", threads=1).embed_texts(texts)
     assert np.abs(found - expected).max() <= 1e-5
+
+
+def test_texts_are_repaired_as_open_clip_does(tmp_path: Path) -> None:
+    write_clip(tmp_path / "checkpoint", quick=False, custom=False)
+    config = ftfy.TextFixerConfig(unescape_html=False, fix_encoding=False)  # which the engine does
+    quotes = ["men\u2019s \u201cboots\u201d", "\u0149 \ufb01", "\uff21\uff22\u3000\uff43", "e\u0301\ufeff", "\x85 \x92"]
+    found = read_open_clip_tokenizer(tmp_path / "checkpoint", {}).normalizer()
+    for text in [*quotes, *texts_of_every_block()]:
+        expected = " ".join(ftfy.fix_text(text, config).split()).lower()
+        assert found.normalize_str(text).strip() == expected, ascii(text)
 
 
 def change(folder: Path, part: str, **changes: Any) -> None:

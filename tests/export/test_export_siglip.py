@@ -180,12 +180,20 @@ def test_ids_are_those_of_the_sentencepiece_tokenizer(tmp_path: Path) -> None:
     assert [text for text in texts if made.encode(text).ids != tokenizer(text)["input_ids"]] == []
 
 
-def test_a_vision_tower_without_its_pooling_head_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "setting", "message"),
+    [
+        ("vision", {"vision_use_head": False}, "vision_use_head: expected True, found False"),
+        ("text", {"projection_size": 40}, "expected embeddings of one dimension, found 48 of pictures and 40 of texts"),
+    ],
+)
+def test_towers_that_do_not_meet_are_refused(part: str, setting: dict[str, Any], message: str, tmp_path: Path) -> None:
     tokenizer = write_gemma(tmp_path, "right")
     text = TOWER | {"vocab_size": len(tokenizer), "max_position_embeddings": LENGTH}
-    vision = TOWER | {"image_size": 32, "patch_size": 8, "vision_use_head": False}
+    vision = TOWER | {"image_size": 32, "patch_size": 8}
+    (vision if part == "vision" else text).update(setting)
     model = hugging.SiglipModel(hugging.SiglipConfig(text_config=text, vision_config=vision))
     model.save_pretrained(tmp_path)
     hugging.SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
-    with pytest.raises(ExportError, match="vision_use_head: expected True, found False"):
+    with pytest.raises(ExportError, match=message):
         load_checkpoint(str(tmp_path))

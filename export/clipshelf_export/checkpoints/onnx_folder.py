@@ -84,8 +84,6 @@ def load(folder: Path, origin: Mapping[str, Any]) -> Checkpoint:
     vision_path, text_path = parts.graphs
     vision = vision_tower(vision_path, parts.rule)
     text = text_tower(text_path, parts.tokenizer, parts.context, padded=parts.padded)
-    if vision.dim != text.dim:
-        raise ExportError(f"{folder}: expected one dimension, found {vision.dim} of pictures and {text.dim} of texts")
     spec = _text_spec(parts, text, str(folder))
     reference = OnnxReference(vision_path, text_path, vision, text)
     return Checkpoint(

@@ -12,6 +12,7 @@ from clipshelf.errors import ExportError
 
 from clipshelf_export.checkpoints.messages import first_line
 from clipshelf_export.checkpoints.open_clip_rule import CONFIG
+from clipshelf_export.checkpoints.open_clip_texts import repaired
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, cleaned, read_tokenizer
 from clipshelf_export.checkpoints.weights import checked_model, read_tensors
 
@@ -68,13 +69,13 @@ def read_open_clip_tokenizer(folder: Path, text: Mapping[str, Any]) -> Tokenizer
             "the same, and {name} is the one that the settings name)".replace("{name}", _tokenizer_name(text))
         ) from error
     if text.get("hf_tokenizer_name") is None and text.get("hf_model_name") is None:
-        return file  # CLIP's tokenizer does it itself
+        return repaired(file)  # CLIP's tokenizer cleans white space and case by itself
     options = dict(text.get("tokenizer_kwargs") or {})
     clean = options.pop("clean", "whitespace")
     for key, value in options.items():
         if value:
             raise ExportError(f"{CONFIG}: tokenizer_kwargs.{key}: expected no such setting, found {value!r}")
-    return cleaned(file, clean)
+    return repaired(cleaned(file, clean))
 
 
 def _tokenizer_name(text: Mapping[str, Any]) -> str:

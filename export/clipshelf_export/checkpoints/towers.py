@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
+from clipshelf.errors import ExportError
 from clipshelf.model.artifact import ImageSpec, TextSpec
 from clipshelf.types import FloatArray, Pixels, TokenIds
 from PIL import Image
@@ -356,6 +357,8 @@ class Checkpoint:
     - `logits`: the trained `scale` and `bias` by which a cosine becomes the logit of a match; empty where a model has
       none.
     - `probes`: the texts whose embeddings are compared with the library's; empty for those of `measure.end_to_end`.
+
+    Raises ExportError where the towers have different dimensions.
     """
 
     family: str
@@ -370,3 +373,10 @@ class Checkpoint:
     pipeline: LibraryPipeline | None = None
     logits: Mapping[str, float] = field(default_factory=dict)
     probes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.vision.dim != self.text.dim:
+            raise ExportError(
+                f"{self.family}: expected embeddings of one dimension, found {self.vision.dim} of pictures and "
+                f"{self.text.dim} of texts"
+            )
