@@ -415,6 +415,18 @@ def test_what_is_not_supported_is_named(part: str, changes: dict[str, Any], mess
         load_checkpoint(str(tmp_path / "checkpoint"))
 
 
+def test_a_folder_of_both_layouts_with_code_of_its_own_is_read_as_open_clips(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    write_clip(folder, quick=False, custom=False)
+    config = {"model_type": "clip", "auto_map": {"AutoModel": "modeling.Other"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({"model.weight": torch.zeros(1)}, folder / "model.safetensors")
+    assert load_checkpoint(str(folder)).family == "open_clip"
+    (folder / "open_clip_config.json").unlink()
+    with pytest.raises(ExportError, match="found clip: a model with code of its own, which is not run"):
+        load_checkpoint(str(folder))
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     write_clip(tmp_path / "checkpoint", quick=False, custom=False)
     shutil.copytree(tmp_path / "checkpoint", tmp_path / "other")

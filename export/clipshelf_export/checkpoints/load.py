@@ -137,7 +137,7 @@ def load_folder(folder: Path, origin: dict[str, Any]) -> Checkpoint:
     for architecture in config.get("architectures") or ():
         if loader is not None and SINGLE_TOWERS.search(str(architecture)):
             raise ExportError(f"{folder}: expected a model with two towers, found {architecture}")
-    if loader is not None:
+    if loader is not None and not _has_code(config):
         return loader(folder, config, origin)
     if model_type in UNSUPPORTED or config.get("auto_map") or generic.find_class(str(model_type)) is None:
         raise _unsupported(folder, config)
@@ -147,14 +147,20 @@ def load_folder(folder: Path, origin: dict[str, Any]) -> Checkpoint:
 def _is_open_clip(folder: Path) -> bool:
     """Tell whether a folder is one of open_clip: it has its configuration, and none of transformers with weights.
 
-    Many checkpoints come in both layouts; the one of transformers is read then.
+    Many checkpoints come in both layouts; the one of transformers is read then, unless it needs code of its own.
     """
     if not (folder / CONFIG).is_file():
         return False
-    if not (folder / "config.json").is_file() or _read_config(folder).get("model_type") not in LOADERS:
+    config = _read_config(folder) if (folder / "config.json").is_file() else {}
+    if config.get("model_type") not in LOADERS or _has_code(config):
         return True
     weights = [file for pattern in ("model*.safetensors", "pytorch_model*") for file in folder.glob(pattern)]
     return not weights and any((folder / name).is_file() for name in WEIGHT_FILES)
+
+
+def _has_code(config: dict[str, Any]) -> bool:
+    """Tell whether a checkpoint names code of its own for its model, which may compute something else."""
+    return "AutoModel" in (config.get("auto_map") or {})
 
 
 def _unsupported(folder: Path, config: dict[str, Any]) -> ExportError:
