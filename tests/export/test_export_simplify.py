@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="export needs clipshelf[export]")
 
 from clipshelf_export.graphs.plan import Int8Params, Plan
 from clipshelf_export.int8.ranges import Choice
-from clipshelf_export.int8.simplify import simplify
+from clipshelf_export.int8.simplify import take_back
 from clipshelf_export.measure.judge import Accepted
 from scripted_judge import BAD, GOOD, SITES, ScriptedJudge
 
@@ -28,7 +28,7 @@ def cheap_sites(plan: Plan) -> list[str]:
 def test_as_many_sites_as_will_do_go_back_to_their_cheapest_form(enough: int) -> None:
     judge = ScriptedJudge(lambda plan: len(cheap_sites(plan)) <= enough)
     accepted = Accepted(Plan("int8", {**dict.fromkeys(SITES, SHIFTED), "tokens": SHIFTED}), BAD)
-    simpler = simplify(judge, accepted, CHEAPEST, CHOSEN)
+    simpler = take_back(judge, accepted, CHEAPEST, CHOSEN)
     assert cheap_sites(simpler.plan) == SITES[:enough]
     assert judge.rungs[-1].startswith("accepted") or not enough
     assert simpler.fidelity is (GOOD if enough else BAD)
@@ -38,4 +38,4 @@ def test_as_many_sites_as_will_do_go_back_to_their_cheapest_form(enough: int) ->
 def test_a_refused_simpler_plan_leaves_the_accepted_one(enough: int) -> None:
     judge = ScriptedJudge(lambda plan: len(cheap_sites(plan)) <= enough, lambda _: False)
     accepted = Accepted(Plan("int8", dict.fromkeys(SITES, SHIFTED)), BAD)
-    assert simplify(judge, accepted, CHEAPEST, CHOSEN) is accepted
+    assert take_back(judge, accepted, CHEAPEST, CHOSEN) is accepted

@@ -118,8 +118,14 @@ class ClipshelfFunctions(Clipshelf):
     quick = False
 
     def tasks(self) -> Mapping[Task, Callable[[Job], Call]]:
-        """The towers."""
-        return {"image": self.image, "text": self.text}
+        """The towers, and what a start is measured with."""
+        return {
+            "image": self.image,
+            "text": self.text,
+            "photos": self.photos,
+            "sentences": self.sentences,
+            "recommend_files": self.recommend_files,
+        }
 
     def shipped_folder(self, subject: Subject) -> Path:
         """The artifact of `Clipshelf`."""

@@ -1,10 +1,13 @@
 """The highest rates that this machine reaches: multiply-adds in int8 and fp32, and bytes read from memory.
 
+For int8 there is the rate of bare instructions, which no kernel exceeds, and that of onnxruntime's product.
+
 They bound every tower and every scan; `roofline` says what a graph needs of them.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -14,12 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from clipshelf.runtime.native import load_kernels
 
+from clipshelf_bench.machine.compiled import compiled_library
 from clipshelf_bench.machine.environment import child_environment
 
 _SECONDS = 0.5
 # As wide as the MLP of a ViT-B, and tall enough that every core is busy.
 _ROWS, _INNER, _COLUMNS = 1024, 3072, 3072
+# Instruction sets of a CPU that has the one on the left: each is a limit of a kernel that runs there.
+_BARE = {"amx": ("amx", "avx512vnni"), "avx512vnni": ("avx512vnni",), "avxvnni": ("avxvnni",), "avx2": ("avx2",)}
 
 
 def measure_peaks(threads: int) -> dict[str, float]:
@@ -27,7 +34,13 @@ def measure_peaks(threads: int) -> dict[str, float]:
 
     - `threads`: threads that compute and read.
 
-    Returns int8_gmacs and fp32_gmacs (1e9 multiply-adds per second) and read_gbs (1e9 bytes per second).
+    Returns rates in 1e9 per second, of multiply-adds and of bytes:
+
+    - `int8_gmacs`: the limit in int8, the largest of the following rates in int8.
+    - `bare_<name>_gmacs`: of the product instruction of an instruction set alone; missing where it was not measured.
+    - `int8_product_gmacs`, `fp32_gmacs`: of a large product in onnxruntime.
+    - `read_gbs`: of reading memory.
+
     Raises RuntimeError when the process fails.
     """
     command = [sys.executable, "-m", __name__, str(threads)]
@@ -44,11 +57,28 @@ def _measure_here(threads: int) -> dict[str, float]:
     integer_weights = rng.integers(-127, 128, (_INNER, _COLUMNS), dtype=np.int8)
     floats = rng.standard_normal((_ROWS, _INNER), dtype=np.float32)
     float_weights = rng.standard_normal((_INNER, _COLUMNS), dtype=np.float32)
+    int8 = {"int8_product_gmacs": _matmul_rate(threads, "MatMulInteger", integers, integer_weights)}
+    int8 |= _bare_rates(threads)
     return {
-        "int8_gmacs": _matmul_rate(threads, "MatMulInteger", integers, integer_weights),
+        "int8_gmacs": max(int8.values()),
+        **int8,
         "fp32_gmacs": _matmul_rate(threads, "MatMul", floats, float_weights),
         "read_gbs": _read_rate(threads),
     }
+
+
+def _bare_rates(threads: int) -> dict[str, float]:
+    """1e9 multiply-adds per second of bare instructions; empty where no kernels run or no C compiler is there."""
+    kernels = load_kernels()
+    names = _BARE.get(kernels.instruction_set, ()) if kernels else ()
+    try:
+        rate = ctypes.CDLL(str(compiled_library("bare_products"))).bare_rate
+    except RuntimeError as error:
+        print(f"no peaks of bare instructions: {error}", file=sys.stderr)
+        return {}
+    rate.restype = ctypes.c_double
+    with ThreadPoolExecutor(threads) as pool:
+        return {f"bare_{name}_gmacs": sum(pool.map(rate, [name.encode()] * threads)) / 1e9 for name in names}
 
 
 def _matmul_rate(threads: int, operator: str, x: np.ndarray[Any, Any], weights: np.ndarray[Any, Any]) -> float:

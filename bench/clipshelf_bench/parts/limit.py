@@ -1,4 +1,4 @@
-"""clipshelf's towers and rankers against what the machine's peaks allow."""
+"""clipshelf's towers, with native kernels and without, and its rankers against what the machine's peaks allow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clipshelf import Artifact
 
 from clipshelf_bench.bench import Bench
 from clipshelf_bench.contenders.clipshelf_rank import ClipshelfRank, ClipshelfRankFloat
-from clipshelf_bench.contenders.clipshelf_runtime import OURS, Clipshelf
+from clipshelf_bench.contenders.clipshelf_runtime import OURS, Clipshelf, ClipshelfFunctions
 from clipshelf_bench.machine.peaks import measure_peaks
 from clipshelf_bench.machine.roofline import Work, count_work
 from clipshelf_bench.parts.rank import RANK_DIM
@@ -18,7 +18,7 @@ from clipshelf_bench.race.cases import Case
 from clipshelf_bench.subjects.subject import Subject
 from clipshelf_bench.tables import Table, TableRow
 
-_COLUMNS = ("case", "p50_ms", "gmacs", "weights_mb", "compute_ms", "memory_ms", "share", "operators")
+_COLUMNS = ("case", "p50_ms", "stock_ms", "gmacs", "weights_mb", "compute_ms", "memory_ms", "share", "operators")
 # The points of the curves that are compared.
 _BATCHES, _TOKENS = (1, 8), 16
 _OPERATORS = 3
@@ -37,7 +37,9 @@ def limit_table(
     rows = [row for subject, points in curves for row in _tower_rows(bench, subject, points, peaks)]
     rows += _rank_rows(products, peaks)
     note = (
-        "Measured peaks: " + ", ".join(f"{name} {value:.0f}" for name, value in peaks.items()) + " (1e9 per second). "
+        "Measured peaks: " + ", ".join(f"{name} {value:.0f}" for name, value in peaks.items()) + " (1e9 per second); "
+        "bare: the product instruction alone, on registers. "
+        "p50 ms: with the native kernels where they run; stock ms: the same artifact on onnxruntime's operators alone. "
         "compute ms and memory ms: the least time that arithmetic and reading the weights (for ranking: the rows) take "
         "at these peaks; share: the larger of the two over the measured time. Weights that stay in the caches can beat "
         f"memory ms. operators: the {_OPERATORS} that took most, in ms."
@@ -49,7 +51,11 @@ def _tower_rows(
     bench: Bench, subject: Subject, points: Iterable[TableRow], peaks: Mapping[str, float]
 ) -> list[TableRow]:
     """A row per compared point of a subject, with the operators that take most of its time."""
-    measured = {(row["curve"], row["x"]): row["p50_ms"] for row in points if row["contender"] == OURS}
+    times: dict[str, dict[tuple[str, int], float]] = {OURS: {}, ClipshelfFunctions.name: {}}
+    for row in points:
+        if row["contender"] in times:
+            times[row["contender"]][row["curve"], row["x"]] = row["p50_ms"]
+    measured, stock = times.values()
     cases: dict[tuple[str, int], Case] = {("batch", batch): bench.image_case(subject, batch) for batch in _BATCHES}
     cases["tokens", _TOKENS] = bench.text_case(subject, _TOKENS, 1)
     rows: list[TableRow] = []
@@ -59,6 +65,7 @@ def _tower_rows(
         work = count_work(graph, _feeds(artifact, case), bench.options.threads)
         slowest = sorted(work.operator_ms.items(), key=lambda item: -item[1])[:_OPERATORS]
         row = _row(f"{subject.name}: {case.name}", work, measured[point], peaks)
+        row |= {"stock_ms": stock[point]} if point in stock else {}
         rows.append(row | {"operators": ", ".join(f"{name} {ms:.2f}" for name, ms in slowest)})
     return sorted(rows, key=lambda row: str(row["case"]))
 

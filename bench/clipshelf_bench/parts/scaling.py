@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from clipshelf_bench.bench import Bench
-from clipshelf_bench.contenders.clipshelf_runtime import OURS
+from clipshelf_bench.contenders.clipshelf_runtime import OURS, ClipshelfFunctions
 from clipshelf_bench.parts.limit import limit_table
 from clipshelf_bench.parts.rank import OUR_RANKERS, rank_case, rank_race
 from clipshelf_bench.race.cases import Case
@@ -16,7 +16,7 @@ from clipshelf_bench.stats import growth_exponent, time_columns
 from clipshelf_bench.subjects.subject import Subject
 from clipshelf_bench.tables import Plot, Table, TableRow
 
-_TOWER_CONTENDERS = (OURS, "openvino-int8", "ort-dynamic-int8")
+_TOWER_CONTENDERS = (OURS, ClipshelfFunctions.name, "openvino-int8", "ort-dynamic-int8")
 _RANK_CONTENDERS = (*OUR_RANKERS, "numpy", "faiss-flat")
 _BATCHES, _BATCHES_QUICK = (1, 2, 4, 8, 16, 32), (1, 8)
 _LENGTHS, _LENGTHS_QUICK = (4, 8, 16, 32, 64, 128, 256), (16,)

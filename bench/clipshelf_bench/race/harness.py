@@ -9,7 +9,7 @@ of a case is saved once per run of the bench, untimed, by the first part that ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -40,6 +40,7 @@ class RaceOptions:
     - `threads`: threads of every contender.
     - `seed`: of the order of turns.
     - `restart`: whether every turn gets a new process.
+    - `environment`: further variables of the contenders' processes.
     """
 
     rounds: int = 5
@@ -49,6 +50,7 @@ class RaceOptions:
     threads: int = 1
     seed: int = 0
     restart: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -156,7 +158,7 @@ class _Racer:
 
     def open(self) -> None:
         """Start the process and open every task."""
-        self._process = ContenderProcess(self.entry, self._options.threads)
+        self._process = ContenderProcess(self.entry, self._options.threads, self._options.environment)
         for task in self._tasks:
             self._attempt(partial(ContenderProcess.open, task=task))
 

@@ -37,11 +37,12 @@ class ContenderProcess:
 
     - `entry`: the contender, and the files that tasks are opened on.
     - `threads`: threads that the contender may use.
+    - `environment`: further variables of its environment.
 
     Every method raises ContenderError when the contender raises an error or its process ends.
     """
 
-    def __init__(self, entry: Entry, threads: int) -> None:
+    def __init__(self, entry: Entry, threads: int, environment: Mapping[str, str] | None = None) -> None:
         self._entry, self._threads = entry, threads
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed with the process
         class_name = f"{entry.contender.__module__}:{entry.contender.__qualname__}"
@@ -51,7 +52,7 @@ class ContenderProcess:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
-            env=child_environment(threads),
+            env=child_environment(threads) | dict(environment or {}),
         )
 
     def prepare(self) -> None:

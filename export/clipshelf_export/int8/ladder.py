@@ -22,7 +22,7 @@ from clipshelf_export.graphs.plan import Plan
 from clipshelf_export.int8.calibration import SiteStatistics
 from clipshelf_export.int8.float_sites import return_to_float
 from clipshelf_export.int8.ranges import Choice, choose_params
-from clipshelf_export.int8.simplify import simplify
+from clipshelf_export.int8.simplify import take_back
 from clipshelf_export.int8.sites import Site, iterate_sites, uncalibrated_sites
 from clipshelf_export.measure.judge import Accepted, Judge
 
@@ -58,28 +58,44 @@ RUNGS = (
 )
 
 
-def climb(tower: Transformer | OnnxTower, statistics: Mapping[str, SiteStatistics], judge: Judge) -> Accepted:
+def climb(
+    tower: Transformer | OnnxTower, statistics: Mapping[str, SiteStatistics], judge: Judge, *, simplify: bool = True
+) -> Accepted:
     """Find the cheapest int8 plan of a tower that the judge accepts.
 
     - `statistics`: of the inputs of each site, by the site's name.
     - `judge`: of this tower.
+    - `simplify`: whether to climb the rung "back".
 
     Returns the accepted plan with its fidelity. Raises ExportError with the numbers if the judge accepts none.
     """
     choices: dict[str, Choice] = {}
     cheapest: dict[str, Choice] = {}
+    accepted = _climb(tower, statistics, judge, choices, cheapest)
+    return take_back(judge, accepted, cheapest, choices) if simplify else accepted
+
+
+def _climb(
+    tower: Transformer | OnnxTower,
+    statistics: Mapping[str, SiteStatistics],
+    judge: Judge,
+    choices: dict[str, Choice],
+    cheapest: dict[str, Choice],
+) -> Accepted:
+    """Climb all rungs but "back". `choices` and `cheapest` receive the choices of the last rung and of the first."""
     plan = Plan("int8", uncalibrated_sites(tower))
     for rung in RUNGS:
         changed = _improve(tower, statistics, choices, rung, judge.name)
         if not changed:
             continue
-        cheapest = cheapest or dict(choices)
+        if not cheapest:
+            cheapest.update(choices)
         plan = Plan("int8", {**plan.sites, **{name: choice.params for name, choice in choices.items()}})
         if judge.passes(plan, f"{rung.label} ({changed} sites)") and (accepted := judge.accept(plan)):
-            return simplify(judge, accepted, cheapest, choices)
+            return accepted
     if not choices and judge.passes(plan, "weights stored as fp16") and (accepted := judge.accept(plan)):
         return accepted
-    return simplify(judge, return_to_float(judge, plan), cheapest, choices)
+    return return_to_float(judge, plan)
 
 
 def _improve(

@@ -15,7 +15,7 @@ from clipshelf_export.int8.ranges import Choice
 from clipshelf_export.measure.judge import Accepted, Judge
 
 
-def simplify(
+def take_back(
     judge: Judge, accepted: Accepted, cheapest: Mapping[str, Choice], chosen: Mapping[str, Choice]
 ) -> Accepted:
     """Give as many sites as possible their cheapest form again.

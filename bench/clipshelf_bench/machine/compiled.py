@@ -1,0 +1,33 @@
+"""C sources of this folder, compiled on first use with the compiler that is there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from clipshelf_bench.datasets.cache import cache_folder
+
+
+def compiled_library(name: str) -> Path:
+    """The shared library of `name`.c, kept in the cache.
+
+    Raises RuntimeError where no compiler is found or it fails, as on other CPUs than x86-64.
+    """
+    source = Path(__file__).with_name(f"{name}.c")
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+    library = cache_folder() / f"{name}-{digest}{sysconfig.get_config_var('SHLIB_SUFFIX') or '.so'}"
+    if library.is_file():
+        return library
+    draft = library.with_suffix(f".{os.getpid()}")
+    command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", draft, source]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise RuntimeError(f"expected a C compiler for {source.name}, found: {error}") from error
+    if done.returncode != 0:
+        raise RuntimeError(f"expected to compile {source.name}, found: {done.stderr.strip()[-300:]}")
+    draft.replace(library)
+    return library
