@@ -70,8 +70,14 @@ typedef enum { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 } OrtCharacteristic;
 ORT_ENTRIES(ORT_DECLARE)
 #undef ORT_DECLARE
 
-enum { CreateStatus_INDEX = 0, ReleaseStatus_INDEX = 93, ReleaseTensorTypeAndShapeInfo_INDEX = 99 };
+enum {
+    CreateStatus_INDEX = 0,
+    GetErrorMessage_INDEX = 2,
+    ReleaseStatus_INDEX = 93,
+    ReleaseTensorTypeAndShapeInfo_INDEX = 99
+};
 typedef OrtStatus *(ORT_CALL *CreateStatus_Function)(int code, const char *message);
+typedef const char *(ORT_CALL *GetErrorMessage_Function)(const OrtStatus *status);
 typedef void(ORT_CALL *ReleaseStatus_Function)(OrtStatus *status);
 typedef void(ORT_CALL *ReleaseTensorTypeAndShapeInfo_Function)(OrtTensorTypeAndShapeInfo *info);
 

@@ -72,19 +72,38 @@ static OrtStatus *invalid(OrtApi *api, const char *name, const char *what) {
     return ORT(api, CreateStatus)(ORT_INVALID_ARGUMENT, text);
 }
 
+/* Release what reading an attribute gave. An absent attribute and one of another type have the same status code, and
+ * texts that have not changed since onnxruntime 1.0. */
+static bool has_another_type(OrtApi *api, OrtStatus *status) {
+    bool another = status && strstr(ORT(api, GetErrorMessage)(status), "type don't match");
+    if (status) {
+        ORT(api, ReleaseStatus)(status);
+    }
+    return another;
+}
+
+static void refuse(Attributes *from, const char *text) {
+    if (!from->error) {
+        from->error = invalid(from->api, from->name, text);
+    }
+}
+
 /* An int attribute from `least` to `most`; where it is absent, `least`. */
 static int64_t read_int(Attributes *from, const char *attribute, int64_t least, int64_t most) {
     int64_t value = least;
+    char text[128];
     OrtStatus *status = ORT(from->api, KernelInfoGetAttribute_int64)(from->info, attribute, &value);
     if (status) {
-        ORT(from->api, ReleaseStatus)(status);
+        if (has_another_type(from->api, status)) {
+            snprintf(text, sizeof text, "%s: expected an int, found another type", attribute);
+            refuse(from, text);
+        }
         return least;
     }
-    if ((value < least || value > most) && !from->error) {
-        char text[128];
+    if (value < least || value > most) {
         snprintf(text, sizeof text, "%s: expected %lld to %lld, found %lld", attribute, (long long)least,
                  (long long)most, (long long)value);
-        from->error = invalid(from->api, from->name, text);
+        refuse(from, text);
     }
     return value;
 }
@@ -93,13 +112,12 @@ static int64_t read_int(Attributes *from, const char *attribute, int64_t least, 
 static float read_positive(Attributes *from, const char *attribute) {
     float value = 0;
     OrtStatus *status = ORT(from->api, KernelInfoGetAttribute_float)(from->info, attribute, &value);
-    if (status) {
-        ORT(from->api, ReleaseStatus)(status);
-    }
-    if ((status || !(value > 0) || value > 3e38F) && !from->error) {
+    bool absent = status != NULL, another_type = has_another_type(from->api, status);
+    if (absent || !(value > 0) || value > 3e38F) {
         char text[128];
-        snprintf(text, sizeof text, "%s: expected a float above 0, found %s", attribute, status ? "none" : "another");
-        from->error = invalid(from->api, from->name, text);
+        snprintf(text, sizeof text, "%s: expected a float above 0, found %s", attribute,
+                 another_type ? "another type" : absent ? "none" : "another value");
+        refuse(from, text);
     }
     return value;
 }

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from clipshelf.errors import ExportError
 from clipshelf.files import FileRecord
-from clipshelf.model.artifact import MANIFEST, Artifact
+from clipshelf.model.artifact import MANIFEST, Artifact, TowerName
 from clipshelf.runtime.cpus import available_cpus
+from clipshelf.types import FloatArray, Pixels, TokenIds
 from clipshelf_export.artifact_folder import open_draft
 from clipshelf_export.checkpoints import sentence_model
+from clipshelf_export.checkpoints.reference import TextReference
 from clipshelf_export.checkpoints.towers import Checkpoint
 from clipshelf_export.measure.judge import Target
 from clipshelf_export.measure.samples import text_samples
@@ -27,9 +29,28 @@ from clipshelf_export.tower_export import TowerExport, TowerOptions
 from .text import model_folder
 
 _DEFAULT = Path(__file__).resolve().parents[1] / "default"
-_TOWER = "text"
+_TOWER: TowerName = "text"
 # The most that a mean of the fidelity may lose against the artifact that is replaced.
 _LOSS = 0.001
+
+
+@dataclass(frozen=True)
+class TextAlone:
+    """A text model in the place of a model of both towers."""
+
+    text: TextReference
+
+    def embed_images(self, pixels: Pixels) -> FloatArray:
+        """Raises ExportError: there is no vision model."""
+        raise ExportError(f"expected texts, found {len(pixels)} pictures: the vision tower is not exported again")
+
+    def embed_texts(self, input_ids: TokenIds, mask: TokenIds) -> FloatArray:
+        """Return unit-norm embeddings (B, D) of right-padded `input_ids` (B, L) with `mask` (B, L)."""
+        return self.text.embed_texts(input_ids, mask)
+
+    def in_double(self) -> TextAlone:
+        """Return a copy that computes in fp64."""
+        return TextAlone(self.text.in_double())
 
 
 def arguments() -> argparse.Namespace:
@@ -52,7 +73,7 @@ def load_checkpoint(old: Artifact) -> Checkpoint:
     tokenizer = (old.path / "tokenizer.json").read_text(encoding="utf-8")
     return Checkpoint(
         manifest.family, manifest.source, manifest.licence, manifest.image, spec, tower, tower, tokenizer,
-        model.reference,
+        TextAlone(model.reference),
     )  # fmt: skip
 
 

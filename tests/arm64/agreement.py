@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from clipshelf import Engine
 from clipshelf.bundled import queries_path
+from clipshelf.model.artifact import TowerName
 from clipshelf.rank.ranker import Ranker
 from clipshelf.runtime.session import ONNXRUNTIME
 
@@ -74,7 +75,7 @@ COMPUTED: dict[str, Callable[[], Answers]] = {
 def kernel_answers() -> list[str]:
     """The names of the answers that native kernels compute here."""
     engines = {"default": Engine.load(threads=1), "reference": Engine.load(REFERENCE, threads=1)}
-    towers = {"texts": "text", "pictures": "vision"}
+    towers: dict[str, TowerName] = {"texts": "text", "pictures": "vision"}
     return [
         f"{artifact} {answer}"
         for artifact, engine in engines.items()

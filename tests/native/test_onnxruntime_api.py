@@ -12,6 +12,7 @@ from kernel_runner import SOURCES
 # Read from onnxruntime_c_api.h of the releases 1.17, 1.20 and 1.29, in which they are equal.
 INDICES = {
     "CreateStatus": 0,
+    "GetErrorMessage": 2,
     "CreateCustomOpDomain": 26,
     "CustomOpDomain_Add": 27,
     "AddCustomOpDomain": 28,

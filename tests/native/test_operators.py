@@ -223,11 +223,15 @@ def test_several_threads_may_run_one_session(library: Path) -> None:
 
 BAD_ATTRIBUTES = [
     ("Norm", {}, "epsilon: expected a float above 0, found none"),
-    ("Norm", {"epsilon": -1.0}, "epsilon: expected a float above 0"),
+    ("Norm", {"epsilon": -1.0}, "epsilon: expected a float above 0, found another value"),
     ("NormQuantize", {"epsilon": 1e-5}, "out_scale: expected a float above 0, found none"),
     ("NormQuantize", {"epsilon": 1e-5, "out_scale": 0.1, "out_zero": 256}, "out_zero: expected 0 to 255, found 256"),
     ("Linear", {"activation": 4}, "activation: expected 0 to 3, found 4"),
     ("AttentionFloat", {"heads": 0}, "heads: expected 1 to 65536, found 0"),
+    ("AttentionFloat", {"heads": 2.0}, "heads: expected an int, found another type"),
+    ("Linear", {"zero": [1, 2]}, "zero: expected an int, found another type"),
+    ("Linear", {"activation": "gelu"}, "activation: expected an int, found another type"),
+    ("Norm", {"epsilon": 1}, "epsilon: expected a float above 0, found another type"),
 ]
 
 

@@ -22,7 +22,7 @@ def compiled_library(name: str) -> Path:
     if library.is_file():
         return library
     draft = library.with_suffix(f".{os.getpid()}")
-    command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", draft, source]
+    command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", str(draft), str(source)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from clipshelf.runtime.native import kernel_path
+from clipshelf_bench.machine.compiled import compiled_library
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="the sources are for Linux on x86-64"
+)
+
+
+def test_a_bare_product_instruction_has_a_rate() -> None:
+    rate = ctypes.CDLL(str(compiled_library("bare_products"))).bare_rate
+    rate.restype = ctypes.c_double
+    assert rate(b"unknown") == 0
+    name = kernel_path()
+    if name not in ("amx", "avx512vnni", "avxvnni", "avx2"):
+        pytest.skip(f"this machine runs {name}")
+    assert rate(name.encode()) > 1e9
+
+
+def test_a_process_can_be_shown_avx2_alone() -> None:
+    if "cpuid_fault" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+        pytest.skip("the CPUID instruction cannot fault here")
+    probe = "from clipshelf.runtime.native import describe_kernels as d; print(d())"
+    environment = {**os.environ, "LD_PRELOAD": str(compiled_library("avx2_only"))}
+    shown = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "avx2"
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CLIPSHELF_BENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(RuntimeError, match=r"expected a C compiler for bare_products\.c"):
+        compiled_library("bare_products")
