@@ -8,17 +8,15 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
-from clipshelf_bench.datasets.cache import cache_folder
 
-
-def compiled_library(name: str) -> Path:
-    """The shared library of `name`.c, kept in the cache.
+def compiled_library(name: str, folder: Path) -> Path:
+    """The shared library of `name`.c, kept in `folder`.
 
     Raises RuntimeError where no compiler is found or it fails, as on other CPUs than x86-64.
     """
     source = Path(__file__).with_name(f"{name}.c")
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
-    library = cache_folder() / f"{name}-{digest}{sysconfig.get_config_var('SHLIB_SUFFIX') or '.so'}"
+    library = folder / f"{name}-{digest}{sysconfig.get_config_var('SHLIB_SUFFIX') or '.so'}"
     if library.is_file():
         return library
     draft = library.with_suffix(f".{os.getpid()}")

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,11 @@ _ROWS, _INNER, _COLUMNS = 1024, 3072, 3072
 _BARE = {"amx": ("amx", "avx512vnni"), "avx512vnni": ("avx512vnni",), "avxvnni": ("avxvnni",), "avx2": ("avx2",)}
 
 
-def measure_peaks(threads: int) -> dict[str, float]:
+def measure_peaks(threads: int, folder: Path) -> dict[str, float]:
     """Measure the peaks in a process of its own, whose BLAS calls have one thread.
 
     - `threads`: threads that compute and read.
+    - `folder`: keeps what is compiled for it.
 
     Returns rates in 1e9 per second, of multiply-adds and of bytes:
 
@@ -43,7 +45,7 @@ def measure_peaks(threads: int) -> dict[str, float]:
 
     Raises RuntimeError when the process fails.
     """
-    command = [sys.executable, "-m", __name__, str(threads)]
+    command = [sys.executable, "-m", __name__, str(threads), str(folder)]
     done = subprocess.run(command, env=child_environment(1), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"expected to measure the machine's peaks, found: {done.stderr.strip()[-300:]}")
@@ -51,14 +53,14 @@ def measure_peaks(threads: int) -> dict[str, float]:
     return peaks
 
 
-def _measure_here(threads: int) -> dict[str, float]:
+def _measure_here(threads: int, folder: Path) -> dict[str, float]:
     rng = np.random.default_rng(0)
     integers = rng.integers(0, 256, (_ROWS, _INNER), dtype=np.uint8)
     integer_weights = rng.integers(-127, 128, (_INNER, _COLUMNS), dtype=np.int8)
     floats = rng.standard_normal((_ROWS, _INNER), dtype=np.float32)
     float_weights = rng.standard_normal((_INNER, _COLUMNS), dtype=np.float32)
     int8 = {"int8_product_gmacs": _matmul_rate(threads, "MatMulInteger", integers, integer_weights)}
-    int8 |= _bare_rates(threads)
+    int8 |= _bare_rates(threads, folder)
     return {
         "int8_gmacs": max(int8.values()),
         **int8,
@@ -67,12 +69,12 @@ def _measure_here(threads: int) -> dict[str, float]:
     }
 
 
-def _bare_rates(threads: int) -> dict[str, float]:
+def _bare_rates(threads: int, folder: Path) -> dict[str, float]:
     """1e9 multiply-adds per second of bare instructions; empty where no kernels run or no C compiler is there."""
     kernels = load_kernels()
     names = _BARE.get(kernels.instruction_set, ()) if kernels else ()
     try:
-        rate = ctypes.CDLL(str(compiled_library("bare_products"))).bare_rate
+        rate = ctypes.CDLL(str(compiled_library("bare_products", folder))).bare_rate
     except RuntimeError as error:
         print(f"no peaks of bare instructions: {error}", file=sys.stderr)
         return {}
@@ -124,4 +126,4 @@ def _best_seconds(call: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure_here(int(sys.argv[1]))))
+    print(json.dumps(_measure_here(int(sys.argv[1]), Path(sys.argv[2]))))

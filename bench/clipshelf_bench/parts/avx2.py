@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from clipshelf_bench.bench import SHORT_TOKENS, Bench
 from clipshelf_bench.contenders.clipshelf_runtime import OURS, ClipshelfFunctions
+from clipshelf_bench.datasets.cache import cache_folder
 from clipshelf_bench.machine.compiled import compiled_library
 from clipshelf_bench.machine.environment import child_environment
 from clipshelf_bench.race.harness import race
@@ -43,7 +44,7 @@ def avx2(bench: Bench) -> list[Table]:
 
 def _environment() -> dict[str, str]:
     """Variables of a process that sees AVX2 alone. Raises RuntimeError where that cannot be had or has no effect."""
-    environment = {"LD_PRELOAD": str(compiled_library("avx2_only"))}
+    environment = {"LD_PRELOAD": str(compiled_library("avx2_only", cache_folder()))}
     probe = [sys.executable, "-c", _PROBE]
     done = subprocess.run(probe, env=child_environment(1) | environment, capture_output=True, text=True, check=False)
     if done.stdout.strip() != "avx2":

@@ -20,6 +20,7 @@ from clipshelf.runtime.cpus import available_cpus
 from clipshelf.runtime.native import Kernels, load_kernels
 from clipshelf.runtime.session import session_options
 
+from clipshelf_bench.datasets.cache import cache_folder
 from clipshelf_bench.machine.peaks import measure_peaks
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -51,7 +52,7 @@ def main() -> None:
     if kernels is None:
         raise ClipshelfError("expected the native kernels, found none that run")
     threads = available_cpus()
-    peaks = measure_peaks(threads)
+    peaks = measure_peaks(threads, cache_folder())
     print(f"{kernels.instruction_set}, {threads} threads; memory is read at {peaks['read_gbs']:.0f} GB/s\n")
     print(
         "| rows x inputs x outputs | GMAC/s | onnxruntime's | ratio of times | weights, GB/s |\n|---|---|---|---|---|"

@@ -11,6 +11,7 @@ from clipshelf import Artifact
 from clipshelf_bench.bench import Bench
 from clipshelf_bench.contenders.clipshelf_rank import ClipshelfRank, ClipshelfRankFloat
 from clipshelf_bench.contenders.clipshelf_runtime import OURS, Clipshelf, ClipshelfFunctions
+from clipshelf_bench.datasets.cache import cache_folder
 from clipshelf_bench.machine.peaks import measure_peaks
 from clipshelf_bench.machine.roofline import Work, count_work
 from clipshelf_bench.parts.rank import RANK_DIM
@@ -33,7 +34,7 @@ def limit_table(
     - `curves`: each subject with the rows of its towers' curves, from `scaling`.
     - `products`: rows of the rankers' curve.
     """
-    peaks = measure_peaks(bench.options.threads)
+    peaks = measure_peaks(bench.options.threads, cache_folder())
     rows = [row for subject, points in curves for row in _tower_rows(bench, subject, points, peaks)]
     rows += _rank_rows(products, peaks)
     note = (

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_a_bare_product_instruction_has_a_rate() -> None:
-    rate = ctypes.CDLL(str(compiled_library("bare_products"))).bare_rate
+def test_a_bare_product_instruction_has_a_rate(tmp_path: Path) -> None:
+    rate = ctypes.CDLL(str(compiled_library("bare_products", tmp_path))).bare_rate
     rate.restype = ctypes.c_double
     assert rate(b"unknown") == 0
     name = kernel_path()
@@ -26,17 +26,16 @@ def test_a_bare_product_instruction_has_a_rate() -> None:
     assert rate(name.encode()) > 1e9
 
 
-def test_a_process_can_be_shown_avx2_alone() -> None:
+def test_a_process_can_be_shown_avx2_alone(tmp_path: Path) -> None:
     if "cpuid_fault" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
         pytest.skip("the CPUID instruction cannot fault here")
     probe = "from clipshelf.runtime.native import describe_kernels as d; print(d())"
-    environment = {**os.environ, "LD_PRELOAD": str(compiled_library("avx2_only"))}
+    environment = {**os.environ, "LD_PRELOAD": str(compiled_library("avx2_only", tmp_path))}
     shown = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "avx2"
 
 
 def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CLIPSHELF_BENCH_CACHE", str(tmp_path))
     monkeypatch.setenv("CC", "no-such-compiler")
     with pytest.raises(RuntimeError, match=r"expected a C compiler for bare_products\.c"):
-        compiled_library("bare_products")
+        compiled_library("bare_products", tmp_path)
