@@ -113,7 +113,9 @@ def test_a_shard_that_stands_still_is_left_out_and_back_when_it_goes_on(
 def test_a_replica_answers_for_one_that_stands_still(ray: Any, one: Recommender, tmp_path: Path) -> None:
     expected = facts(one.recommend("red shoe", k=20))
     with sharded(one, tmp_path, replicas=2) as many, stopped(actors()[:1]):
-        assert all(facts(many.recommend("red shoe", k=20)) == expected for _ in range(4))
+        start = time.monotonic()
+        assert all(facts(many.recommend("red shoe", k=20)) == expected for _ in range(8))
+        assert time.monotonic() - start < 2 * PATIENCE  # one query waited for it, and no other
 
 
 def actors() -> list[int]:

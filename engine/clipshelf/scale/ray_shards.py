@@ -26,6 +26,7 @@ from clipshelf.scale.direct_calls import TOKEN_SIZE, Address, CallClient, CallSe
 from clipshelf.scale.manifest import ShardedManifest
 from clipshelf.scale.ray_runtime import load_ray
 from clipshelf.scale.shards import Method
+from clipshelf.scale.turns import Turns
 
 _PROTOCOL = pickle.HIGHEST_PROTOCOL
 _BETWEEN_TRIES = 0.05  # seconds between two calls of an actor that is starting again
@@ -58,7 +59,8 @@ class RayShards:
             raise InputError(f"replicas: expected a number from 1 on, found {replicas!r}")
         self._ray = load_ray()
         self._patience = patience
-        self._turn = itertools.count()
+        self._numbers = itertools.count()
+        self._turns = Turns(replicas)
         token = secrets.token_bytes(TOKEN_SIZE)
         self._connections = Connections(token)
         actor = self._ray.remote(_ShardActor).options(num_cpus=cpus, max_restarts=-1)
@@ -92,7 +94,7 @@ class RayShards:
         """Call a method on shards, on all of them at the same time."""
         deadline = time.monotonic() + self._patience
         answers: dict[int, bytes] = {}
-        turn = next(self._turn)
+        turn = next(self._numbers)
         requests = _requests(method, arguments)
         waiting = list(arguments)
         while waiting:
@@ -125,16 +127,15 @@ class RayShards:
         """
         left = max(0.0, deadline - time.monotonic())
         until = time.monotonic() + (left / 2 if len(self._actors[0]) > 1 else left)
-        calls = {
-            number: self._start((number, turn % len(self._actors[number])), requests[number], until)
-            for number in numbers
-        }
+        asked = [self._turns.replica(number, turn) for number in numbers]
+        calls = [(id_, self._start(id_, requests[id_[0]], until)) for id_ in asked]
         failed = []
-        for number, call in calls.items():
+        for id_, call in calls:
             try:
-                answers[number] = call.answer(until)
+                answers[id_[0]] = call.answer(until)
             except (OSError, self._ray.exceptions.RayError):
-                failed.append(number)
+                self._turns.rest(id_)
+                failed.append(id_[0])
         return failed
 
     def _start(self, id_: ReplicaId, request: bytes, until: float) -> _DirectCall | _ActorCall:
