@@ -72,8 +72,8 @@ static OrtStatus *invalid(OrtApi *api, const char *name, const char *what) {
     return ORT(api, CreateStatus)(ORT_INVALID_ARGUMENT, text);
 }
 
-/* Release what reading an attribute gave. An absent attribute and one of another type have the same status code, and
- * texts that have not changed since onnxruntime 1.0. */
+/* Release what reading an attribute gave. An absent attribute and one of another type have the same status code
+ * and are told apart by onnxruntime's text, as the tests of these nodes check with the release that is installed. */
 static bool has_another_type(OrtApi *api, OrtStatus *status) {
     bool another = status && strstr(ORT(api, GetErrorMessage)(status), "type don't match");
     if (status) {

@@ -7,21 +7,24 @@ it works there.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from pathlib import Path
 
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+NINJA = shutil.which("ninja", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
 MESSAGE = "clipshelf was built without its native kernels"
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere compilers are not found through PATH alone"),
     pytest.mark.skipif(importlib.util.find_spec("scikit_build_core") is None, reason="needs scikit-build-core"),
-    pytest.mark.skipif(not shutil.which("ninja"), reason="needs ninja, which pip installs to build the package"),
+    pytest.mark.skipif(not NINJA, reason="needs ninja, which pip installs to build the package"),
 ]
 
 
@@ -29,7 +32,7 @@ pytestmark = [
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Variables of a machine that has ninja and no compiler."""
     programs = tmp_path_factory.mktemp("programs")
-    (programs / "ninja").symlink_to(Path(str(shutil.which("ninja"))).resolve())
+    (programs / "ninja").symlink_to(Path(str(NINJA)).resolve())
     assert not any(shutil.which(name, path=str(programs)) for name in ("cc", "gcc", "clang", "c99", "make"))
     return {"PATH": str(programs), "HOME": str(tmp_path_factory.mktemp("home"))}
 
