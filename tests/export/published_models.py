@@ -80,7 +80,7 @@ MODELS = (
     Model("Marqo/marqo-fashionSigLIP", "open_clip", "Apache-2.0", "English", 768, SIGLIP_B16, SIGLIP_TEXT),
     Model("laion/CLIP-ViT-B-32-xlm-roberta-base-laion5B-s13B-b90k", "open_clip", "MIT", "about 100 †", 512,
           VIT_B32, Text("bert", 768, 12, 12, 250002, 77)),
-    Model("OFA-Sys/chinese-clip-vit-base-patch16", "chinese_clip", "as its card says", "Chinese", 512,
+    Model("OFA-Sys/chinese-clip-vit-base-patch16", "chinese_clip", "see its card", "Chinese", 512,
           VIT_B16, Text("bert", 768, 12, 12, 21128, 512)),
     Model("BAAI/AltCLIP", "altclip", "CreativeML Open RAIL-M †", "English, Chinese", 768,
           VIT_L14, Text("bert", 1024, 24, 16, 250002, 512)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from clipshelf import Catalogue, Engine, MissingExtra, Recommender
+from clipshelf import Catalogue, ClipshelfError, Engine, MissingExtra, Recommender
 from clipshelf.catalogue.contents import contents_of_rows
 from clipshelf.recommend.recommender import StoreRecommender
 from clipshelf.scale.ray_runtime import connected, load_ray
@@ -78,7 +79,7 @@ def _contenders(
         contenders[f"{count} shards in actors of Ray"] = ShardedRecommender(engine, shards, actors)
     try:
         contenders |= _in_postgres(engine, catalogue, stack)
-    except MissingExtra as error:
+    except (ClipshelfError, OSError, subprocess.SubprocessError) as error:
         return contenders, {"PostgreSQL": str(error)}
     return contenders, {}
 

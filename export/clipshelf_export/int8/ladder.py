@@ -43,6 +43,15 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Climb:
+    """The way up the ladder: the accepted plan, and the choice of each site on the first rung and on the last."""
+
+    accepted: Accepted
+    first: Mapping[str, Choice]
+    last: Mapping[str, Choice]
+
+
+@dataclass(frozen=True)
 class Rung:
     """A rung of the ladder: its label, and the options that it adds for each site."""
 
@@ -65,37 +74,30 @@ def climb(
 
     - `statistics`: of the inputs of each site, by the site's name.
     - `judge`: of this tower.
-    - `simplify`: whether to climb the rung "back".
+    - `simplify`: whether sites get their cheapest form again where that hardly changes the fidelity (the rung "back").
 
     Returns the accepted plan with its fidelity. Raises ExportError with the numbers if the judge accepts none.
     """
+    way = _climb(tower, statistics, judge)
+    return take_back(judge, way.accepted, way.first, way.last) if simplify else way.accepted
+
+
+def _climb(tower: Transformer | OnnxTower, statistics: Mapping[str, SiteStatistics], judge: Judge) -> Climb:
+    """Climb all rungs but "back"."""
     choices: dict[str, Choice] = {}
-    cheapest: dict[str, Choice] = {}
-    accepted = _climb(tower, statistics, judge, choices, cheapest)
-    return take_back(judge, accepted, cheapest, choices) if simplify else accepted
-
-
-def _climb(
-    tower: Transformer | OnnxTower,
-    statistics: Mapping[str, SiteStatistics],
-    judge: Judge,
-    choices: dict[str, Choice],
-    cheapest: dict[str, Choice],
-) -> Accepted:
-    """Climb all rungs but "back". `choices` and `cheapest` receive the choices of the last rung and of the first."""
+    first: dict[str, Choice] = {}
     plan = Plan("int8", uncalibrated_sites(tower))
     for rung in RUNGS:
         changed = _improve(tower, statistics, choices, rung, judge.name)
         if not changed:
             continue
-        if not cheapest:
-            cheapest.update(choices)
+        first = first or dict(choices)
         plan = Plan("int8", {**plan.sites, **{name: choice.params for name, choice in choices.items()}})
         if judge.passes(plan, f"{rung.label} ({changed} sites)") and (accepted := judge.accept(plan)):
-            return accepted
+            return Climb(accepted, first, choices)
     if not choices and judge.passes(plan, "weights stored as fp16") and (accepted := judge.accept(plan)):
-        return accepted
-    return return_to_float(judge, plan)
+        return Climb(accepted, first, choices)
+    return Climb(return_to_float(judge, plan), first, choices)
 
 
 def _improve(

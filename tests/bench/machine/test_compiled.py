@@ -23,14 +23,16 @@ def test_a_bare_product_instruction_has_a_rate(tmp_path: Path) -> None:
     name = kernel_path()
     if name not in ("amx", "avx512vnni", "avxvnni", "avx2"):
         pytest.skip(f"this machine runs {name}")
-    assert rate(name.encode()) > 1e9
+    assert 1e9 < rate(name.encode()) < 1e14
 
 
 def test_a_process_can_be_shown_avx2_alone(tmp_path: Path) -> None:
-    if "cpuid_fault" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
-        pytest.skip("the CPUID instruction cannot fault here")
+    flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    if not {"cpuid_fault", "avx2"} <= flags or kernel_path() in (None, "avx2"):
+        pytest.skip("needs a CPUID instruction that can fault, and native kernels beyond AVX2")
     probe = "from clipshelf.runtime.native import describe_kernels as d; print(d())"
-    environment = {**os.environ, "LD_PRELOAD": str(compiled_library("avx2_only", tmp_path))}
+    environment = {name: value for name, value in os.environ.items() if name != "CLIPSHELF_KERNELS"}
+    environment["LD_PRELOAD"] = str(compiled_library("avx2_only", tmp_path))
     shown = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "avx2"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,6 @@ from clipshelf_bench.parts import service_load, service_soak
 from clipshelf_bench.subjects.subject import Subject
 from starlette.testclient import TestClient
 from support import fake_contenders as fakes
-from threadpoolctl import threadpool_info
 
 
 @pytest.fixture
@@ -75,8 +76,21 @@ def test_fastapi_ranks_what_the_contender_embeds(
     body = ClipshelfService().body(Wish(liked=["5", "6"]))
     with TestClient(fastapi_service.make_app("fake", job)) as client:
         answer = client.post("/v1/recommend", json=body).json()["recommendations"]
-        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
     assert {item["id"] for item in answer[:5]} == {"5", "6", "7", "8", "9"} and answer[0]["score"] == pytest.approx(1)
+
+
+def test_fastapi_computes_as_many_requests_at_one_time_as_threads(
+    tmp_path: Path, subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter, limits = SimpleNamespace(total_tokens=40), list[tuple[int, str]]()
+    monkeypatch.setattr(fastapi_service, "load_contender", lambda _: fakes.FromFiles())
+    monkeypatch.setattr(fastapi_service.anyio.to_thread, "current_default_thread_limiter", lambda: limiter)
+    monkeypatch.setattr(
+        fastapi_service, "threadpool_limits", lambda count, api: limits.append((count, api)) or nullcontext()
+    )
+    np.save(tmp_path / "rows.npy", np.eye(3, dtype=np.float32))
+    with TestClient(fastapi_service.make_app("fake", Job(3, subject, tmp_path / "rows.npy"))):
+        assert limiter.total_tokens == 3 and limits == [(1, "blas")]
 
 
 def test_infinity_is_asked_as_it_expects() -> None:
