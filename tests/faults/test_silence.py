@@ -38,7 +38,7 @@ def home(tmp_path: Path) -> Path:
 
 def run(home: Path, command: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"HOME": str(home), "USERPROFILE": str(home), "PYTHONDONTWRITEBYTECODE": "1"} | variables
-    for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"):
+    for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY", "COVERAGE_PROCESS_CONFIG"):  # coverage would write, too
         if name not in variables:
             environment.pop(name, None)
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=home.parent)

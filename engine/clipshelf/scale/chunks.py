@@ -45,20 +45,26 @@ class Chunk:
     """Products that are embedded at once.
 
     - `piece`: its number, and the piece itself.
-    - `number`: of the chunk in the piece.
+    - `number`: of the chunk in the piece, which has `of` chunks.
     - `batch`: up to `CHUNK` products.
     - `failures`: of the records of the piece that could not be read, with its first chunk.
     """
 
     piece: tuple[int, Piece]
     number: int
+    of: int
     batch: ProductBatch
     failures: tuple[Failure, ...] = ()
 
     @property
     def name(self) -> str:
         """The name of the chunk's file. Files in the order of names have the products in the order of the source."""
-        return f"{self.piece[0]:06}-{self.number:06}.npz"
+        return chunk_name(self.piece[0], self.number)
+
+
+def chunk_name(piece: int, number: int) -> str:
+    """The name of the file of a chunk."""
+    return f"{piece:06}-{number:06}.npz"
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,10 @@ class ShardPart:
 
 def chunks_of(number: int, piece: Piece, batch: ProductBatch, failures: Sequence[Failure]) -> Iterator[Chunk]:
     """The chunks of a piece, at least one."""
-    for start in range(0, max(1, len(batch.products)), CHUNK):
+    starts = range(0, max(1, len(batch.products)), CHUNK)
+    for i, start in enumerate(starts):
         rows = range(start, min(start + CHUNK, len(batch.products)))
-        yield Chunk((number, piece), start // CHUNK, batch.take(rows), tuple(failures) if start == 0 else ())
+        yield Chunk((number, piece), i, len(starts), batch.take(rows), tuple(failures) if start == 0 else ())
 
 
 def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, keep_text: bool) -> int:
@@ -94,6 +101,7 @@ def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, keep
     owners = shards_of_keys(contents.keys[:, 0], shards)
     arrays: dict[str, Any] = {"failures": _text([[f.index, f.source, f.reason, f.part] for f in failures])}
     arrays["falloff"] = np.float64(batch.falloff)
+    arrays["of"] = np.int64(chunk.of)
     for shard in np.unique(owners).tolist():
         rows = np.flatnonzero(owners == shard)
         arrays[f"embeddings{shard}"] = contents.embeddings[rows]
@@ -123,6 +131,27 @@ def read_part(path: Path, shard: int) -> ShardPart | None:
             products, arrays[f"embeddings{shard}"], arrays[f"keys{shard}"], parts=SideParts(falloff, **parts)
         )
         return ShardPart(contents, arrays[f"ordinals{shard}"])
+
+
+def embedded_chunks(folder: Path, pieces: int) -> list[list[int]]:
+    """The numbers of the chunks that are embedded, for each piece."""
+    numbers: list[list[int]] = [[] for _ in range(pieces)]
+    for path in folder.glob("*-*.npz"):
+        piece, _, number = path.stem.partition("-")
+        numbers[int(piece)].append(int(number))
+    return [sorted(of_piece) for of_piece in numbers]
+
+
+def missing_chunks(folder: Path, pieces: int) -> list[str]:
+    """The names of the files of chunks that are not embedded, of each piece at least the first."""
+    missing = []
+    for piece, numbers in enumerate(embedded_chunks(folder, pieces)):
+        count = 1
+        if numbers:
+            with np.load(folder / chunk_name(piece, numbers[0]), allow_pickle=False) as arrays:
+                count = int(arrays["of"])
+        missing += [chunk_name(piece, number) for number in range(count) if number not in set(numbers)]
+    return missing
 
 
 def read_failures(path: Path) -> list[Failure]:

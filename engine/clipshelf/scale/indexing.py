@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from operator import add
@@ -37,7 +37,16 @@ from clipshelf.failures import Failure
 from clipshelf.files import FileRecord, durable, locked, writing
 from clipshelf.model.engine import Engine
 from clipshelf.scale.catalogue import ShardedCatalogue
-from clipshelf.scale.chunks import Chunk, chunks_of, embed_chunk, join_parts, read_failures, read_part
+from clipshelf.scale.chunks import (
+    Chunk,
+    chunks_of,
+    embed_chunk,
+    embedded_chunks,
+    join_parts,
+    missing_chunks,
+    read_failures,
+    read_part,
+)
 from clipshelf.scale.manifest import ShardedManifest, current_generation, read_manifest
 from clipshelf.scale.pieces import Piece, pieces_of, read_piece
 from clipshelf.scale.writing import WrittenShard, check_shards, publish, save_shard, shard_folder
@@ -76,12 +85,19 @@ class Plan:
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
         return self.folder / _BUILDING / digest[:16]
 
-    def chunks(self, number: int) -> Iterator[Chunk]:
-        """The chunks of a piece that are not embedded yet."""
+    def embedded(self) -> list[list[int]]:
+        """The numbers of the chunks that are embedded, for each piece."""
+        return embedded_chunks(self.building, len(self.pieces))
+
+    def chunks(self, number: int, embedded: Container[int] = ()) -> Iterator[Chunk]:
+        """The chunks of a piece but those whose numbers are in `embedded`.
+
+        They do not depend on what others have embedded meanwhile: a task of Ray that is run again must give the same.
+        """
         failures: list[Failure] = []
         batch = read_piece(self.pieces[number], self.fields, failures.append, dict(self.declarations))
         for chunk in chunks_of(number, self.pieces[number], batch, failures):
-            if not (self.building / chunk.name).exists():
+            if chunk.number not in embedded:
                 yield chunk
 
     def embed(self, engine: Engine, chunk: Chunk) -> int:
@@ -151,7 +167,11 @@ class OneProcess:
 
     def embed(self, plan: Plan) -> Iterable[int]:
         """Embed all chunks."""
-        return (plan.embed(self.engine, chunk) for number in range(len(plan.pieces)) for chunk in plan.chunks(number))
+        return (
+            plan.embed(self.engine, chunk)
+            for number, embedded in enumerate(plan.embedded())
+            for chunk in plan.chunks(number, embedded)
+        )
 
     def finish(self, plan: Plan) -> Iterable[list[Failure]]:
         """Run `Plan.finish` of all shards."""
@@ -208,6 +228,11 @@ def index_shards(
             done += count
             if progress is not None:
                 progress(done, None)
+        if missing := missing_chunks(plan.building, len(pieces)):
+            raise CatalogueError(
+                f"{folder}: expected all products to be embedded, found that {len(missing)} files in "
+                f"{plan.building.name} are missing, such as {missing[0]}; run it again, and it goes on with them"
+            )
         failures = [failure for path in sorted(plan.building.glob("*-*.npz")) for failure in read_failures(path)]
         failures += [failure for of_shard in executor.finish(plan) for failure in of_shard]
         written = [

@@ -5,6 +5,7 @@ Back-pressure and retries are Ray's.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,10 +46,10 @@ class RayExecutor:
     def embed(self, plan: Plan) -> Iterator[int]:
         """Embed all chunks, as they come."""
         data = load_ray_data()
-        numbers = [{"piece": number} for number in range(len(plan.pieces))]
+        pieces = [{"piece": number, "embedded": json.dumps(done)} for number, done in enumerate(plan.embedded())]
         with _one_row_a_block(data):
-            chunks = data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
-                _read, fn_args=(plan,), batch_size=1, num_cpus=_READER_CPUS
+            chunks = data.from_items(pieces, override_num_blocks=len(pieces)).map_batches(
+                _read, fn_args=(plan,), batch_size=1, num_cpus=_READER_CPUS, concurrency=self.workers
             )
             counts = chunks.map_batches(
                 _Embedder,
@@ -86,8 +87,8 @@ def _one_row_a_block(data: Any) -> Iterator[None]:
 
 def _read(batch: Any, plan: Plan) -> Iterator[dict[str, Any]]:
     """The chunks of pieces, one by one, so that few of them are in memory."""
-    for number in batch["piece"].tolist():
-        for chunk in plan.chunks(number):
+    for number, embedded in zip(batch["piece"].tolist(), batch["embedded"].tolist(), strict=True):
+        for chunk in plan.chunks(number, json.loads(embedded)):
             yield {"chunk": [pack(chunk)]}
 
 

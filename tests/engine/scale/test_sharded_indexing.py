@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,47 @@ def test_what_an_interrupted_run_has_done_stays(
     assert done == [] and finished.stat().st_mtime_ns == stamp
     again, _ = index_shards(engine, source, tmp_path / "other", 3, OneProcess(engine), fields=FIELDS)
     assert _files(tmp_path / "many") == _files(again.folder)
+
+
+class Forgetful(OneProcess):
+    """Loses the second chunk of a piece."""
+
+    def embed(self, plan: Plan) -> Iterator[int]:
+        """Embed all chunks but one."""
+        return (plan.embed(self.engine, chunk) for chunk in plan.chunks(0) if chunk.number != 1)
+
+
+def test_a_chunk_that_an_executor_lost_is_no_smaller_catalogue(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipshelf.scale.chunks.CHUNK", 8)
+    source = tmp_path / "products.csv"
+    source.write_text("id,text\n" + "".join(f"p{row},{WORDS[row % 7]}\n" for row in range(30)))
+    with pytest.raises(CatalogueError, match=r"found that 1 files in \w+ are missing, such as 000000-000001\.npz"):
+        index_shards(engine, source, tmp_path / "many", 2, Forgetful(engine))
+    done: list[int] = []
+    sharded, _ = index_shards(
+        engine, source, tmp_path / "many", 2, OneProcess(engine), progress=lambda count, _: done.append(count)
+    )
+    assert done == [8] and len(sharded) == 30
+
+
+def test_chunks_are_the_same_again_whatever_is_embedded_meanwhile(
+    engine: Engine, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clipshelf.scale.chunks.CHUNK", 8)
+    seen: list[tuple[list[int], list[int]]] = []
+
+    class Twice(OneProcess):
+        def embed(self, plan: Plan) -> Iterator[int]:
+            before = plan.embedded()[0]
+            first = [chunk.number for chunk in plan.chunks(0, before)]
+            counts = list(super().embed(plan))
+            seen.append((first, [chunk.number for chunk in plan.chunks(0, before)]))
+            return iter(counts)
+
+    index_shards(engine, source, tmp_path / "many", 2, Twice(engine), fields=FIELDS)
+    assert seen == [(list(range(8)), list(range(8)))]
 
 
 def test_edits_of_shards_are_the_edits_of_one_catalogue(engine: Engine, source: Path, tmp_path: Path) -> None:
