@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,10 +84,13 @@ def test_fastapi_computes_as_many_requests_at_one_time_as_threads(
 ) -> None:
     limiter, limits = SimpleNamespace(total_tokens=40), list[tuple[int, str]]()
     monkeypatch.setattr(fastapi_service, "load_contender", lambda _: fakes.FromFiles())
-    monkeypatch.setattr(fastapi_service.anyio.to_thread, "current_default_thread_limiter", lambda: limiter)
-    monkeypatch.setattr(
-        fastapi_service, "threadpool_limits", lambda count, api: limits.append((count, api)) or nullcontext()
-    )
+    monkeypatch.setattr("anyio.to_thread.current_default_thread_limiter", lambda: limiter)
+
+    def limit(count: int, api: str) -> AbstractContextManager[None]:
+        limits.append((count, api))
+        return nullcontext()
+
+    monkeypatch.setattr(fastapi_service, "threadpool_limits", limit)
     np.save(tmp_path / "rows.npy", np.eye(3, dtype=np.float32))
     with TestClient(fastapi_service.make_app("fake", Job(3, subject, tmp_path / "rows.npy"))):
         assert limiter.total_tokens == 3 and limits == [(1, "blas")]
