@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +58,22 @@ def one(engine: Engine) -> Recommender:
 
 
 @contextmanager
-def sharded(one: Recommender, folder: Path, replicas: int = 1) -> Iterator[ShardedRecommender]:
+def sharded(one: Recommender, folder: Path, replicas: int = 1) -> Iterator[tuple[ShardedRecommender, list[int]]]:
+    """A recommender of the same products in shards, and the processes of their actors."""
     catalogue = split(one.catalogue, folder / "many", SHARDS)
+    before = actors()  # Ray ends those of another test some time after it
     shards = RayShards(catalogue, replicas=replicas, cpus=0.1, patience=PATIENCE)
-    yield ShardedRecommender(one.engine, catalogue, shards)
-    shards.close()
+    try:
+        yield ShardedRecommender(one.engine, catalogue, shards), sorted(actors() - before)
+    finally:
+        shards.close()
 
 
 def test_a_full_object_store_costs_no_answer_and_where_ray_carries_it_at_most_a_shard(
     ray: Any, one: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = facts(one.recommend(**QUERY))
-    with sharded(one, tmp_path) as many:
+    with sharded(one, tmp_path) as (many, _):
         taken = fill(ray)
         assert facts(many.recommend(**QUERY)) == expected
         monkeypatch.setattr(Connections, "take", lambda *_: None)
@@ -81,7 +85,7 @@ def test_a_full_object_store_costs_no_answer_and_where_ray_carries_it_at_most_a_
             pass  # says which shards
         assert time.monotonic() - start < 20 * PATIENCE
         taken.clear()
-        wait_until(lambda: facts(many.recommend(**QUERY)) == expected)
+        wait_for(many, QUERY, expected)
 
 
 def fill(ray: Any) -> list[Any]:
@@ -100,27 +104,27 @@ def test_a_shard_that_stands_still_is_left_out_and_back_when_it_goes_on(
     ray: Any, one: Recommender, tmp_path: Path
 ) -> None:
     expected = facts(one.recommend("red shoe", k=20))
-    with sharded(one, tmp_path) as many:
+    with sharded(one, tmp_path) as (many, processes):
         assert facts(many.recommend("red shoe", k=20)) == expected
-        with stopped(actors()[:1]):
+        with stopped(processes[:1]):
             start = time.monotonic()
             partial = many.recommend("red shoe", k=20)
             assert PATIENCE - 0.5 < time.monotonic() - start < 10 * PATIENCE
             assert len(partial.missing_shards) == 1 and len(partial) == 20
-        wait_until(lambda: facts(many.recommend("red shoe", k=20)) == expected)
+        wait_for(many, {"text": "red shoe", "k": 20}, expected)
 
 
 def test_a_replica_answers_for_one_that_stands_still(ray: Any, one: Recommender, tmp_path: Path) -> None:
     expected = facts(one.recommend("red shoe", k=20))
-    with sharded(one, tmp_path, replicas=2) as many, stopped(actors()[:1]):
+    with sharded(one, tmp_path, replicas=2) as (many, processes), stopped(processes[:1]):
         start = time.monotonic()
         assert all(facts(many.recommend("red shoe", k=20)) == expected for _ in range(8))
         assert time.monotonic() - start < 2 * PATIENCE  # one query waited for it, and no other
 
 
-def actors() -> list[int]:
+def actors() -> set[int]:
     """The processes of actors of shards that this process or its children started."""
-    found = []
+    found = set()
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"ray::_ShardActor"):
@@ -128,7 +132,7 @@ def actors() -> list[int]:
                 while parent not in (0, os.getpid()):
                     parent = int((Path("/proc") / str(parent) / "stat").read_text().rpartition(")")[2].split()[1])
                 if parent:
-                    found.append(int(entry.name))
+                    found.add(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
@@ -146,8 +150,12 @@ def stopped(processes: list[int]) -> Iterator[None]:
             os.kill(process, signal.SIGCONT)
 
 
-def wait_until(condition: Any) -> None:
+def wait_for(many: ShardedRecommender, query: dict[str, Any], expected: Any) -> None:
+    """Ask until the answer is whole again."""
     deadline = time.monotonic() + 60
-    while not condition():
+    while True:
+        with suppress(ShardLost):
+            if facts(many.recommend(**query)) == expected:
+                return
         assert time.monotonic() < deadline, "expected the same answers again within a minute"
         time.sleep(0.1)
