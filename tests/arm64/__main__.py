@@ -22,11 +22,12 @@ EXCLUDED = {
     "tests/engine/catalogue/test_picture_paths.py::test_an_absolute_path_in_another_case_is_found": (
         "the emulator lists its own root in place of /"
     ),
+    "tests/engine/model/test_hub.py": "it starts a process for each test, and what it tests knows no processor",
     "tests/engine/rank/test_ranker.py::test_a_query_leaves_no_thread_awake": (
         "it bounds CPU time, of which an emulated thread takes many times as much"
     ),
 }
-PYTEST = ("-m", "pytest", "-q", "-p", "emulated", "-p", "no:cacheprovider", "-o", "addopts=")
+PYTEST = ("-m", "pytest", "-q", "-p", "emulated", "-p", "no:cacheprovider", "-o", "addopts=", "-n", "auto")
 AGREEMENT = "tests/arm64/agreement.py"
 SHELF = REPOSITORY / "examples/shelf/four.csv"
 QUESTION = ["--text", "a warm jacket", "-k", "1", "--json"]

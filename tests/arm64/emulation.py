@@ -26,7 +26,7 @@ PACKAGES = (
     "libexpat1 libffi8 libssl3 libbz2-1.0 liblzma5 libsqlite3-0 libuuid1 libcrypt1"
 ).split()
 # What the tests of the engine import beyond the runtime; tests of further kinds of tables are skipped without these.
-TEST_PACKAGES = ("hypothesis", "onnx", "pandas", "pytest")
+TEST_PACKAGES = ("hypothesis", "onnx", "pandas", "pytest", "pytest-xdist")
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_24", "manylinux2014", "manylinux_2_17")
 # onnxruntime reads /proc/cpuinfo, and crashes on that of an x86 host: https://github.com/pytorch/cpuinfo
 CPU_INFO = (

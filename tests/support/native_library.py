@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,20 @@ import pytest
 from clipshelf.runtime import native
 
 SOURCES = Path(__file__).resolve().parents[2] / "engine" / "native"
-COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+MACHINE = platform.machine()
+
+
+def _compiler() -> str | None:
+    """A C compiler for this machine, which is an emulated one where the host's compiler makes programs of another."""
+    found = (shutil.which(name) for name in ("cc", "gcc", "clang", f"{MACHINE}-linux-gnu-gcc"))
+    for compiler in filter(None, found):
+        target = subprocess.run([compiler, "-dumpmachine"], capture_output=True, text=True, check=False).stdout
+        if MACHINE != "aarch64" or target.startswith((MACHINE, "arm64")):
+            return compiler
+    return None
+
+
+COMPILER = _compiler()
 CMAKE = [cmake] if (cmake := shutil.which("cmake")) else [sys.executable, "-m", "cmake"]
 
 
@@ -35,10 +49,12 @@ def native_library(*options: str) -> Path:
 
     def make(folder: Path) -> None:
         flags = [f"-DCMAKE_C_COMPILER={COMPILER}", "-DCLIPSHELF_WARNINGS_AS_ERRORS=ON", *options]
+        if shutil.which("aarch64-linux-gnu-gcc") == COMPILER:
+            flags += ["-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"]
         _run("-S", str(SOURCES), "-B", str(folder / "build"), *flags)
         _run("--build", str(folder / "build"))
 
-    name = "-".join(["native", *(option.strip("-").replace("=", "-").replace(",", "-") for option in options)])
+    name = "-".join(["native", MACHINE, *(option.strip("-").replace("=", "-").replace(",", "-") for option in options)])
     folder = cached(name, [*sources, COMPILER, version, str(CHECKOUT), *options], make)
     return next((folder / "build").glob("clipshelf_native.*"))
 
