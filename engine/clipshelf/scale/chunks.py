@@ -150,7 +150,7 @@ def missing_chunks(folder: Path, pieces: int) -> list[str]:
         if numbers:
             with np.load(folder / chunk_name(piece, numbers[0]), allow_pickle=False) as arrays:
                 count = int(arrays["of"])
-        missing += [chunk_name(piece, number) for number in range(count) if number not in set(numbers)]
+        missing += [chunk_name(piece, number) for number in sorted(set(range(count)) - set(numbers))]
     return missing
 
 

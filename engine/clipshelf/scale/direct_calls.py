@@ -22,6 +22,7 @@ _LENGTH = struct.Struct("!Q")
 _TOKEN_WITHIN = 5.0  # seconds
 _CONNECT_WITHIN = 1.0  # seconds
 _READ_WITHIN = 0.01  # seconds
+_RETRY_DELAY = 0.05  # seconds
 
 
 class CallServer:
@@ -41,14 +42,20 @@ class CallServer:
 
     def _accept(self) -> None:
         while True:
-            client, _ = self._socket.accept()
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            try:
+                client, _ = self._socket.accept()
+            except OSError:  # no file descriptor left, or a client that went away
+                time.sleep(_RETRY_DELAY)
+                continue
+            try:
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            except RuntimeError:  # no thread left
+                client.close()
 
     def _serve(self, client: socket.socket) -> None:
         with client:
             try:
-                client.settimeout(_TOKEN_WITHIN)
-                if not secrets.compare_digest(_read(client, TOKEN_SIZE), self._token):
+                if not secrets.compare_digest(_read(client, TOKEN_SIZE, time.monotonic() + _TOKEN_WITHIN), self._token):
                     return
                 client.settimeout(None)
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -81,7 +81,7 @@ class Plan:
     @property
     def building(self) -> Path:
         """Where the files of this plan are until it is published."""
-        facts = {**asdict(self), "folder": None, "artifact": None, "declarations": None}
+        facts = {**asdict(self), "folder": None, "artifact": None, "declarations": None, "format": 2}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
         return self.folder / _BUILDING / digest[:16]
 

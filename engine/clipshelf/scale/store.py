@@ -255,7 +255,7 @@ class ShardedStore:
 
     def _declare(self, name: str) -> str:
         """The declaration of a dotted column by the values of all shards, "" where none has such a field."""
-        tallies = require_all(results := self._all("tally", name), results)
+        tallies = require_all(self._all("tally", name), dict.fromkeys(range(self._catalogue.shards)))
         tally = reduce(add, tallies.values())
         if not tally.scalars and not tally.lists and not tally.records:
             return ""

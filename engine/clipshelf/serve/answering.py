@@ -106,6 +106,8 @@ class Answering:
             took_ms = {"queue": _milliseconds(started - ask.queued), "decode": ask.decode_ms, **answer.took_ms}
             took_ms["total"] = _milliseconds(time.perf_counter() - ask.received)
             body = json_text({**content, "took_ms": took_ms}).encode("utf-8", "backslashreplace")
+        except ShardLost as error:
+            return shard_lost(error)
         except (ValueError, InputError) as error:
             return error
         self._count(answer, took_ms)

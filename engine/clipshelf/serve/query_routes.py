@@ -140,9 +140,11 @@ def _response(answered: Answered | BaseException) -> Response:
 
 
 def _batch_headers(answers: Sequence[Answered | BaseException]) -> dict[str, str]:
-    """The headers of a batch: the generation that its answers have in common, and shards that some of them lack."""
+    """The headers of a batch: generation and model of its first answer, and shards that some answers lack."""
     first = next((answer for answer in answers if isinstance(answer, Answered)), None)
-    return {} if first is None else {GENERATION: str(first.generation), **_missing(answers)}
+    if first is None:
+        return {}
+    return {GENERATION: str(first.generation), FINGERPRINT: first.fingerprint, **_missing(answers)}
 
 
 def _missing(answers: Sequence[Answered | BaseException]) -> dict[str, str]:

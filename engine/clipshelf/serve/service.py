@@ -126,8 +126,9 @@ class Service:
             try:
                 await loop.run_in_executor(self.workers, self.keeper.refresh)
                 failed = ""
-            except ClipshelfError as error:
+            except Exception as error:  # also those of a store's library: the next try may succeed
                 self.metrics.reload_failures.inc()
-                if str(error) != failed:
-                    _log.error("catalogue: the generation stays %d: %s", self.keeper.current.generation, error)
-                failed = str(error)
+                text = str(error) if isinstance(error, ClipshelfError) else f"{type(error).__name__}: {error}"
+                if text != failed:
+                    _log.error("catalogue: the generation stays %d: %s", self.keeper.current.generation, text)
+                failed = text
