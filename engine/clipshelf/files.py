@@ -77,6 +77,12 @@ def read_regular(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
+def read_stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when another file takes the place of a file: its time, its inode and its size. Raises OSError."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
 def open_to_append(path: Path) -> BinaryIO:
     """Open a regular file for reading and for appending; it is made where there is none.
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipshelf.errors import CatalogueError, ShardLost
+from clipshelf.files import read_stamp
 from clipshelf.model.engine import Engine
 from clipshelf.scale.catalogue import ShardedCatalogue
 from clipshelf.scale.manifest import MANIFEST
@@ -136,9 +137,8 @@ class ShardedKeeper:
     def _read_stamp(self) -> tuple[int, int, int]:
         """What changes when a writer replaces the manifest."""
         try:
-            status = (self.folder / MANIFEST).stat()
+            return read_stamp(self.folder / MANIFEST)
         except OSError as error:
             raise CatalogueError(
                 f"{self.folder}: expected the folder of a sharded catalogue with a {MANIFEST}, found none"
             ) from error
-        return status.st_mtime_ns, status.st_ino, status.st_size

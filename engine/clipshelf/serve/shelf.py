@@ -24,6 +24,7 @@ from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.manifest import MANIFEST
 from clipshelf.catalogue.picture_keys import picture_key, picture_keys
 from clipshelf.errors import CatalogueError
+from clipshelf.files import read_stamp
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.recommender import Recommender, StoreRecommender
 from clipshelf.types import Product
@@ -203,10 +204,9 @@ class ShelfKeeper:
     def _read_stamp(self) -> tuple[int, int, int]:
         """What changes when a writer replaces the manifest."""
         try:
-            status = (self.folder / MANIFEST).stat()
+            return read_stamp(self.folder / MANIFEST)
         except OSError as error:
             raise CatalogueError(f"{self.folder}: expected a catalogue folder with a {MANIFEST}, found none") from error
-        return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def settle_memory() -> None:
