@@ -34,7 +34,7 @@ from clipshelf.errors import FingerprintMismatch, InputError
 from clipshelf.model.engine import Engine
 from clipshelf.postgres.columns import from_table, is_storable
 from clipshelf.postgres.connections import Connection, Connections
-from clipshelf.postgres.search import PatternSearch, as_array
+from clipshelf.postgres.search import LARGEST_EF, PatternSearch, as_array
 from clipshelf.postgres.sql import FALSE, TRUE, Piece, all_of, condition_piece, piece
 from clipshelf.postgres.tables import TableKinds, TableManifest, read_manifest
 from clipshelf.recommend.calibration import COMPLETE
@@ -42,7 +42,6 @@ from clipshelf.recommend.store import SAMPLE, Candidates, Search, Selection, Sid
 from clipshelf.types import FloatArray, Product, Rows
 
 SEARCHES = ("exact", "hnsw")
-_LARGEST_EF = 1_000  # of pgvector
 _KEPT_BYTES = 1 << 26  # of embeddings that were seen last
 _OF_CANDIDATES = ("rows", "patterns", "scores")
 
@@ -77,8 +76,8 @@ class PostgresCatalogue:
     def __init__(self, dsn: str, name: str, *, search: str = "exact", candidates: int = 200) -> None:
         if search not in SEARCHES:
             raise InputError(f"search: expected one of {', '.join(SEARCHES)}, found {describe(search)}")
-        if not 1 <= candidates <= _LARGEST_EF:
-            raise InputError(f"candidates: expected 1 to {_LARGEST_EF}, found {describe(candidates)}")
+        if not 1 <= candidates <= LARGEST_EF:
+            raise InputError(f"candidates: expected 1 to {LARGEST_EF}, found {describe(candidates)}")
         self._arguments = (dsn, name, search, candidates)
         self._search_by, self._candidates = search, candidates
         self._connections = Connections(dsn)
@@ -263,7 +262,9 @@ class PostgresCatalogue:
         names = {name: sql.Identifier(column) for name, column in columns.items()}
         listed = sql.SQL(what).format(**names)
         query = sql.SQL("select {} from {} where {}").format(listed, self._table, condition.text)
-        return self._connections.read(lambda connection: connection.execute(query, condition.parameters).fetchall())
+        return self._connections.read(
+            lambda connection: connection.execute(query, condition.parameters, binary=True).fetchall()
+        )
 
 
 def _without(excluded: AbstractSet[int]) -> Piece:

@@ -54,7 +54,7 @@ class Connections:
                     "postgres: expected the table of the catalogue, found that it was replaced; open it again"
                 ) from None
             except psycopg.OperationalError as error:
-                if attempt == _TRIES:
+                if attempt == _TRIES or isinstance(error, psycopg.errors.QueryCanceled):
                     raise CatalogueError(f"postgres: {error_line(error)}") from None
             except psycopg.Error as error:
                 raise CatalogueError(f"postgres: {error_line(error)}") from None
@@ -91,9 +91,14 @@ def connect(dsn: str) -> Connection:
 
 
 def register(connection: Connection) -> None:
-    """Teach a connection the types of pgvector."""
+    """Teach a connection the types of pgvector, and let its index look further where a filter lets little through."""
     try:
         register_vector(connection)
+        connection.execute("select '[0]'::vector")  # loads pgvector, which declares its settings
+        # Versions before 0.8 lack it.
+        connection.execute(
+            "select set_config(name, 'relaxed_order', false) from pg_settings where name = 'hnsw.iterative_scan'"
+        )
         connection.commit()
     except psycopg.ProgrammingError:
         raise CatalogueError("postgres: expected the extension vector (pgvector) in the database, found none") from None

@@ -20,6 +20,7 @@ from clipshelf.recommend.boosts import Addition, addition_offsets
 from clipshelf.recommend.store import Search
 from clipshelf.types import DoubleArray, FloatArray, Rows
 
+LARGEST_EF = 1_000  # candidates of an HNSW search, the most that pgvector takes
 _SPARE = 16  # candidates more than asked, so that one statement is mostly enough
 _MORE = 4  # times as many candidates in the next statement
 _ROUNDING = 2.0**-24  # of float32, relative
@@ -53,11 +54,15 @@ class PatternSearch:
         """Find the best products.
 
         - `allowed`: the condition of the products that may be found.
-        - `candidates`: how many an HNSW search looks at; 0 for an exact one.
+        - `candidates`: how many an HNSW search looks at; 0 for an exact one. Where it finds fewer products than the
+          search asks for, an exact one follows.
         """
         allowed = all_of([allowed, piece("sides = %s", self._pattern)])
         if candidates:
-            return self._scored(self._nearest(connection, allowed, candidates))
+            found = self._scored(self._nearest(connection, allowed, candidates))
+            if len(found.rows) == self._count:
+                return found
+            # The filter lets too few of the candidates through, or there are no more products.
         limit = self._count + _SPARE
         while True:
             lines, estimates = self._estimated(connection, allowed, limit)
@@ -80,16 +85,19 @@ class PatternSearch:
         listed = sql.SQL(", ").join([sql.SQL("row"), sql.SQL("embedding"), *numbers])
         statement = sql.SQL("select {} as estimate, {} from {} where {} order by estimate desc, row limit %s")
         query = statement.format(estimate.text, listed, sql.Identifier(self._manifest.table), allowed.text)
-        found = connection.execute(query, [*estimate.parameters, *allowed.parameters, limit]).fetchall()
+        parameters = [*estimate.parameters, *allowed.parameters, limit]
+        found = connection.execute(query, parameters, binary=True).fetchall()
         return [line[1:] for line in found], [line[0] for line in found]
 
     def _nearest(self, connection: Connection, allowed: Piece, candidates: int) -> list[tuple[Any, ...]]:
-        """Lines of products that the index finds."""
-        connection.execute("select set_config('hnsw.ef_search', %s, true)", [str(candidates)])
+        """Lines of products that the index finds best; the sums of the database, and its order, are not exact."""
+        limit = self._count + _SPARE
+        width = min(max(limit, candidates), LARGEST_EF)
+        connection.execute("select set_config('hnsw.ef_search', %s, true)", [str(width)])
+        # The planner takes the index only for the bare operator of its class, in ascending order, with a limit.
         statement = sql.SQL("select row, embedding from {} where {} order by embedding <#> %s limit %s")
         query = statement.format(sql.Identifier(self._manifest.table), allowed.text)
-        limit = max(self._count, candidates)
-        return connection.execute(query, [*allowed.parameters, self._vector(), limit]).fetchall()
+        return connection.execute(query, [*allowed.parameters, self._vector(), limit], binary=True).fetchall()
 
     def _scored(self, lines: Sequence[tuple[Any, ...]]) -> Found:
         """The best lines by exact scores."""

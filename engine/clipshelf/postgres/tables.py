@@ -195,6 +195,10 @@ def _create(connection: Connection, manifest: TableManifest) -> None:
         sql.Composed(extra),
     )
     connection.execute(statement)
+    # pgvector keeps embeddings outside of the rows, where each costs a search of its own, and the planner does not see
+    # their size. PostgreSQL still does so where a row does not fit into a page.
+    inline = sql.SQL("alter table {} alter column embedding set storage main")
+    connection.execute(inline.format(sql.Identifier(manifest.table)))
 
 
 def _copy(
@@ -222,6 +226,8 @@ def _copy(
             if progress is not None and (done % _ROWS_AT_A_TIME == 0 or done == len(catalogue)):
                 progress(done, len(catalogue))
     connection.execute(sql.SQL("alter table {} add primary key (row), add unique (id)").format(table))
+    # Products that lack a side are mostly few, and each query searches for them by themselves.
+    connection.execute(sql.SQL("create index on {} (sides)").format(table))
     if manifest.indexed:
         operators = sql.SQL(f"{manifest.precision}_ip_ops")
         connection.execute(sql.SQL("create index on {} using hnsw (embedding {})").format(table, operators))

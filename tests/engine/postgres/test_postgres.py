@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +18,7 @@ from clipshelf import Catalogue, Engine, Recommender
 from clipshelf.cli.main import main
 from clipshelf.errors import CatalogueError, FingerprintMismatch, InputError
 from clipshelf.postgres.catalogue import PostgresCatalogue
+from clipshelf.postgres.connections import Connection, Connections
 from clipshelf.postgres.recommender import PostgresRecommender
 from clipshelf.postgres.tables import export_catalogue
 from hypothesis import given, settings
@@ -174,6 +178,62 @@ def test_connections_that_are_killed_are_opened_again(narrow_engine: Engine, dsn
         assert facts(recommender.recommend("red")) == expected
 
 
+@pytest.mark.parametrize("search", ["exact", "hnsw"])
+def test_connections_killed_at_random_cost_no_wrong_answer(
+    narrow_engine: Engine, dsn: str, opened: Open, search: str
+) -> None:
+    """Every query has the right answer, or one error; most have the answer, since they are asked again."""
+    export_catalogue(union(narrow_engine, 200, seed=15, share=0.0, words=()), dsn, "shot", index=True)
+    recommender = PostgresRecommender(narrow_engine, opened("shot", search=search))
+    texts = ["red", "green shoe", "blue", "warm shirt"]
+    expected = {text: facts(recommender.recommend(text)) for text in texts}
+    ended = threading.Event()
+
+    def kill() -> None:
+        rng = np.random.default_rng(4)
+        with psycopg.connect(dsn, autocommit=True) as killer:
+            while not ended.wait(rng.exponential(0.03)):
+                killer.execute(
+                    "select pg_terminate_backend(pid) from (select pid from pg_stat_activity where "
+                    "pid <> pg_backend_pid() and backend_type = 'client backend' order by random() limit 1) as any_one"
+                )
+
+    def ask(number: int) -> str | None:
+        text = texts[number % len(texts)]
+        try:
+            assert facts(recommender.recommend(text)) == expected[text]
+        except CatalogueError as error:
+            return str(error)
+        return None
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            errors = [error for error in threads.map(ask, range(100)) if error is not None]
+    finally:
+        ended.set()
+        killer.join()
+    assert all(error.startswith("postgres: ") and "\n" not in error for error in errors)
+    assert len(errors) < 10
+    assert facts(recommender.recommend("red")) == expected["red"]
+
+
+def test_a_statement_that_takes_too_long_is_not_repeated(narrow_engine: Engine, dsn: str) -> None:
+    export_catalogue(union(narrow_engine, 5, seed=16, words=()), dsn, "slow")
+    connections = Connections(dsn)
+    calls = []
+
+    def sleep(connection: Connection) -> None:
+        calls.append(1)
+        connection.execute("set local statement_timeout = 50")
+        connection.execute("select pg_sleep(5)")
+
+    with closing(connections), pytest.raises(CatalogueError, match="postgres: canceling statement"):
+        connections.read(sleep)
+    assert len(calls) == 1
+
+
 def test_a_database_that_is_not_there(narrow_engine: Engine) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
     with pytest.raises(CatalogueError, match="expected a database, found"):
@@ -206,6 +266,73 @@ def test_half_precision_and_an_index(narrow_engine: Engine, dsn: str, opened: Op
         assert [item.score for item in answer] == pytest.approx([exact[item.id] for item in answer], abs=0.01)
         best = {item.id for item in one.recommend("red shoe", k=20)}
         assert len(best & {item.id for item in answer}) >= 18
+
+
+@pytest.fixture(scope="module")
+def many(narrow_engine: Engine, dsn: str) -> Catalogue:
+    """So many products that the database prefers its index."""
+    catalogue = union(narrow_engine, 4000, seed=17, share=0.01, duplicates=0, words=())
+    export_catalogue(catalogue, dsn, "many", index=True)
+    return catalogue
+
+
+def test_the_index_is_used(narrow_engine: Engine, dsn: str, many: Catalogue) -> None:
+    def uses() -> int:
+        with psycopg.connect(dsn) as connection:
+            [(scans,)] = connection.execute(
+                "select coalesce(sum(idx_scan), 0)::int from pg_stat_user_indexes "
+                "where relname like 'clipshelf_many_%' and indexrelname like '%embedding%'"
+            )
+        return int(scans)
+
+    found = {}
+    for search, scans in (("exact", 0), ("hnsw", 1)):
+        before = uses()
+        with closing(PostgresCatalogue(dsn, "many", search=search)) as store:
+            answer = PostgresRecommender(narrow_engine, store).recommend(liked=["p7"], k=20)
+            found[search] = {item.id: item.score for item in answer}
+        assert uses() - before == scans
+    assert len(found["exact"].keys() & found["hnsw"].keys()) >= 18
+    assert all(found["exact"].get(id_, score) == score for id_, score in found["hnsw"].items())
+
+
+def test_a_filter_leaves_an_index_search_all_products_that_it_lets_through(
+    narrow_engine: Engine, opened: Open, many: Catalogue
+) -> None:
+    one = Recommender(narrow_engine, many)
+    store = PostgresRecommender(narrow_engine, opened("many", search="hnsw", candidates=10))
+    ids = many.ids[::400]
+    queries: list[dict[str, Any]] = [{}, {"exclude": ids[:3]}]
+    for query in queries:
+        query |= {"where": {"id": {"in": ids}}, "k": 20}
+        expected = facts(one.recommend("red shoe", **query))
+        assert facts(store.recommend("red shoe", **query)) == expected
+        assert len(expected["recommendations"]) == len(ids) - len(query.get("exclude", []))
+
+
+def test_strings_of_sql_are_values(narrow_engine: Engine, dsn: str, opened: Open) -> None:
+    """Everything that a caller hands over is a parameter, or a name in quotes."""
+    hostile = ["'; drop table clipshelf_catalogues; --", '"; delete from x; --', "\\'); --", "%s", "{0}", "$1", "a''b"]
+    products = [{"id": text, "text": "red shoe", "note": text, text: 1} for text in hostile]
+    catalogue = Catalogue.build(narrow_engine, products)
+    export_catalogue(catalogue, dsn, "hostile", index=True)
+    one, other = (
+        Recommender(narrow_engine, catalogue),
+        PostgresRecommender(narrow_engine, opened("hostile", search="hnsw")),
+    )
+    for text in hostile:
+        queries: list[dict[str, Any]] = [
+            {"where": {"note": {"==": text}}},
+            {"where": {"note": {"in": [text]}, text: {">=": 1}}},
+            {"where": {"not": {"id": {"contains": text}}}},
+            {"liked": [text], "exclude": [text]},
+            {"boost": {text: 0.5}},
+        ]
+        for query in queries:
+            assert facts(other.recommend(text, **query)) == facts(one.recommend(text, **query))
+        with pytest.raises(InputError):
+            other.recommend("red", where={f"{text} ": {"==": 1}})
+    assert len(opened("hostile")) == len(hostile)
 
 
 def test_arguments_that_do_not_fit(narrow_engine: Engine, dsn: str, opened: Open, tmp_path: Path) -> None:
