@@ -6,12 +6,16 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from clipshelf import Engine, Recommender, index
+from clipshelf import Catalogue, Engine, Recommender, index
+from clipshelf.catalogue.contents import contents_of_rows
 from clipshelf.errors import ShardLost
 from clipshelf.scale.chunks import CHUNK
 from clipshelf.scale.connections import Connections
@@ -193,6 +197,44 @@ def test_answers_are_the_same_where_only_ray_reaches_the_actors(
 ) -> None:
     monkeypatch.setattr(Connections, "take", lambda *_: None)
     assert_same(*pair, QUERIES)
+
+
+def test_shards_that_are_closed_say_so_and_close_again(
+    cluster: Any, engine: Engine, source: Path, tmp_path: Path
+) -> None:
+    sharded = split(index(engine, [{"id": "a", "text": "red shoe"}], tmp_path / "one"), tmp_path / "many", SHARDS)
+    shards = RayShards(sharded, replicas=2, cpus=0.1, patience=20.0)
+    calls = ThreadPoolExecutor(1).submit(_call_until_closed, shards)
+    _wait_until(lambda: shards.call("find", {0: (["a"],)}) != {})
+    shards.close()
+    with pytest.raises(ShardLost, match="expected open shards, found that they are closed"):
+        calls.result(20)
+    shards.close()
+
+
+def _call_until_closed(shards: RayShards) -> None:
+    while True:
+        shards.call("find", {0: (["a"],)})
+
+
+def test_a_slow_method_makes_no_other_call_wait_whichever_way_it_comes(
+    cluster: Any, engine: Engine, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All records are read for the column, which takes much longer than a search of one id.
+    contents = contents_of_rows(np.tile(np.eye(1, 2 * engine.dim, dtype=np.float32), (60_000, 1)))
+    contents = replace(contents, products=[{**product, "size": {"eu": 1}} for product in contents.products])
+    sharded = split(Catalogue(contents, engine.fingerprint, Path("/nowhere"), None), tmp_path / "many", 1)
+    shards = RayShards(sharded, cpus=0.1, patience=60.0)
+    for field in ("size.eu", "size.us"):
+        with ThreadPoolExecutor(1) as pool:
+            tally = pool.submit(shards.call, "tally", {0: (field,)})
+            rounds = 0
+            while not tally.done():
+                assert shards.call("find", {0: (["1"],)})[0].rows.tolist() == [1]
+                rounds += 1
+        assert rounds > 3 and set(tally.result()) == {0}
+        monkeypatch.setattr(Connections, "take", lambda *_: None)  # only Ray reaches the actor
+    shards.close()
 
 
 def _facts(answer: Any) -> Any:

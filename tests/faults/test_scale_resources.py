@@ -127,7 +127,7 @@ def actors() -> set[int]:
     found = set()
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"ray::_ShardActor"):
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"ray::ShardActor"):
                 parent = int(entry.name)
                 while parent not in (0, os.getpid()):
                     parent = int((Path("/proc") / str(parent) / "stat").read_text().rpartition(")")[2].split()[1])

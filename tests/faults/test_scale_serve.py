@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,19 @@ def descendants(pid: int) -> list[int]:
 
 def actors(pid: int) -> list[int]:
     """The processes of shards below a service."""
-    found = []
+    processes = []
     for child in descendants(pid):
         with suppress(OSError):
-            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::_ShardActor"):
-                found.append(child)
-    return found
+            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::ShardActor"):
+                processes.append(child)
+    return processes
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; one that has ended stays in /proc until its parent, or init, reads its exit code."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    return False
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -60,20 +68,23 @@ class Load:
         self.answers: list[tuple[int, str, str | None, frozenset[str]]] = []
         self._url = url
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
+        self._pool = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Load:
-        self._thread.start()
+        self._asking = self._pool.submit(self._ask)
         return self
 
     def __exit__(self, *_: Any) -> None:
         self._stop.set()
-        self._thread.join(60)
+        with self._pool:
+            self._asking.result(60)
 
     def wait_for(self, count: int) -> None:
-        """Wait for more answers."""
+        """Wait for more answers; raises what the client raised."""
         goal = len(self.answers) + count
-        eventually(lambda: len(self.answers) >= goal, f"{count} answers")
+        eventually(lambda: self._asking.done() or len(self.answers) >= goal, f"{count} answers")
+        if self._asking.done():
+            self._asking.result()
 
     def _ask(self) -> None:
         with httpx2.Client(base_url=self._url, timeout=60, trust_env=False) as client:
@@ -116,7 +127,7 @@ def test_a_killed_actor_and_a_new_generation_cost_no_answer(tiny_artifact: Path,
         below = descendants(service.pid)
         service.send_signal(signal.SIGTERM)
         assert service.wait(60) == 0
-        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), "the end of all of Ray")
+        eventually(lambda: not any(map(runs, below)), "the end of all of Ray")
     finally:
         service.kill()
         service.wait()

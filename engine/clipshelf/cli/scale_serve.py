@@ -14,7 +14,8 @@ from clipshelf.cli.service_options import add_service_options, require_service_p
 if TYPE_CHECKING:
     from clipshelf.scale.catalogue import ShardedCatalogue
     from clipshelf.scale.shards import Shards
-    from clipshelf.serve.settings import Settings
+
+_ENDING_SECONDS = 15.0  # of the actors and of a cluster that this process started
 
 
 def add_action(actions: Commands) -> None:
@@ -39,7 +40,8 @@ def add_action(actions: Commands) -> None:
         "--patience",
         metavar="S",
         type=seconds,
-        help="seconds after which an answer comes without a shard that is lost (default: half the deadline)",
+        help="seconds after which an answer comes without a shard that is lost, above 0 and below the deadline "
+        "(default: half of it)",
     )
     add_service_options(parser, writable=False)
     add_engine_options(parser, default="that of the catalogue")
@@ -49,6 +51,7 @@ def add_action(actions: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     require_service_packages()
+    from clipshelf.errors import InputError
     from clipshelf.model.engine import Engine
     from clipshelf.scale.catalogue import ShardedCatalogue
     from clipshelf.scale.keeper import ShardedKeeper
@@ -57,6 +60,11 @@ def _run(args: argparse.Namespace) -> int:
     from clipshelf.serve.server import image_limits as service_limits
 
     settings = service_settings(args)
+    patience = settings.deadline / 2 if args.patience is None else args.patience
+    if not 0 < patience < settings.deadline:
+        raise InputError(
+            f"--patience: expected seconds above 0 and below the deadline of {settings.deadline:g}, found {patience:g}"
+        )
     limits = image_limits(args, service_limits(settings))
     folder = Path(args.catalogue).absolute()
     engine = Engine.load(args.artifact or ShardedCatalogue(folder).model_path(), threads=args.threads, limits=limits)
@@ -65,20 +73,21 @@ def _run(args: argparse.Namespace) -> int:
         keeper = ShardedKeeper(
             engine,
             folder,
-            partial(_open_shards, args, settings),
+            partial(_open_shards, args, patience),
             root=None if args.root is None else Path(args.root),
             allow_outside=args.allow_outside,
             patience=2 * settings.deadline,
         )
         try:
             answer_requests(keeper, settings, limits)
+            # Before anything of Ray ends, which may wait for a generation that is being opened.
+            end_soon(_ENDING_SECONDS)
         finally:
             keeper.close()
-    end_soon()
     return 0
 
 
-def _open_shards(args: argparse.Namespace, settings: Settings, catalogue: ShardedCatalogue) -> Shards:
+def _open_shards(args: argparse.Namespace, patience: float, catalogue: ShardedCatalogue) -> Shards:
     """The actors of a generation."""
     from clipshelf.scale.ray_shards import RayShards
     from clipshelf.scale.watched_shards import WatchedShards
@@ -90,6 +99,6 @@ def _open_shards(args: argparse.Namespace, settings: Settings, catalogue: Sharde
             replicas=args.replicas,
             threads=args.shard_threads,
             cpus=default_cpus if args.cpus is None else args.cpus,
-            patience=settings.deadline / 2 if args.patience is None else args.patience,
+            patience=patience,
         )
     )

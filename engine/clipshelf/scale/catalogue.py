@@ -14,10 +14,10 @@ from clipshelf.errors import CatalogueError, FingerprintMismatch
 from clipshelf.model.engine import Engine
 from clipshelf.scale.manifest import WordCounts, read_manifest
 from clipshelf.scale.opening import open_shard, read_ordinals
-from clipshelf.scale.pooled_files import PooledFile
+from clipshelf.scale.pooled_files import SAMPLE_FILE, PooledFile
 from clipshelf.types import FloatArray, PathLike, Rows
 
-SAMPLE_FILE, WORDS_FILE = "sample.npy", "words.npz"
+WORDS_FILE = "words.npz"
 
 
 class ShardedCatalogue:

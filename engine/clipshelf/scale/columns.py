@@ -9,6 +9,8 @@ from typing import Any
 from clipshelf.catalogue.filtering.filter_columns import RECORD_COLUMNS, is_dotted
 from clipshelf.catalogue.typed_columns.kinds import kind_of
 
+_MOST_ABSENT = 1024  # dotted names without a value that are remembered; clients may ask for any
+
 
 class ShardedColumns(Mapping[str, str]):
     """The kind of each column by name; names are compared in the normal form NFC.
@@ -21,6 +23,7 @@ class ShardedColumns(Mapping[str, str]):
         self._kinds = {unicodedata.normalize("NFC", name): kind for name, kind in kinds.items()}
         self._declare = declare
         self._dotted: dict[str, str] = {}
+        self._absent: dict[str, None] = {}
 
     def __getitem__(self, name: str) -> str:
         name = unicodedata.normalize("NFC", name) if isinstance(name, str) else name
@@ -30,9 +33,13 @@ class ShardedColumns(Mapping[str, str]):
             return "text"
         if not isinstance(name, str) or not is_dotted(name, self._kinds):
             raise KeyError(name)
+        if name in self._absent:
+            raise KeyError(name)
         if name not in self._dotted:
             declaration = self._declare(name)
             if not declaration:
+                if len(self._absent) < _MOST_ABSENT:
+                    self._absent[name] = None
                 raise KeyError(name)
             self._dotted[name] = declaration
         return kind_of(self._dotted[name])

@@ -69,6 +69,7 @@ class ShardedKeeper:
         self._patience = patience
         self._loading = threading.Lock()
         self._users = threading.Condition()
+        self._is_closed = False
         self._stamp = self._read_stamp()
         self._open = self._opened(ShardedCatalogue(self.folder))
 
@@ -94,23 +95,27 @@ class ShardedKeeper:
         """Take up a generation that was published since; look in any case with `force`.
 
         Returns when the old one has ended. One that cannot be opened leaves the current one in place, and raises
-        ClipshelfError.
+        ClipshelfError. Does nothing after `close`.
         """
         with self._loading:
+            if self._is_closed:
+                return
             stamp = self._read_stamp()
             if stamp == self._stamp and not force:
                 return
             catalogue = ShardedCatalogue(self.folder)
             if catalogue.manifest.to_bytes() != self._open.manifest:
-                new = self._opened(catalogue)
-                with self._users:
-                    old, self._open = self._open, new
-                _log.info("catalogue: generation %d, %d products", new.shelf.generation, len(new.shelf))
-                self._end(old)
+                self._end(self._switched(self._opened(catalogue)))
             self._stamp = stamp
 
     def close(self) -> None:
-        """End the shards of the current generation, whoever uses them."""
+        """End the shards of the current generation, whoever uses them.
+
+        A generation that is being opened meanwhile ends as soon as it is open.
+        """
+        with self._users:
+            self._is_closed = True
+            self._users.notify_all()
         self._open.shelf.recommender.shards.close()
 
     def _opened(self, catalogue: ShardedCatalogue) -> _Open:
@@ -127,10 +132,20 @@ class ShardedKeeper:
         shelf = ShardedShelf(recommender, root=self._root, allow_outside=self._allow_outside)
         return _Open(shelf, catalogue.manifest.to_bytes())
 
+    def _switched(self, opened: _Open) -> _Open:
+        """Make a generation the current one; returns the one that ends, which is itself after `close`."""
+        with self._users:
+            if self._is_closed:
+                return opened
+            previous, self._open = self._open, opened
+        _log.info("catalogue: generation %d, %d products", opened.shelf.generation, len(opened.shelf))
+        return previous
+
     def _end(self, opened: _Open) -> None:
         """Close the shards of a generation when nobody uses them any more."""
         with self._users:
-            if not self._users.wait_for(lambda: opened.users == 0, self._patience):
+            self._users.wait_for(lambda: opened.users == 0 or self._is_closed, self._patience)
+            if opened.users:
                 _log.warning("catalogue: generation %d ends with queries in progress", opened.shelf.generation)
         opened.shelf.recommender.shards.close()
 

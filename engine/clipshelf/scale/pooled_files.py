@@ -15,6 +15,9 @@ from clipshelf.catalogue.disk.checksummed import npy_array
 from clipshelf.errors import CatalogueError
 from clipshelf.files import FileRecord, open_regular
 
+# Embeddings of a sample of all products; every generation has it.
+SAMPLE_FILE = "sample.npy"
+
 
 class PooledFile:
     """One pooled file, mapped into memory after it was compared with the manifest.

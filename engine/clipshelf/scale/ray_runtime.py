@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from clipshelf.errors import MissingExtra
+from clipshelf.errors import ClipshelfError, MissingExtra
+
+_REACHABLE_WITHIN = 5.0  # seconds
 
 
 def load_ray() -> Any:
@@ -44,19 +47,36 @@ def connected(address: str | None) -> Iterator[Any]:
     """Ray, connected to a cluster while the block runs; one that runs already is left as it is.
 
     - `address`: of a cluster, such as "auto"; None starts one in this process and ends it with the block.
+
+    Raises ClipshelfError for a cluster that cannot be reached.
     """
     ray = load_ray()
     if ray.is_initialized():
         yield ray
         return
+    if address is not None:
+        _check_reachable(address)
     # Without an address, Ray would connect to any cluster that was started on this machine, also one that has ended.
-    ray.init(
-        address=address or "local",
-        include_dashboard=None if address else False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ClipshelfError(f"expected a cluster of Ray at {address or 'this machine'}, found: {error}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise ClipshelfError unless something listens at HOST:PORT: Ray would try it for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdecimal() and int(port) < 1 << 16:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _REACHABLE_WITHIN).close()
+        except OSError as error:
+            raise ClipshelfError(f"expected a cluster of Ray at {address}, found: {error}") from error

@@ -34,6 +34,8 @@ from clipshelf.scale.pooling import quantiles_name
 from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
 
 _MASKS_KEPT = 16  # of filters that were used last
+_MOST_TALLIES = 1024  # dotted names whose values are remembered; clients may ask for any
+_MOST_VALUES = 1 << 16  # of a column whose counts are remembered
 # What is sent unasked, since a further call takes longer: embeddings of products that ids name, records of candidates.
 _SENT_WITH_IDS, _SENT_WITH_CANDIDATES = 256, 64
 
@@ -125,6 +127,8 @@ class Shard:
         self._store = TableStore(self._table, threads, lambda name: self._quantile_table(name, columns[name]))
         self._masks: OrderedDict[str, MaskedRows] = OrderedDict()
         self._groupings: dict[str, Grouping] = {}
+        self._tallies: dict[str, ColumnTally] = {}
+        self._value_counts: dict[str, ValueCounts] = {}
 
     def find(self, ids: Sequence[str]) -> Found:
         """The products of n ids."""
@@ -156,8 +160,13 @@ class Shard:
         return product_value(self._table.columns, int(self._local(np.array([row]))[0]), name)
 
     def tally(self, name: str) -> ColumnTally:
-        """What values there are of a dotted column."""
-        return tally_columns(self._table.columns.dotted_fields(name)).get(name, ColumnTally())
+        """What values there are of a dotted column; reads all records the first time."""
+        tally = self._tallies.get(name)
+        if tally is None:
+            tally = tally_columns(self._table.columns.dotted_fields(name)).get(name, ColumnTally())
+            if len(self._tallies) < _MOST_TALLIES:
+                self._tallies[name] = tally
+        return tally
 
     def count(self, selection: ShardedSelection) -> int:
         """The number of products of a selection."""
@@ -176,8 +185,13 @@ class Shard:
         return np.where(there, ordinals * self._shards + self._number, -1)
 
     def count_values(self, name: str) -> ValueCounts:
-        """How many products have each value of a column."""
-        return count_values(self._contents, name)
+        """How many products have each value of a column; reads all of it the first time."""
+        counts = self._value_counts.get(name)
+        if counts is None:
+            counts = count_values(self._contents, name)
+            if len(counts.values) <= _MOST_VALUES:
+                self._value_counts[name] = counts
+        return counts
 
     def picture_keys(self, ids: Sequence[str]) -> list[bytes]:
         """The keys of the pictures of each of n products of the shard, joined."""

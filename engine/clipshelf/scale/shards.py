@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from clipshelf.errors import ShardLost
+from clipshelf.scale.generation_use import GenerationUse
 from clipshelf.scale.manifest import ShardedManifest
 from clipshelf.scale.shard import Shard
 from clipshelf.workers import Workers
@@ -28,6 +29,9 @@ Method: TypeAlias = Literal[
     "search",
 ]
 
+# They read the values of a whole column, which may take longer than a query waits.
+SLOW_METHODS: frozenset[Method] = frozenset({"tally", "count_values"})
+
 
 class Shards(Protocol):
     """Calls methods of `clipshelf.scale.shard.Shard` on some of S shards."""
@@ -47,11 +51,12 @@ class Shards(Protocol):
 class LocalShards:
     """All shards in this process.
 
-    - `folder`, `manifest`: of the sharded catalogue.
+    - `folder`, `manifest`: of the sharded catalogue. Its generation stays until `close`.
     - `threads`: of one search in one shard.
     """
 
     def __init__(self, folder: Path, manifest: ShardedManifest, threads: int | None = 1) -> None:
+        self._use = GenerationUse(folder, manifest)
         self._workers = Workers()
         numbers = range(len(manifest.shards))
         self._shards = self._workers.map(lambda number: Shard(folder, number, manifest, threads), numbers)
@@ -63,6 +68,7 @@ class LocalShards:
     def close(self) -> None:
         """Let the shards go."""
         self._shards = []
+        self._use.end()
 
 
 def require_all(results: Mapping[int, Any], called: Mapping[int, Any]) -> Mapping[int, Any]:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from clipshelf.scale.connections import ReplicaId
 
 # Seconds in which a replica that did not answer is passed over. After that a request tries it again.
-REST = 30.0
+PASSED_OVER_FOR = 30.0
 
 
 class Turns:
-    """Replicas in turn, without those that lately did not answer; any number of threads may ask.
+    """Replicas in turn, without those that lately did not answer; any number of threads may use it.
 
     - `replicas`: of each shard.
     - `clock`: seconds that never go back.
@@ -21,14 +21,17 @@ class Turns:
     def __init__(self, replicas: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._replicas = replicas
         self._clock = clock
-        self._resting: dict[ReplicaId, float] = {}
+        self._passed_over: dict[ReplicaId, float] = {}
 
     def replica(self, shard: int, turn: int) -> ReplicaId:
-        """The replica of a shard that takes request number `turn`; where all rest, the one whose turn it is."""
+        """The replica of a shard that takes request number `turn`.
+
+        Where all are passed over, it is the one whose turn it is.
+        """
         in_order = [(shard, (turn + step) % self._replicas) for step in range(self._replicas)]
         now = self._clock()
-        return next((id_ for id_ in in_order if self._resting.get(id_, now) <= now), in_order[0])
+        return next((id_ for id_ in in_order if self._passed_over.get(id_, now) <= now), in_order[0])
 
-    def rest(self, id_: ReplicaId) -> None:
-        """Pass over a replica that did not answer."""
-        self._resting[id_] = self._clock() + REST
+    def pass_over(self, id_: ReplicaId) -> None:
+        """Let no request go to a replica for a while, since it did not answer."""
+        self._passed_over[id_] = self._clock() + PASSED_OVER_FOR

@@ -1,19 +1,20 @@
 """Shards of which those that do not answer are left out at once, so that one that is lost makes no other query wait.
 
-A shard is left out after a call that it did not answer in time. It is asked again in the background, and takes part
-from its first answer on.
+A shard is left out after a call that it did not answer in time. It is called again in the background, and takes part
+from its first answer on. A method that reads a whole column may take longer than a query may wait: a shard that does
+not answer it in time is not lost.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from clipshelf.scale.shards import Method, Shards
+from clipshelf.scale.shards import SLOW_METHODS, Method, Shards
 
 _log = logging.getLogger(__name__)
 _NO_ROWS = np.empty(0, np.int64)
@@ -23,7 +24,7 @@ class WatchedShards:
     """Calls shards through another object, except those that are lost.
 
     - `shards`: how they are called.
-    - `interval`: seconds between questions whether a lost one is back.
+    - `interval`: seconds between two calls of a lost one.
     """
 
     def __init__(self, shards: Shards, interval: float = 1.0) -> None:
@@ -40,10 +41,10 @@ class WatchedShards:
 
     def call(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
         """Call a method on the shards that are not lost; see `Shards.call`."""
-        asked = {number: of_shard for number, of_shard in arguments.items() if number not in self._lost}
-        results = self._shards.call(method, asked) if asked else {}
-        if missing := asked.keys() - results.keys():
-            self._leave_out(missing)
+        present = {number: of_shard for number, of_shard in arguments.items() if number not in self._lost}
+        results = self._shards.call(method, present) if present else {}
+        if method not in SLOW_METHODS:
+            self._leave_out(present.keys() - results.keys())
         return results
 
     def close(self) -> None:
@@ -51,24 +52,30 @@ class WatchedShards:
         self._closed.set()
         self._shards.close()
 
-    def _leave_out(self, missing: frozenset[int] | set[int]) -> None:
+    def _leave_out(self, missing: Iterable[int]) -> None:
+        """Leave shards out, each until a thread of its own has seen an answer."""
         with self._lock:
             if self._closed.is_set():
                 return
-            watched, self._lost = bool(self._lost), self._lost | missing
-        _log.warning("shards: no answer of %s", ", ".join(map(str, sorted(missing))))
-        if not watched:
-            threading.Thread(target=self._watch, name="clipshelf-lost-shards", daemon=True).start()
+            newly_lost = sorted(set(missing) - self._lost)
+            self._lost |= set(newly_lost)
+        if newly_lost:
+            _log.warning("shards: no answer of %s", ", ".join(map(str, newly_lost)))
+        for number in newly_lost:
+            threading.Thread(target=self._watch, args=(number,), name="clipshelf-lost-shard", daemon=True).start()
 
-    def _watch(self) -> None:
-        """Ask the lost shards until all of them are back."""
-        while self._lost and not self._closed.wait(self._interval):
+    def _watch(self, number: int) -> None:
+        """Call a lost shard until it answers."""
+        while not self._closed.wait(self._interval):
             try:
-                answers = self._shards.call("records", dict.fromkeys(self._lost, (_NO_ROWS,)))
+                has_answered = bool(self._shards.call("records", {number: (_NO_ROWS,)}))
             except Exception as error:
-                _log.warning("shards: a lost one failed with %s: %s", type(error).__name__, error)
+                if self._closed.is_set():
+                    return
+                _log.warning("shards: %d failed with %s: %s", number, type(error).__name__, error)
                 continue
-            if answers:
+            if has_answered:
                 with self._lock:
-                    self._lost -= answers.keys()
-                _log.info("shards: %s answer again", ", ".join(map(str, sorted(answers))))
+                    self._lost -= {number}
+                _log.info("shards: %d answers again", number)
+                return

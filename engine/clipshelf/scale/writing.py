@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ from clipshelf.catalogue.disk.manifest import MANIFEST as CATALOGUE_MANIFEST
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.errors import CatalogueError, InputError
 from clipshelf.files import FileRecord, durable, locked, sync_folder, writing
-from clipshelf.scale.catalogue import SAMPLE_FILE, WORDS_FILE, ShardedCatalogue, shards_of_keys
+from clipshelf.scale.catalogue import WORDS_FILE, ShardedCatalogue, shards_of_keys
+from clipshelf.scale.generation_use import is_used
 from clipshelf.scale.manifest import (
     MANIFEST,
     MOST_SHARDS,
@@ -29,6 +30,7 @@ from clipshelf.scale.manifest import (
     is_ours,
     read_manifest,
 )
+from clipshelf.scale.pooled_files import SAMPLE_FILE
 from clipshelf.scale.pooling import OpenShard, Pooled, ordinals_name, pool, quantiles_name
 from clipshelf.types import PathLike, Rows
 
@@ -116,7 +118,7 @@ def publish(
     - `declarations`: of the columns that are decided.
     - `extra`: contents of further pooled files, by name.
 
-    Older generations than the one before are removed. Returns the new manifest.
+    Older generations than the one before are removed, unless they are used. Returns the new manifest.
     """
     opened = [OpenShard(Catalogue.load(shard.folder), shard.ordinals) for shard in shards]
     catalogues = [shard.catalogue for shard in opened]
@@ -149,8 +151,10 @@ def publish(
         )
         sync_folder(folder)
         before = read_manifest(folder) if (folder / MANIFEST).exists() else None
-        with durable(folder / MANIFEST) as file:
-            file.write(manifest.to_bytes())
+        # The copy says what belongs to this generation when another one is current.
+        for path in (folder / manifest.pooled_folder / MANIFEST, folder / MANIFEST):
+            with durable(path) as file:
+                file.write(manifest.to_bytes())
         _remove_older(folder, manifest, before)
     return manifest
 
@@ -193,13 +197,22 @@ def _write_pooled(
 
 
 def _remove_older(folder: Path, current: ShardedManifest, before: ShardedManifest | None) -> None:
-    """Remove the folders that neither the current generation nor the one before it names."""
-    kept = {shard.folder for manifest in (current, before) if manifest for shard in manifest.shards}
-    kept |= {manifest.pooled_folder for manifest in (current, before) if manifest}
+    """Remove the folders that no generation names of the current one, the one before it, and those that are used."""
+    generations = [current, *([before] if before else []), *_used_generations(folder)]
+    names = {shard.folder for manifest in generations for shard in manifest.shards}
+    names |= {manifest.pooled_folder for manifest in generations}
     for path in folder.iterdir():
-        if is_ours(path.name) and path.name not in kept:
+        if is_ours(path.name) and path.name not in names:
             with suppress(OSError):
                 shutil.rmtree(path)
+
+
+def _used_generations(folder: Path) -> Iterator[ShardedManifest]:
+    """The manifests of the generations that somebody uses."""
+    for pooled_folder in folder.glob("pooled.*"):
+        if is_used(pooled_folder):
+            with suppress(CatalogueError):  # written before generations had a copy of their manifest
+                yield read_manifest(pooled_folder)
 
 
 def _npy(array: Any) -> bytes:

@@ -21,7 +21,7 @@ from clipshelf.serve.shelf import Keeper
 
 _log = logging.getLogger(__name__)
 # Seconds for threads that still compute after the last request was given up. What they would write is a transaction.
-_LAST_SECONDS = 2.0
+LAST_SECONDS = 2.0
 _DECODING_SECONDS = 4.0  # of a CPU for one picture
 _BACKLOG = 1024  # connections
 # Connections that are accepted, as a multiple of those that get answers: the others are told to come again.
@@ -139,11 +139,11 @@ def log_requests() -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
-def end_soon() -> None:
+def end_soon(seconds: float = LAST_SECONDS) -> None:
     """End the process within seconds, whatever its threads do.
 
     Python waits for the threads of its pools, and an inference or a picture in work may take long.
     """
-    last = threading.Timer(_LAST_SECONDS, os._exit, [0])
+    last = threading.Timer(seconds, os._exit, [0])
     last.daemon = True
     last.start()

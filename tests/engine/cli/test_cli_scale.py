@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from clipshelf import Engine, index
 from clipshelf.cli.main import main
+from clipshelf.errors import ClipshelfError, InputError
+from clipshelf.scale.catalogue import ShardedCatalogue
+from clipshelf.scale.ray_shards import RayShards
 from support import tiny
 
 
@@ -67,3 +70,31 @@ def test_without_ray_the_extra_is_named(
     command = ["scale", "index", str(source), str(tmp_path / "many"), "--artifact", str(artifact)]
     assert main(command) == 1
     assert "pip install 'clipshelf[scale]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "found"), [("--patience=0", "0"), ("--patience=10", "10"), ("--patience=99", "99")])
+def test_patience_is_above_0_and_below_the_deadline(
+    sharded: Path, capsys: pytest.CaptureFixture[str], option: str, found: str
+) -> None:
+    assert main(["scale", "serve", str(sharded), option, "--deadline", "10"]) == 1
+    expected = f"--patience: expected seconds above 0 and below the deadline of 10, found {found}"
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense"])
+def test_a_cluster_that_cannot_be_reached_is_named(
+    sharded: Path, artifact: Path, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
+    command = ["scale", "serve", str(sharded), "--address", address, "--artifact", str(artifact)]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert f"expected a cluster of Ray at {address}, found: " in error and "Traceback" not in error
+
+
+def test_shards_need_a_connection_to_ray(sharded: Path) -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
+    with pytest.raises(ClipshelfError, match="expected a connection to Ray, as ray_runtime.connected makes one"):
+        RayShards(ShardedCatalogue(sharded))
+    with pytest.raises(InputError, match="patience: expected seconds above 0, found 0"):
+        RayShards(ShardedCatalogue(sharded), patience=0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from clipshelf import Catalogue, Engine, index
 from clipshelf.errors import ClipshelfError, ShardLost
@@ -39,6 +41,7 @@ class Losing:
 
     def close(self) -> None:
         self.closed = True
+        self._shards.close()
 
 
 @pytest.fixture(scope="module")
@@ -307,28 +310,150 @@ def test_a_shard_that_restarts_after_the_next_generation_was_published_opens_its
     assert shards.call("find", {shard: (["p/1"],)})[shard].rows.tolist() != [-1]
 
 
+class Recorded:
+    """Shards that are called through an object that knows which; it closes nothing."""
+
+    def __init__(self, shards: Losing) -> None:
+        self._shards = shards
+        self.called: list[set[int]] = []
+        self.closed = False
+
+    def call(self, method: Any, arguments: Any) -> dict[int, Any]:
+        self.called.append(set(arguments))
+        return self._shards.call(method, arguments)
+
+    def close(self) -> None:
+        self._shards.close()
+
+
+NO_ROWS = np.empty(0, np.int64)
+
+
 def test_a_lost_shard_makes_one_query_wait_and_comes_back(catalogue: Catalogue, tmp_path: Path) -> None:
     inner = Losing(split(catalogue, tmp_path / "many", SHARDS))
-    asked: list[set[int]] = []
-
-    class Noting:
-        def call(self, method: Any, arguments: Any) -> dict[int, Any]:
-            asked.append(set(arguments))
-            return inner.call(method, arguments)
-
-        def close(self) -> None:
-            inner.close()
-
-    shards = WatchedShards(Noting(), interval=0.02)
-    everywhere = dict.fromkeys(range(SHARDS), ("price",))
-    assert set(shards.call("count_values", everywhere)) == {0, 1, 2} and shards.lost == frozenset()
+    shards = WatchedShards(recorded := Recorded(inner), interval=0.02)
+    everywhere = dict.fromkeys(range(SHARDS), (NO_ROWS,))
+    assert set(shards.call("records", everywhere)) == {0, 1, 2} and shards.lost == frozenset()
     inner.lost = {1}
-    assert set(shards.call("count_values", everywhere)) == {0, 2} and shards.lost == {1}
-    asked.clear()
-    assert set(shards.call("count_values", everywhere)) == {0, 2}
-    assert {0, 2} in asked and {0, 1, 2} not in asked
-    assert shards.call("count_values", {1: ("price",)}) == {}
+    assert set(shards.call("records", everywhere)) == {0, 2} and shards.lost == {1}
+    recorded.called.clear()
+    assert set(shards.call("records", everywhere)) == {0, 2}
+    assert {0, 2} in recorded.called and {0, 1, 2} not in recorded.called
+    assert shards.call("records", {1: (NO_ROWS,)}) == {}
     inner.lost = set()
     wait_until(lambda: shards.lost == frozenset())
-    assert set(shards.call("count_values", everywhere)) == {0, 1, 2}
+    assert set(shards.call("records", everywhere)) == {0, 1, 2}
     shards.close()
+
+
+def test_lost_shards_come_back_one_by_one(catalogue: Catalogue, tmp_path: Path) -> None:
+    inner = Losing(split(catalogue, tmp_path / "many", SHARDS))
+    release = threading.Event()
+
+    class Hanging(Recorded):
+        """A call of shard 2 alone, which a probe makes, takes until `release`."""
+
+        def call(self, method: Any, arguments: Any) -> dict[int, Any]:
+            if set(arguments) == {2}:
+                release.wait(20)
+            return super().call(method, arguments)
+
+    shards = WatchedShards(recorded := Hanging(inner), interval=0.02)
+    inner.lost = {1, 2}
+    assert set(shards.call("records", dict.fromkeys(range(SHARDS), (NO_ROWS,)))) == {0}
+    for _ in range(3):  # a shard that is lost again and again is probed by one thread at a time
+        inner.lost = {2}
+        wait_until(lambda: shards.lost == {2})
+        inner.lost = {1, 2}
+        assert shards.call("records", {1: (NO_ROWS,)}) == {} and shards.lost == {1, 2}
+    release.set()
+    inner.lost = set()
+    wait_until(lambda: shards.lost == frozenset())
+    calls = len(recorded.called)
+    time.sleep(0.1)
+    assert len(recorded.called) == calls
+    shards.close()
+
+
+def test_a_shard_that_takes_long_to_read_a_column_is_not_lost(catalogue: Catalogue, tmp_path: Path) -> None:
+    inner = Losing(split(catalogue, tmp_path / "many", SHARDS))
+    shards = WatchedShards(inner)
+    inner.lost = {1}
+    assert set(shards.call("count_values", dict.fromkeys(range(SHARDS), ("price",)))) == {0, 2}
+    assert set(shards.call("tally", {1: ("size.eu",)})) == set() == shards.lost
+    shards.close()
+
+
+def test_a_dotted_name_that_no_product_has_is_looked_up_once(engine: Engine, start: Start) -> None:
+    recorded: list[Recorded] = []
+
+    def open_shards(opened: ShardedCatalogue) -> Shards:
+        recorded.append(Recorded(Losing(opened)))
+        return recorded[0]
+
+    many = start(open_shards)
+    before = len(recorded[0].called)
+    answers = [many.client.get("/v1/products?where=size.nothing>1") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [422, 422]
+    assert "size.nothing" in answers[0].json()["detail"] == answers[1].json()["detail"]
+    assert len(recorded[0].called) == before + 1
+
+
+def test_a_keeper_that_is_closed_while_a_generation_opens_leaves_none_open(
+    engine: Engine, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    split(catalogue, tmp_path / "many", SHARDS)
+    opening, go_on = threading.Event(), threading.Event()
+    opened: list[Losing] = []
+
+    def open_shards(new: ShardedCatalogue) -> Shards:
+        if opened:
+            opening.set()
+            go_on.wait(20)
+        opened.append(Losing(new))
+        return opened[-1]
+
+    keeper = ShardedKeeper(engine, tmp_path / "many", open_shards)
+    remove_products(tmp_path / "many", ["p/1"])
+    refreshing = threading.Thread(target=keeper.refresh)
+    refreshing.start()
+    opening.wait(20)
+    keeper.close()
+    assert opened[0].closed
+    go_on.set()
+    refreshing.join(20)
+    assert [shards.closed for shards in opened] == [True, True] and keeper.current.generation == 1
+    remove_products(tmp_path / "many", ["p/2"])
+    keeper.refresh(force=True)
+    assert len(opened) == 2
+
+
+def test_a_generation_that_is_used_outlives_any_number_of_publications(
+    engine: Engine, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    split(catalogue, folder, SHARDS)
+    fail = False
+
+    def open_shards(new: ShardedCatalogue) -> Shards:
+        if fail:
+            raise ClipshelfError("a cluster without room")
+        return LocalShards(new.folder, new.manifest)
+
+    keeper = ShardedKeeper(engine, folder, open_shards, root=catalogue.root)
+    fail = True
+    for row in range(4):
+        remove_products(folder, [f"p/{row}"])
+        with pytest.raises(ClipshelfError, match="without room"):
+            keeper.refresh()
+    record = keeper.current.find("p/1")
+    assert record is not None and keeper.current.generation == 1
+    picture = keeper.current.picture(record, 0)  # opens the shard's folder for the first time
+    assert picture is not None and picture.exists()
+    first = ShardedCatalogue(folder).manifest.generation
+    assert {path.name for path in folder.glob("pooled.*")} == {"pooled.1", f"pooled.{first - 1}", f"pooled.{first}"}
+    fail = False
+    keeper.refresh()
+    remove_products(folder, ["p/9"])
+    assert not (folder / "pooled.1").exists() and not list(folder.glob("shard-*.1"))
+    keeper.close()
