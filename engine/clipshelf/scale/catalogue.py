@@ -127,6 +127,6 @@ def shards_of(ids: Sequence[str], shards: int) -> Rows:
 def _reopen(folder: Path, generation: int) -> ShardedCatalogue:
     catalogue = ShardedCatalogue(folder)
     if catalogue.manifest.generation != generation:
-        found = catalogue.manifest.generation
-        raise CatalogueError(f"{folder}: expected generation {generation}, which was pickled, found {found}")
+        current = catalogue.manifest.generation
+        raise CatalogueError(f"{folder}: expected generation {generation}, which was pickled, found {current}")
     return catalogue

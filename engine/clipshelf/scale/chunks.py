@@ -191,14 +191,14 @@ def _with_fetched_pictures(batch: ProductBatch, piece: Piece) -> tuple[ProductBa
     """
     addresses: dict[str, list[str | None]] = {}
     for product in batch.products:
-        listed = [_address(image, piece) if isinstance(image, str) else None for image in pictures_of(product)]
-        if any(listed):
-            addresses[product["id"]] = listed
+        of_product = [_address(image, piece) if isinstance(image, str) else None for image in pictures_of(product)]
+        if any(of_product):
+            addresses[product["id"]] = of_product
     if not addresses:
         return batch, {}
-    wanted = [address for listed in addresses.values() for address in listed if address]
+    distinct = list(dict.fromkeys(address for of_product in addresses.values() for address in of_product if address))
     with ThreadPoolExecutor(_FETCHES) as pool:
-        fetched = dict(zip(wanted, pool.map(lambda address: _fetch(address, piece), wanted), strict=True))
+        fetched = dict(zip(distinct, pool.map(lambda address: _fetch(address, piece), distinct), strict=True))
     products: list[Product] = []
     for product in batch.products:
         if product["id"] in addresses:
@@ -242,9 +242,9 @@ def _with_addresses(
     id_ = product["id"]
     if id_ not in addresses:
         return product
-    kept = [address for i, address in enumerate(addresses[id_]) if (id_, f"image {i + 1}") not in lost]
-    stored = pictures_of(product) or [None] * len(kept)
-    images = [address or path for address, path in zip(kept, stored, strict=True)]
+    embedded = [address for i, address in enumerate(addresses[id_]) if (id_, f"image {i + 1}") not in lost]
+    stored = pictures_of(product) or [None] * len(embedded)
+    images = [address or path for address, path in zip(embedded, stored, strict=True)]
     image = images if id_ in lists else images[0]
     return {
         "id": id_,

@@ -26,11 +26,11 @@ def open_shard(folder: Path, manifest: ShardedManifest, number: int) -> Catalogu
     record = manifest.shards[number]
     path = folder / record.folder
     try:
-        found = hashlib.sha256(read_regular(path / CATALOGUE_MANIFEST, MANIFEST_BYTES)).hexdigest()
+        sha256 = hashlib.sha256(read_regular(path / CATALOGUE_MANIFEST, MANIFEST_BYTES)).hexdigest()
     except OSError as error:
         raise CatalogueError(f"{path}: expected the catalogue of a shard, found: {error}") from error
-    if found != record.sha256:
-        raise CatalogueError(f"{path}: expected a manifest of SHA-256 {record.sha256}, found {found}")
+    if sha256 != record.sha256:
+        raise CatalogueError(f"{path}: expected a manifest of SHA-256 {record.sha256}, found {sha256}")
     catalogue = Catalogue.load(path)
     expected = (manifest.fingerprint, manifest.dim, record.products)
     of_shard = (catalogue.fingerprint, catalogue.dim, len(catalogue))

@@ -58,10 +58,8 @@ def pieces_of(source: str) -> list[Piece]:
         info = system.get_file_info(path)
         files = [info]
         if info.type == fs.FileType.Directory:
-            listed = system.get_file_info(fs.FileSelector(path, recursive=True))
-            files = sorted(
-                (each for each in listed if each.path.lower().endswith(SUFFIXES)), key=lambda each: each.path
-            )
+            below = system.get_file_info(fs.FileSelector(path, recursive=True))
+            files = sorted((file for file in below if file.path.lower().endswith(SUFFIXES)), key=lambda file: file.path)
     except OSError as error:
         raise InputError(f"{source}: expected a file or a folder, found: {error}") from error
     if not files or files[0].type != fs.FileType.File:

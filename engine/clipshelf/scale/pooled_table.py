@@ -88,11 +88,11 @@ class PooledContents:
         contents = self._contents
         if contents.kinds.get(name) == kind and contents.declarations.get(name, "") == declaration:
             return contents.column(name)
-        found = None
+        column = None
         if declaration and name in contents.kinds:
             fields: list[Product] = [{name: record[name]} if name in record else {} for record in contents.products]
-            found = columns_of(fields, {name: declaration}).get(name)
-        return found or empty_column(kind, len(self), declaration)
+            column = columns_of(fields, {name: declaration}).get(name)
+        return column or empty_column(kind, len(self), declaration)
 
 
 class PooledTable(ProductTable):

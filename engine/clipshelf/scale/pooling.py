@@ -106,13 +106,13 @@ def ordinals_at(ordinals: Sequence[Rows], ranks: Rows) -> Rows:
 def _spaced_rows(shards: Sequence[OpenShard], limit: int) -> FloatArray:
     """Embeddings (m, 2D) of the rows of all products that `sample_rows` names."""
     ordinals = [shard.ordinals for shard in shards]
-    wanted = ordinals_at(ordinals, sample_rows(sum(map(len, ordinals)), limit))
-    rows = np.zeros((len(wanted), 2 * shards[0].catalogue.dim), np.float32)
+    sampled = ordinals_at(ordinals, sample_rows(sum(map(len, ordinals)), limit))
+    rows = np.zeros((len(sampled), 2 * shards[0].catalogue.dim), np.float32)
     for shard in shards:
-        positions = np.searchsorted(shard.ordinals, wanted)
-        here = positions < len(shard.ordinals)
-        here[here] = shard.ordinals[positions[here]] == wanted[here]
-        rows[here] = np.asarray(shard.catalogue.embeddings)[positions[here]]
+        positions = np.searchsorted(shard.ordinals, sampled)
+        is_here = positions < len(shard.ordinals)
+        is_here[is_here] = shard.ordinals[positions[is_here]] == sampled[is_here]
+        rows[is_here] = np.asarray(shard.catalogue.embeddings)[positions[is_here]]
     return rows
 
 

@@ -40,8 +40,8 @@ class RayExecutor:
         """Run `Plan.tally` of all pieces in tasks."""
         ray = load_ray()
         task = ray.remote(_tally)
-        kept = ray.put(plan)
-        return list(ray.get([task.remote(kept, number) for number in range(len(plan.pieces))]))
+        reference = ray.put(plan)
+        return list(ray.get([task.remote(reference, number) for number in range(len(plan.pieces))]))
 
     def embed(self, plan: Plan) -> Iterator[int]:
         """Embed all chunks, as they come."""
@@ -66,8 +66,8 @@ class RayExecutor:
         """Run `Plan.finish` of all shards in tasks."""
         ray = load_ray()
         task = ray.remote(_finish).options(max_retries=-1)
-        kept = ray.put(plan)
-        return list(ray.get([task.remote(kept, shard) for shard in range(plan.shards)]))
+        reference = ray.put(plan)
+        return list(ray.get([task.remote(reference, shard) for shard in range(plan.shards)]))
 
 
 @contextmanager

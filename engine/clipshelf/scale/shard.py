@@ -10,9 +10,9 @@ import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from clipshelf.scale.opening import open_shard, read_ordinals
 from clipshelf.scale.pooled_files import PooledFile
 from clipshelf.scale.pooled_table import PooledContents, PooledTable
 from clipshelf.scale.pooling import quantiles_name
+from clipshelf.scale.selections import IdMatches, ShardCandidates, ShardedSelection
 from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
 
 _MASKS_KEPT = 16  # of filters that were used last
@@ -38,71 +39,6 @@ _MOST_TALLIES = 1024  # dotted names whose values are remembered; clients may as
 _MOST_VALUES = 1 << 16  # of a column whose counts are remembered
 # What is sent unasked, since a further call takes longer: embeddings of products that ids name, records of candidates.
 _SENT_WITH_IDS, _SENT_WITH_CANDIDATES = 256, 64
-
-
-class LeftOut(NamedTuple):
-    """Products that a selection does not have any more.
-
-    - `column`: groups by this column, with these `values`, and
-    - `rows`: these products.
-    """
-
-    column: str
-    values: tuple[Any, ...]
-    rows: Rows
-
-
-class GroupOf(NamedTuple):
-    """The group of a row: products with this value of a column, or the row alone where it has none."""
-
-    column: str
-    value: Any
-    row: int
-
-
-@dataclass(frozen=True)
-class ShardedSelection:
-    """Products of a sharded catalogue that a search may find, in a form that each shard evaluates.
-
-    - `where`: a filter, None for all products.
-    - `dotted`: the declarations of dotted columns, pooled over the shards.
-    - `left_out`: what is taken away.
-    - `group`: the group that the others belong to.
-    - `excluded`: rows that are taken away.
-    - `count`, `missing`: the number of products, and shards that could not count.
-    """
-
-    where: Where | None = None
-    dotted: tuple[tuple[str, str], ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
-    group: GroupOf | None = None
-    excluded: AbstractSet[int] = frozenset()
-    count: int = 0
-    missing: AbstractSet[int] = frozenset()
-
-
-class Found(NamedTuple):
-    """Products that ids name.
-
-    - `rows`: (n,) -1 for an id that is not there.
-    - `embeddings`: (m, 2D) of those that are there, where few are asked for, else None.
-    """
-
-    rows: Rows
-    embeddings: FloatArray | None
-
-
-class ShardCandidates(NamedTuple):
-    """Candidates of one shard.
-
-    - `embeddings`: (n, 2D) of their products.
-    - `records`, `pictures`: the records of these and the keys of their pictures, where they are few, else none.
-    """
-
-    candidates: Candidates
-    embeddings: FloatArray
-    records: list[Product]
-    pictures: list[bytes]
 
 
 class Shard:
@@ -130,13 +66,15 @@ class Shard:
         self._tallies: dict[str, ColumnTally] = {}
         self._value_counts: dict[str, ValueCounts] = {}
 
-    def find(self, ids: Sequence[str]) -> Found:
+    def find(self, ids: Sequence[str]) -> IdMatches:
         """The products of n ids."""
         local = self._table.find(ids)
-        there = local[local >= 0]
+        is_match = local >= 0
         rows = np.full(len(local), -1, np.int64)
-        rows[local >= 0] = self._global(there)
-        return Found(rows, self._store.fetch(there).embeddings if len(local) <= _SENT_WITH_IDS else None)
+        rows[is_match] = self._global(local[is_match])
+        if len(local) > _SENT_WITH_IDS:
+            return IdMatches(rows, None)
+        return IdMatches(rows, self._store.fetch(local[is_match]).embeddings)
 
     def fetch(self, rows: Rows) -> FloatArray:
         """Embeddings (n, 2D) of n products."""
@@ -181,8 +119,8 @@ class Shard:
     def rows_of(self, ordinals: Rows) -> Rows:
         """The (n,) rows of n ordinals, -1 for one of another shard."""
         local = np.searchsorted(self._ordinals, ordinals)
-        there = np.append(self._ordinals, -1)[local] == ordinals
-        return np.where(there, ordinals * self._shards + self._number, -1)
+        is_match = np.append(self._ordinals, -1)[local] == ordinals
+        return np.where(is_match, ordinals * self._shards + self._number, -1)
 
     def count_values(self, name: str) -> ValueCounts:
         """How many products have each value of a column; reads all of it the first time."""
@@ -211,25 +149,25 @@ class Shard:
                 raise TypeError(f"selection: expected ShardedSelection, found {type(selection).__name__}")
             if id(selection) not in masks:
                 masks[id(selection)] = self._masked(selection)
-            excluded = frozenset(self._own(search.excluded).tolist())
+            excluded = frozenset(self._local_of(search.excluded).tolist())
             local.append(replace(search, selection=masks[id(selection)], excluded=excluded))
-        found = self._store.search(local)
-        return [self._answer(each, search.count) for search, each in zip(searches, found, strict=True)]
+        candidates = self._store.search(local)
+        return [self._answer(of_search, search.count) for search, of_search in zip(searches, candidates, strict=True)]
 
     def warm(self) -> None:
         """Search once, so that the first query does not read the matrix."""
         row = np.zeros(2 * self._contents.dim, np.float32)
-        every = MaskedRows(None, len(self._table))
-        self._store.search([Search(row, every, frozenset(), (), 1, np.ones(4))])
+        all_rows = MaskedRows(None, len(self._table))
+        self._store.search([Search(row, all_rows, frozenset(), (), 1, np.ones(4))])
 
-    def _answer(self, found: Candidates, count: int) -> ShardCandidates:
+    def _answer(self, candidates: Candidates, count: int) -> ShardCandidates:
         """What is sent for a search of `count` candidates."""
-        few = count <= _SENT_WITH_CANDIDATES
+        rows, has_records = candidates.rows, count <= _SENT_WITH_CANDIDATES
         return ShardCandidates(
-            replace(found, rows=self._global(found.rows)),
-            self._store.fetch(found.rows).embeddings,
-            self._store.records(found.rows) if few else [],
-            picture_keys(self._contents, found.rows) if few else [],
+            replace(candidates, rows=self._global(rows)),
+            self._store.fetch(rows).embeddings,
+            self._store.records(rows) if has_records else [],
+            picture_keys(self._contents, rows) if has_records else [],
         )
 
     def _masked(self, selection: ShardedSelection) -> MaskedRows:
@@ -240,16 +178,16 @@ class Shard:
         mask: Mask = np.ones(len(self._table), np.bool_) if masked.mask is None else masked.mask.copy()
         for left_out in selection.left_out:
             mask &= ~self._grouping(left_out.column).has_any(left_out.values)
-            mask[self._own(left_out.rows.tolist())] = False
+            mask[self._local_of(left_out.rows.tolist())] = False
         if selection.group is not None:
             column, value, row = selection.group
-            own = np.zeros(len(self._table), np.bool_)
+            members = np.zeros(len(self._table), np.bool_)
             if value is None:
-                own[self._own([row])] = True
+                members[self._local_of([row])] = True
             else:
-                own = self._grouping(column).has_any([value])
-            mask &= own
-        mask[self._own(selection.excluded)] = False
+                members = self._grouping(column).has_any([value])
+            mask &= members
+        mask[self._local_of(selection.excluded)] = False
         return MaskedRows(mask, int(np.count_nonzero(mask)))
 
     def _filtered(self, selection: ShardedSelection) -> MaskedRows:
@@ -278,7 +216,7 @@ class Shard:
             raise CatalogueError(f"{self._quantiles.path}: expected quantiles of {name} from -1 to 1, found others")
         return table
 
-    def _own(self, rows: AbstractSet[int] | Sequence[int]) -> Rows:
+    def _local_of(self, rows: AbstractSet[int] | Sequence[int]) -> Rows:
         """Local rows of those of some rows that are in this shard."""
         all_rows = np.fromiter(rows, np.int64, len(rows))
         return self._local(all_rows[all_rows % self._shards == self._number])

@@ -74,6 +74,6 @@ class LocalShards:
 def require_all(results: Mapping[int, Any], called: Mapping[int, Any]) -> Mapping[int, Any]:
     """The results of all shards that were called; raises ShardLost where one did not answer."""
     if missing := sorted(called.keys() - results.keys()):
-        listed = ", ".join(map(str, missing))
-        raise ShardLost(f"shards: expected an answer of each, found none of {listed}; ask again when it is back")
+        numbers = ", ".join(map(str, missing))
+        raise ShardLost(f"shards: expected an answer of each, found none of {numbers}; ask again when it is back")
     return results

@@ -7,8 +7,6 @@ those of one catalogue with all products, in the same order; all that follows is
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -31,13 +29,12 @@ from clipshelf.catalogue.typed_columns.inference import infer
 from clipshelf.recommend.store import Candidates, Search, Selection, Sides
 from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
 from clipshelf.scale.columns import ShardedColumns
-from clipshelf.scale.shard import GroupOf, LeftOut, ShardCandidates, ShardedSelection
+from clipshelf.scale.selections import GroupOf, LeftOut, ShardCandidates, ShardedSelection
 from clipshelf.scale.shards import Method, Shards, require_all
+from clipshelf.scale.store_caches import SeenPictures, SeenRows, SentRecords
 from clipshelf.types import FloatArray, Product, Rows
 
-_KEPT_BYTES = 1 << 26  # of embeddings that were seen last
-_RECORDS_KEPT = 1 << 14  # of candidates whose answer is being made
-_PICTURES_KEPT = 1 << 15  # products whose pictures are known
+_MOST_BYTES = 1 << 26  # of embeddings that were seen last
 
 
 class ShardedStore:
@@ -51,9 +48,9 @@ class ShardedStore:
         self._catalogue = catalogue
         self._shards = shards
         self._columns = ShardedColumns(catalogue.manifest.kinds, self._declare)
-        self._sent = _SentRecords()
-        self._pictures = _SeenPictures()
-        self._seen = _SeenRows(_KEPT_BYTES // (8 * catalogue.dim))
+        self._sent = SentRecords()
+        self._pictures = SeenPictures()
+        self._seen = SeenRows(_MOST_BYTES // (8 * catalogue.dim))
 
     def __len__(self) -> int:
         return len(self._catalogue)
@@ -89,15 +86,15 @@ class ShardedStore:
 
     def find(self, ids: Sequence[str]) -> Rows:
         """The (n,) rows of n ids, -1 for one that is not there."""
-        listed = [id_ if type(id_) is str else product_id(id_) for id_ in ids]
-        owners = shards_of(listed, self._catalogue.shards)
+        texts = [id_ if type(id_) is str else product_id(id_) for id_ in ids]
+        owners = shards_of(texts, self._catalogue.shards)
         positions = {shard: np.flatnonzero(owners == shard) for shard in np.unique(owners).tolist()}
-        arguments = {shard: ([listed[i] for i in at.tolist()],) for shard, at in positions.items()}
-        rows = np.full(len(listed), -1, np.int64)
-        for shard, found in require_all(self._shards.call("find", arguments), arguments).items():
-            rows[positions[shard]] = found.rows
-            if found.embeddings is not None:
-                self._seen.put(found.rows[found.rows >= 0], found.embeddings)
+        arguments = {shard: ([texts[i] for i in of_shard.tolist()],) for shard, of_shard in positions.items()}
+        rows = np.full(len(texts), -1, np.int64)
+        for shard, matches in require_all(self._shards.call("find", arguments), arguments).items():
+            rows[positions[shard]] = matches.rows
+            if matches.embeddings is not None:
+                self._seen.put(matches.rows[matches.rows >= 0], matches.embeddings)
         return rows
 
     def select(self, where: Where | str | None) -> ShardedSelection:
@@ -128,19 +125,19 @@ class ShardedStore:
 
     def count(self, selection: Selection, excluded: AbstractSet[int]) -> int:
         """The number of products of a selection that are not excluded."""
-        own = _own(selection)
+        sharded = _sharded(selection)
         if not excluded:
-            return own.count
-        if own.where is None:
-            return own.count - len(excluded)
-        return self._counted(replace(own, excluded=frozenset(excluded) | own.excluded)).count
+            return sharded.count
+        if sharded.where is None:
+            return sharded.count - len(excluded)
+        return self._counted(replace(sharded, excluded=frozenset(excluded) | sharded.excluded)).count
 
     def search(self, searches: Sequence[Search]) -> list[Candidates]:
         """The candidates of each search."""
-        found = self._all("search", list(searches))
-        missing = frozenset(range(self._catalogue.shards)) - found.keys()
+        results = self._all("search", list(searches))
+        missing = frozenset(range(self._catalogue.shards)) - results.keys()
         return [
-            self._merged([of_shard[i] for of_shard in found.values()], search, missing)
+            self._merged([of_shard[i] for of_shard in results.values()], search, missing)
             for i, search in enumerate(searches)
         ]
 
@@ -155,8 +152,8 @@ class ShardedStore:
 
     def parts(self, rows: Rows) -> SideParts:
         """The pictures and texts of n products that have several."""
-        each = self._by_shard("parts", rows % self._catalogue.shards, rows, object).tolist()
-        return SideParts.joined(each, [1] * len(each))
+        parts = self._by_shard("parts", rows % self._catalogue.shards, rows, object).tolist()
+        return SideParts.joined(parts, [1] * len(parts))
 
     def records(self, rows: Rows) -> list[Product]:
         """The records of n products."""
@@ -170,13 +167,12 @@ class ShardedStore:
     def picture_keys(self, ids: Sequence[str]) -> list[bytes]:
         """The keys of the pictures of each of n products, joined."""
         keys = self._pictures.take(ids)
-        unknown = [position for position, known in enumerate(keys) if known is None]
-        listed = [ids[position] for position in unknown]
-        owners = shards_of(listed, self._catalogue.shards)
-        fetched = self._by_shard("picture_keys", owners, _objects(listed), object).tolist()
-        self._pictures.put(listed, fetched)
-        known_now = dict(zip(unknown, fetched, strict=True))
-        return [known_now[position] if known is None else known for position, known in enumerate(keys)]
+        unknown = [id_ for id_, of_product in zip(ids, keys, strict=True) if of_product is None]
+        owners = shards_of(unknown, self._catalogue.shards)
+        fetched = self._by_shard("picture_keys", owners, _objects(unknown), object).tolist()
+        self._pictures.put(unknown, fetched)
+        by_id = dict(zip(unknown, fetched, strict=True))
+        return [by_id[id_] if of_product is None else of_product for id_, of_product in zip(ids, keys, strict=True)]
 
     def rows_at(self, selection: Selection, ranks: Rows) -> Rows:
         """The (n,) rows of the products at n ranks of a selection, from 0, in the order of rows.
@@ -187,7 +183,7 @@ class ShardedStore:
         low, high = np.zeros_like(ranks), np.full_like(ranks, self._catalogue.manifest.next_ordinal)
         while (high - low > 1).any():
             middle = (low + high) // 2
-            counts = self._all("count_below", _own(selection), middle)
+            counts = self._all("count_below", _sharded(selection), middle)
             below = sum(require_all(counts, dict.fromkeys(range(self._catalogue.shards))).values())
             low, high = np.where(below <= ranks, middle, low), np.where(below <= ranks, high, middle)
         by_shard = require_all(self._all("rows_of", low), dict.fromkeys(range(self._catalogue.shards)))
@@ -202,29 +198,29 @@ class ShardedStore:
     def without_groups(self, selection: Selection, name: str, rows: Rows) -> ShardedSelection:
         """A selection without the groups that some products belong to."""
         values = tuple(dict.fromkeys(value for value in self.group_values(name, rows) if value is not None))
-        own = _own(selection)
-        return replace(own, left_out=(*own.left_out, LeftOut(name, values, rows)))
+        sharded = _sharded(selection)
+        return replace(sharded, left_out=(*sharded.left_out, LeftOut(name, values, rows)))
 
     def others(self, selection: Selection, excluded: AbstractSet[int], name: str, row: int) -> ShardedSelection:
         """The other products of the group of a row that a selection has and that are not excluded."""
         [value] = self.group_values(name, np.array([row]))
-        own = _own(selection)
-        taken = frozenset((*own.excluded, *excluded, row))
-        return self._counted(replace(own, group=GroupOf(name, value, row), excluded=taken))
+        sharded = _sharded(selection)
+        all_excluded = frozenset((*sharded.excluded, *excluded, row))
+        return self._counted(replace(sharded, group=GroupOf(name, value, row), excluded=all_excluded))
 
     def _merged(self, parts: Sequence[ShardCandidates], search: Search, missing: AbstractSet[int]) -> Candidates:
         """The best candidates of all shards: for each pattern of sides as many as the search asks for."""
         if not parts:
             numbers = np.empty((len(search.additions), 0))
             return Candidates(np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.float32), numbers, missing)
-        found = [part.candidates for part in parts]
-        rows, patterns, scores = (
-            np.concatenate([getattr(each, name) for each in found]) for name in ("rows", "patterns", "scores")
-        )
+        candidates = [part.candidates for part in parts]
+        rows = np.concatenate([of_part.rows for of_part in candidates])
+        patterns = np.concatenate([of_part.patterns for of_part in candidates])
+        scores = np.concatenate([of_part.scores for of_part in candidates])
         order = np.lexsort((rows, -scores, patterns))
         starts = np.searchsorted(patterns[order], patterns[order])  # where the pattern of each begins
         best = order[np.arange(len(order)) - starts < search.count]
-        numbers = np.concatenate([each.numbers for each in found], axis=1)[:, best]
+        numbers = np.concatenate([of_part.numbers for of_part in candidates], axis=1)[:, best]
         self._seen.put(rows[best], np.concatenate([part.embeddings for part in parts])[best])
         records = [record for part in parts for record in part.records]
         if records:
@@ -245,12 +241,12 @@ class ShardedStore:
     def _by_shard(self, method: Method, owners: Rows, items: Any, dtype: Any, *first: Any) -> Any:
         """Results (n, ...) of a method for n items, each asked of its shard."""
         positions = {shard: np.flatnonzero(owners == shard) for shard in np.unique(owners).tolist()}
-        arguments = {shard: (*first, items[at]) for shard, at in positions.items()}
+        arguments = {shard: (*first, items[of_shard]) for shard, of_shard in positions.items()}
         results = require_all(self._shards.call(method, arguments), arguments)
         shape = (len(items), *(2 * self.dim,) * (method == "fetch"))
         joined = np.empty(shape, dtype)
-        for shard, at in positions.items():
-            joined[at] = results[shard] if dtype is not object else _objects(results[shard])
+        for shard, of_shard in positions.items():
+            joined[of_shard] = results[shard] if dtype is not object else _objects(results[shard])
         return joined
 
     def _declare(self, name: str) -> str:
@@ -263,75 +259,7 @@ class ShardedStore:
         return inferred.declaration or inferred.kind
 
 
-class _SeenRows:
-    """Embeddings of the rows that were seen last, up to `limit` of them; those of a generation do not change."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = max(1, limit)
-        self._rows: OrderedDict[int, FloatArray] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def take(self, rows: Rows, width: int) -> tuple[FloatArray, Rows]:
-        """Embeddings (n, width) of n rows, and the positions of those that are not known."""
-        embeddings, unknown = np.zeros((len(rows), width), np.float32), []
-        with self._lock:
-            for position, row in enumerate(rows.tolist()):
-                known = self._rows.get(row)
-                if known is None:
-                    unknown.append(position)
-                else:
-                    embeddings[position] = known
-        return embeddings, np.array(unknown, np.int64)
-
-    def put(self, rows: Rows, embeddings: FloatArray) -> None:
-        """Remember rows; the oldest go."""
-        with self._lock:
-            self._rows.update(zip(rows.tolist(), embeddings, strict=True))
-            while len(self._rows) > self._limit:
-                self._rows.popitem(last=False)
-
-
-class _SentRecords:
-    """Records that came with candidates. Each is handed out once, for who gets it may change it."""
-
-    def __init__(self) -> None:
-        self._records: OrderedDict[int, Product] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def take(self, rows: Rows) -> list[Any]:
-        """The records of n rows, None for one that is not here."""
-        with self._lock:
-            return [self._records.pop(row, None) for row in rows.tolist()]
-
-    def put(self, rows: Sequence[int], records: Sequence[Product]) -> None:
-        """Keep records; the oldest go."""
-        with self._lock:
-            self._records.update(zip(rows, records, strict=True))
-            while len(self._records) > _RECORDS_KEPT:
-                self._records.popitem(last=False)
-
-
-class _SeenPictures:
-    """The keys of the pictures of the products that were seen last, by their ids."""
-
-    def __init__(self) -> None:
-        self._keys: OrderedDict[str, bytes] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def take(self, ids: Sequence[str]) -> list[bytes | None]:
-        """The keys of n products, None for one that is not known."""
-        with self._lock:
-            return [self._keys.get(id_) for id_ in ids]
-
-    def put(self, ids: Sequence[str], keys: Sequence[bytes]) -> None:
-        """Remember the keys of products; the oldest go."""
-        with self._lock:
-            self._keys.update(zip(ids, keys, strict=True))
-            while len(self._keys) > _PICTURES_KEPT:
-                self._keys.popitem(last=False)
-
-
-def _own(selection: Selection) -> ShardedSelection:
+def _sharded(selection: Selection) -> ShardedSelection:
     if not isinstance(selection, ShardedSelection):
         raise TypeError(f"selection: expected one of this store, found {type(selection).__name__}")
     return selection

@@ -94,7 +94,7 @@ def test_a_cluster_that_cannot_be_reached_is_named(
 
 def test_shards_need_a_connection_to_ray(sharded: Path) -> None:
     pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
-    with pytest.raises(ClipshelfError, match="expected a connection to Ray, as ray_runtime.connected makes one"):
+    with pytest.raises(ClipshelfError, match="expected a connection to Ray"):
         RayShards(ShardedCatalogue(sharded))
     with pytest.raises(InputError, match="patience: expected seconds above 0, found 0"):
         RayShards(ShardedCatalogue(sharded), patience=0)
