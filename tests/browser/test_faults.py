@@ -51,6 +51,32 @@ def test_a_busy_server_is_asked_again_when_it_says(open_page: Open, status: int)
     assert page.locator(".notice").filter(has_text="busy").count() == 0 and page.locator("#chips .chip").count() == 1
 
 
+def test_a_partial_answer_says_so(open_page: Open) -> None:
+    """The page names the shards that did not answer, and a whole answer takes the notice away."""
+
+    def without(*shards: int) -> Any:
+        def answer(route: Route) -> None:
+            response = route.fetch()
+            route.fulfill(response=response, json={**response.json(), "missing_shards": list(shards)})
+
+        return answer
+
+    page = open_page("/#q=red", faulty=True)
+    answer_once(page, without(2), without(0, 3))
+    page.locator(".like").first.click()
+    text = "A part of the catalogue does not answer now (shard 2). Its products are missing here."
+    wait_for_text(page, ".notice.partial", text)
+    assert page.get_attribute(".notice.partial", "role") == "note"
+    assert " The answer is partial." in page.inner_text("#status")
+    page.locator(".like").nth(3).click()
+    text = "Parts of the catalogue do not answer now (shard 0, 3). Their products are missing here."
+    wait_for_text(page, ".notice.partial", text)
+    page.locator(".like").nth(5).click()
+    settle(page)
+    page.wait_for_selector(".notice.partial", state="detached")
+    assert "partial" not in page.inner_text("#status")
+
+
 def test_a_server_that_is_gone_is_named(open_page: Open) -> None:
     page = open_page("/#q=red", faulty=True)
     answer_once(page, lambda route: route.abort())

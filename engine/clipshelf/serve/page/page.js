@@ -65,6 +65,7 @@
  * @property {Record<string, number>} took_ms
  * @property {string} [note]
  * @property {string[]} [unknown_ids]
+ * @property {number[]} [missing_shards] parts of the catalogue that did not answer
  */
 /**
  * @typedef {object} Column
@@ -556,6 +557,8 @@ function show(answer, elapsed) {
   const fitting = items.findLastIndex((item) => (item.relevance ?? 1) >= catalogue.relevance_cut) + 1;
   notices.replaceChildren();
   if (answer.unknown_ids) notify("", `Not in the catalogue any more, and left out: ${answer.unknown_ids.join(", ")}`);
+  const missing = answer.missing_shards ?? [];
+  if (missing.length) notify("partial", partOf(missing));
   if (asks() && items.length && !fitting) notify("weak", weakness());
   showItems(items, asks() ? fitting : items.length, answer.note);
   byId("title", HTMLElement).textContent = headline(items.length, fitting);
@@ -564,7 +567,15 @@ function show(answer, elapsed) {
   showMore(items.length);
   const best = items.length && asks() ? ` First: ${name(items[0])}` : "";
   const doubt = asks() && items.length && !fitting ? " Nothing fits well." : "";
-  byId("status", HTMLElement).textContent = `${items.length} of ${count(catalogue.products)} products.${doubt}${best}`;
+  const partial = missing.length ? " The answer is partial." : "";
+  byId("status", HTMLElement).textContent =
+    `${items.length} of ${count(catalogue.products)} products.${partial}${doubt}${best}`;
+}
+
+/** @param {number[]} shards @returns {string} That the answer is partial, in words. */
+function partOf(shards) {
+  const [part, its] = shards.length > 1 ? ["Parts of the catalogue do", "Their"] : ["A part of the catalogue does", "Its"];
+  return `${part} not answer now (shard ${shards.join(", ")}). ${its} products are missing here.`;
 }
 
 /** Show the button for more products where there may be more. @param {number} shown */
