@@ -27,6 +27,7 @@ from clipshelf_bench.parts.fidelity import fidelity
 from clipshelf_bench.parts.latency import latency
 from clipshelf_bench.parts.memory import memory
 from clipshelf_bench.parts.people import people
+from clipshelf_bench.parts.plan_queues import plan_queues
 from clipshelf_bench.parts.quality import quality
 from clipshelf_bench.parts.rank import rank
 from clipshelf_bench.parts.scaling import scaling
@@ -59,6 +60,7 @@ PARTS: dict[str, Part] = {
     "scaling": scaling,
     "sharded": sharded,
     "sharded-embedding": sharded_embedding,
+    "plan-queues": plan_queues,
 }
 
 

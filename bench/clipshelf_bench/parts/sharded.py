@@ -12,9 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 from clipshelf import Catalogue, ClipshelfError, Engine, MissingExtra, Recommender
-from clipshelf.catalogue.contents import contents_of_rows
 from clipshelf.recommend.recommender import StoreRecommender
 from clipshelf.scale.ray_runtime import connected, load_ray
 from clipshelf.scale.ray_shards import RayShards
@@ -22,6 +20,7 @@ from clipshelf.scale.recommender import ShardedRecommender
 from clipshelf.scale.writing import split
 
 from clipshelf_bench.bench import Bench
+from clipshelf_bench.datasets.clustered import WORDS, clustered_catalogue
 from clipshelf_bench.postgres_server import running_server
 from clipshelf_bench.tables import Table, TableRow
 
@@ -29,11 +28,9 @@ DSN_VARIABLE = "CLIPSHELF_BENCH_DSN"
 
 _SHARDS = (1, 2, 4)
 _PRODUCTS, _PRODUCTS_QUICK = 20_000, 2_000
-_CLUSTERS = 200  # of the random products, so that an approximate index finds neighbours as among real ones
 _TURNS, _TURNS_QUICK = 4, 1
 # Queries of a contender in a row. The first ones fill caches that the contender before it has emptied.
 _IN_A_ROW, _UNCOUNTED = 16, 6
-_WORDS = ("red", "green", "blue", "shoe", "shirt", "watch", "warm", "light", "wool", "boot")
 
 
 def sharded(bench: Bench) -> list[Table]:
@@ -45,7 +42,7 @@ def sharded(bench: Bench) -> list[Table]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipshelf-bench-")))
         engine = Engine.load(threads=1)
-        catalogue = _catalogue(engine, _PRODUCTS_QUICK if bench.quick else _PRODUCTS)
+        catalogue = clustered_catalogue(engine, _PRODUCTS_QUICK if bench.quick else _PRODUCTS)
         stack.enter_context(connected(None))
         bench.notify("opening shards and databases")
         contenders, skipped = _contenders(engine, catalogue, folder, stack)
@@ -111,7 +108,7 @@ def _rank(contenders: Mapping[str, StoreRecommender], count: int, turns: int) ->
                 number = turn * _IN_A_ROW + position
                 queries: dict[str, dict[str, Any]] = {
                     "like": {"liked": [str(number * 37 % count)]},
-                    "text": {"text": f"{_WORDS[number % 10]} {number}"},
+                    "text": {"text": f"{WORDS[number % 10]} {number}"},
                 }
                 for kind, query in queries.items():
                     started = time.perf_counter()
@@ -137,13 +134,3 @@ def _row(
     ]
     row["recall"] = sum(hits for hits, _ in found) / sum(size for _, size in found)
     return row
-
-
-def _catalogue(engine: Engine, count: int) -> Catalogue:
-    """Random products of unit sides around some centres; ids are positions."""
-    rng = np.random.default_rng(0)
-    sides = rng.standard_normal((_CLUSTERS, 2, engine.dim))[rng.integers(0, _CLUSTERS, count)]
-    sides += rng.standard_normal(sides.shape)
-    sides /= np.linalg.norm(sides, axis=2, keepdims=True)
-    matrix = sides.reshape(count, -1).astype(np.float32)
-    return Catalogue(contents_of_rows(matrix), engine.fingerprint, Path())

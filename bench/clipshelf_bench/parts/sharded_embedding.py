@@ -20,12 +20,12 @@ from clipshelf.scale.ray_indexing import RayExecutor
 from clipshelf.scale.ray_runtime import connected, load_ray_data
 
 from clipshelf_bench.bench import Bench
+from clipshelf_bench.datasets.clustered import WORDS
 from clipshelf_bench.tables import Table, TableRow
 
 _CHUNKS, _CHUNKS_QUICK = 10, 3
 _ROUNDS = 3
 _WORKERS = (1, 2)
-_WORDS = ("red", "green", "blue", "shoe", "shirt", "watch", "warm", "light", "wool", "boot")
 
 
 def sharded_embedding(bench: Bench) -> list[Table]:
@@ -134,6 +134,6 @@ def _source(folder: Path, chunks: int) -> Path:
     rng = np.random.default_rng(1)
     for part in range(chunks):
         rows = range(part * CHUNK, (part + 1) * CHUNK)
-        lines = [json.dumps({"id": f"p{row}", "text": " ".join(rng.choice(_WORDS, 8)) + f" {row}"}) for row in rows]
+        lines = [json.dumps({"id": f"p{row}", "text": " ".join(rng.choice(WORDS, 8)) + f" {row}"}) for row in rows]
         (folder / f"part-{part:03}.jsonl").write_text("\n".join(lines) + "\n")
     return folder

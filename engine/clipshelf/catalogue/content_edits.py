@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 import numpy as np
 
 from clipshelf.catalogue.contents import Contents, MemoryContents
+from clipshelf.catalogue.lexical.word_edits import IndexedWords, same_words
 from clipshelf.catalogue.statistics import SIDES
 from clipshelf.catalogue.typed_columns.kinds import Declaration
 from clipshelf.types import Product, Rows
@@ -24,6 +25,7 @@ def append_products(old: Contents, new: MemoryContents) -> MemoryContents:
         _joined(old, new),
         old.word_columns,
         old.parts.append(new.parts, len(old)),
+        _indexed_words(old, np.append(np.arange(len(old)), np.full(len(new), -1))),
     )
 
 
@@ -37,8 +39,11 @@ def replace_fields(old: Contents, rows: Rows, new: MemoryContents, fields: Seque
     Where no embedding changes, the result has the very matrix of `old`, so that a save need not write it again.
     """
     products, keys, matrix = list(old.products), old.keys.copy(), old.embeddings
+    origins = np.arange(len(old))
     for row, product, names in zip(rows.tolist(), new.products, fields, strict=True):
-        products[row] = merge_records(products[row], product, names)
+        before, products[row] = products[row], merge_records(products[row], product, names)
+        if not same_words(before, products[row], old.word_columns):
+            origins[row] = -1
     changed = np.array(matrix[rows])
     dim = matrix.shape[1] // 2
     named = np.array([[side in names for side in SIDES] for names in fields], bool).reshape(-1, 2)
@@ -50,7 +55,8 @@ def replace_fields(old: Contents, rows: Rows, new: MemoryContents, fields: Seque
         matrix = np.array(matrix)
         matrix[rows] = changed
     parts = old.parts.replace(rows, new.parts, named)
-    return MemoryContents(products, matrix, keys, _joined(old, new), old.word_columns, parts)
+    words = _indexed_words(old, origins)
+    return MemoryContents(products, matrix, keys, _joined(old, new), old.word_columns, parts, words)
 
 
 def merge_records(old: Product, new: Product, names: Set[str]) -> Product:
@@ -73,10 +79,20 @@ def remove_rows(old: Contents, rows: Rows) -> MemoryContents:
     remains = np.ones(len(old), bool)
     remains[rows] = False
     products = [product for product, remain in zip(old.products, remains.tolist(), strict=True) if remain]
-    parts = old.parts.take(np.flatnonzero(remains))
+    origins = np.flatnonzero(remains)
     return MemoryContents(
-        products, old.embeddings[remains], old.keys[remains], old.declarations, old.word_columns, parts
+        products,
+        old.embeddings[remains],
+        old.keys[remains],
+        old.declarations,
+        old.word_columns,
+        old.parts.take(origins),
+        _indexed_words(old, origins),
     )
+
+
+def _indexed_words(old: Contents, origins: Rows) -> IndexedWords | None:
+    return None if old.words is None else IndexedWords(old.words, origins)
 
 
 def _joined(old: Contents, new: MemoryContents) -> Mapping[str, Declaration]:

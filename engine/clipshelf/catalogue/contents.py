@@ -13,6 +13,7 @@ import numpy as np
 
 from clipshelf.cached import cached_property
 from clipshelf.catalogue.content_keys import KEY_SIZE, Keys, id_keys
+from clipshelf.catalogue.lexical.word_edits import IndexedWords
 from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.catalogue.side_parts import NO_PARTS, SideParts
 from clipshelf.catalogue.statistics import Statistics
@@ -88,6 +89,7 @@ class MemoryContents:
     - `declared`: the declarations of columns; those of others are inferred.
     - `word_columns`: the fields whose words are indexed.
     - `parts`: the pictures and texts of products that have several.
+    - `indexed_words`: the index of words from before an edit, from which that of these products is made.
     """
 
     products: Sequence[Product]
@@ -96,6 +98,7 @@ class MemoryContents:
     declared: Mapping[str, Declaration] = field(default_factory=dict)
     word_columns: Sequence[str] = ()
     parts: SideParts = NO_PARTS
+    indexed_words: IndexedWords | None = None
 
     def __len__(self) -> int:
         return len(self.products)
@@ -137,7 +140,11 @@ class MemoryContents:
     @cached_property
     def words(self) -> WordIndex | None:
         """The index of the words of `word_columns`, None without any."""
-        return WordIndex.of(self.products, self.word_columns) if self.word_columns else None
+        if not self.word_columns:
+            return None
+        if self.indexed_words is not None:
+            return self.indexed_words.now(self.products, self.word_columns)
+        return WordIndex.of(self.products, self.word_columns)
 
     @cached_property
     def _columns(self) -> dict[str, Column]:

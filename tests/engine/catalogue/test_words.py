@@ -16,6 +16,8 @@ from clipshelf.catalogue.lexical.tokens import folded, query_tokens, tokens, who
 from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.errors import CatalogueError, InputError
 from clipshelf.types import Product
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 FIELDS = ProductFields(words=("text", "sku", "brand"))
 SHOP: list[Product] = [
@@ -122,6 +124,54 @@ def test_the_index_is_kept_and_follows_every_edit(engine: Engine, tmp_path: Path
     assert not find_problems(folder)
     assert len(list(folder.glob("words-*"))) == 5  # of one generation
     assert change(folder, lambda catalogue: catalogue).words is not None
+
+
+@pytest.fixture(scope="module")
+def word_engine(tiny_artifact: Path) -> Engine:
+    return Engine.load(tiny_artifact, threads=1)
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> list[tuple[str, list[Product]]]:
+    """Additions, updates and removals of products `0` to `11`."""
+    values = st.sampled_from(["red shoe", "red red", "DM-42", "", 1, 1.0, True, 0, ["a", "red"], None])
+    product = st.fixed_dictionaries({"text": st.sampled_from(["red", "blue shoe"])}, optional={"sku": values})
+    steps: list[tuple[str, list[Product]]] = []
+    for _ in range(draw(st.integers(1, 4))):
+        ids = draw(st.lists(st.integers(0, 11), min_size=1, max_size=4, unique=True))
+        kind = draw(st.sampled_from(["add", "update", "remove"]))
+        steps.append((kind, [{"id": str(id_), **draw(product)} for id_ in ids]))
+    return steps
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=edits())
+def test_the_index_after_edits_is_that_of_the_products(
+    word_engine: Engine, steps: list[tuple[str, list[Product]]]
+) -> None:
+    fields = ProductFields(words=("text", "sku"), columns={"sku": "mixed"})
+    catalogue = Catalogue.build(
+        word_engine, [{"id": str(row), "text": f"t{row}", "sku": row} for row in range(5)], fields=fields
+    )
+    for kind, products in steps:
+        if kind == "remove":
+            catalogue = catalogue.remove([product["id"] for product in products], on_error=lambda _: None)
+        else:
+            edit = catalogue.add if kind == "add" else catalogue.update
+            catalogue = edit(word_engine, products, on_error=lambda _: None)
+        assert catalogue.words is not None
+        expected = WordIndex.of(catalogue.contents.products, ("text", "sku"))
+        assert catalogue.words.equals(expected)
+        for name, array in vars(expected).items():
+            assert getattr(catalogue.words, name).dtype == array.dtype
+
+
+def test_an_update_of_other_columns_leaves_the_index_as_it_is(engine: Engine) -> None:
+    catalogue = Catalogue.build(engine, SHOP, fields=FIELDS)
+    assert catalogue.update(engine, [{"id": "a", "price": 5}]).words is catalogue.words
+    changed = catalogue.update(engine, [{"id": "a", "sku": "DM-7"}])
+    assert matches(changed, "7") == ["a"] and matches(catalogue, "7") == []
+    assert matches(changed, "1942") == ["c"] and matches(catalogue, "1942") == ["c", "a"]
 
 
 def test_without_words_there_is_no_index(engine: Engine, tmp_path: Path) -> None:

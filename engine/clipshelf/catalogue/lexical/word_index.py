@@ -107,15 +107,23 @@ class WordIndex:
             counts.extend(found.values())
             rows.extend([row] * len(found))
         all_keys, all_rows = np.array(keys, np.uint64), np.array(rows, np.int32)
+        all_counts = np.minimum(np.array(counts, np.int64), _MOST_COUNTED).astype(np.uint8)
         order = np.argsort(all_keys, kind="stable")
-        distinct, firsts = np.unique(all_keys[order], return_index=True)
-        return cls(
-            distinct,
-            np.append(firsts, len(all_keys)).astype(np.int64),
-            all_rows[order],
-            np.minimum(np.array(counts, np.int64)[order], _MOST_COUNTED).astype(np.uint8),
-            np.array(lengths, np.int32),
-        )
+        return cls.of_pairs(all_keys[order], all_rows[order], all_counts[order], np.array(lengths, np.int32))
+
+    @classmethod
+    def of_pairs(cls, keys: Integers, rows: Integers, counts: Integers, lengths: Integers) -> WordIndex:
+        """The index of P pairs of a token and a product, in the order of tokens' keys and then of rows.
+
+        - `keys`: (P,) uint64, the key of each pair's token. The others are the fields of the index.
+        """
+        distinct, firsts = np.unique(keys, return_index=True)
+        return cls(distinct, np.append(firsts, len(keys)).astype(np.int64), rows, counts, lengths)
+
+    @property
+    def pair_keys(self) -> Integers:
+        """(P,) uint64, the key of each pair's token."""
+        return np.repeat(self.keys, np.diff(self.starts))
 
     def equals(self, other: WordIndex) -> bool:
         """Whether both indices have the same arrays."""

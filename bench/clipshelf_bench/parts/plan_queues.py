@@ -1,0 +1,161 @@
+"""The simulation of `clipshelf plan` held against a small cluster that is measured.
+
+The cluster is what a plan describes, at its smallest: one process embeds queries and merges answers, and two shards
+search, each in an actor of Ray with one thread. All of it runs on this machine, and a thread of the same process sends
+the queries, whether or not those before have been answered.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from clipshelf import Engine, MissingExtra
+from clipshelf.plan.queues import Cluster, simulate
+from clipshelf.scale.catalogue import ShardedCatalogue
+from clipshelf.scale.ray_runtime import connected, load_ray
+from clipshelf.scale.ray_shards import RayShards
+from clipshelf.scale.recommender import ShardedRecommender
+from clipshelf.scale.shards import Method, Shards
+from clipshelf.scale.writing import split
+from clipshelf.types import DoubleArray
+
+from clipshelf_bench.bench import Bench
+from clipshelf_bench.datasets.clustered import WORDS, clustered_catalogue
+from clipshelf_bench.tables import Table, TableRow
+
+SHARDS = 2
+_PRODUCTS, _PRODUCTS_QUICK = 200_000, 20_000
+_LOADS = (0.2, 0.4, 0.6)  # share of the time that the shards are busy, or this process where it is busier
+_PERCENTILES = (50, 99)
+_QUERIES, _QUERIES_QUICK = 1_000, 50  # of a load
+_ALONE, _ALONE_QUICK = 300, 30  # that are sent one by one
+_UNCOUNTED = 20
+_WAITING = 64  # queries in progress, the most
+
+
+def plan_queues(bench: Bench) -> list[Table]:
+    """Response times of a small cluster under Poisson arrivals beside those that `clipshelf plan` simulates."""
+    try:
+        load_ray()
+    except MissingExtra as error:
+        return [Table("plan-queues", "Simulated queues", (), [], skipped={"ray": str(error)})]
+    count = _PRODUCTS_QUICK if bench.quick else _PRODUCTS
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipshelf-bench-")))
+        engine = Engine.load(threads=1)
+        shards = split(clustered_catalogue(engine, count), folder / "shards", SHARDS)
+        stack.enter_context(connected(None))
+        bench.notify("opening shards")
+        actors = stack.enter_context(closing(RayShards(shards, cpus=0.01)))
+        bench.notify("measuring single queries and loads")
+        rows = _rows(engine, shards, actors, bench)
+    return [
+        Table(
+            "plan-queues",
+            f"Queues of {SHARDS} shards of {count // SHARDS:,} products, measured and simulated",
+            ("case", "per_second", *(name for percent in _PERCENTILES for name in _columns(percent))),
+            rows,
+            [
+                "Queries of one text at random times (Poisson). The case is the share of the time that the busier of "
+                "shards and front works. The simulation is given what single queries took, one after the other, in "
+                "each shard and in the process before them. Ratios are measured over simulated."
+            ],
+        )
+    ]
+
+
+class _TimedShards:
+    """Calls shards, each in a thread of its own, and notes how long their searches take."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        self._threads = ThreadPoolExecutor(SHARDS)
+        self.searches: list[list[float]] = []  # seconds of each shard
+
+    def call(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
+        """Call a method on shards."""
+        calls = [self._threads.submit(self._call, method, number, each) for number, each in arguments.items()]
+        results = [call.result() for call in calls]
+        if method == "search":
+            self.searches.append([seconds for _, seconds in results])
+        return {number: answer for answers, _ in results for number, answer in answers.items()}
+
+    def close(self) -> None:
+        """End the threads; the shards stay."""
+        self._threads.shutdown()
+
+    def _call(self, method: Method, number: int, arguments: Sequence[Any]) -> tuple[dict[int, Any], float]:
+        started = time.perf_counter()
+        answers = self._shards.call(method, {number: arguments})
+        return answers, time.perf_counter() - started
+
+
+def _rows(engine: Engine, catalogue: ShardedCatalogue, shards: Shards, bench: Bench) -> list[TableRow]:
+    """Measured and simulated response times of all loads."""
+    with closing(_TimedShards(shards)) as timed:
+        alone = _alone(ShardedRecommender(engine, catalogue, timed), _ALONE_QUICK if bench.quick else _ALONE)
+    searches = np.array(timed.searches[-len(alone) :])
+    embeddings, search = alone - searches.max(axis=1), float(np.median(searches))
+    cluster = Cluster(embedders=1, shards=SHARDS, replicas=1, search=search, overhead=0.0)
+    jitter = (searches / search).ravel().tolist()
+    bench.notify(f"{1e3 * search:.1f} ms in a shard, {1e3 * np.median(embeddings):.1f} ms before it")
+    recommender = ShardedRecommender(engine, catalogue, shards)
+    most = 1 / max(searches.mean(), embeddings.mean())
+    rows = []
+    for number, load in enumerate(_LOADS):
+        rate = load * float(most)
+        bench.notify(f"{rate:.0f} queries a second")
+        measured = _loaded(recommender, rate, _QUERIES_QUICK if bench.quick else _QUERIES, number)
+        simulated = simulate(cluster, rate, embeddings.tolist(), jitter)
+        rows.append(_row(f"{load:.0%}", rate, measured, simulated))
+    return rows
+
+
+def _alone(recommender: ShardedRecommender, count: int) -> DoubleArray:
+    """Seconds (n,) of queries that are sent one after the other."""
+    times = []
+    for number in range(count + _UNCOUNTED):
+        started = time.perf_counter()
+        recommender.recommend(_text(number))
+        times.append(time.perf_counter() - started)
+    return np.array(times[_UNCOUNTED:])
+
+
+def _loaded(recommender: ShardedRecommender, rate: float, count: int, seed: int) -> DoubleArray:
+    """Seconds (n,) from the time at which each query was due until its answer, at a rate of queries in a second."""
+    due = np.random.default_rng(seed).exponential(1 / rate, count).cumsum()
+
+    def ask(number: int, due_at: float) -> float:
+        recommender.recommend(_text(number))
+        return time.perf_counter() - due_at
+
+    with ThreadPoolExecutor(_WAITING) as threads:
+        began = time.perf_counter()
+        answers = []
+        for number, after in enumerate(due.tolist()):
+            time.sleep(max(0.0, began + after - time.perf_counter()))
+            answers.append(threads.submit(ask, number, began + after))
+        return np.array([answer.result() for answer in answers])[count // 10 :]
+
+
+def _text(number: int) -> str:
+    return f"{WORDS[number % len(WORDS)]} {number}"
+
+
+def _row(case: str, rate: float, measured: DoubleArray, simulated: DoubleArray) -> TableRow:
+    row: dict[str, object] = {"case": case, "contender": "clipshelf", "per_second": rate}
+    for percent in _PERCENTILES:
+        found, expected = (float(np.percentile(times, percent)) for times in (measured, simulated))
+        row |= zip(_columns(percent), (1e3 * found, 1e3 * expected, found / expected), strict=True)
+    return row
+
+
+def _columns(percent: int) -> tuple[str, str, str]:
+    return f"p{percent}_ms", f"simulated_p{percent}_ms", f"p{percent}_ratio"
