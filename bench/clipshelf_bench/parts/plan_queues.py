@@ -1,17 +1,19 @@
-"""The simulation of `clipshelf plan` held against a small cluster that is measured.
+"""The simulation of `clipshelf plan` held against small clusters that are measured.
 
-The cluster is what a plan describes, at its smallest: one process embeds queries and merges answers, and two shards
-search, each in an actor of Ray with one thread. All of it runs on this machine, and a thread of the same process sends
-the queries, whether or not those before have been answered.
+A cluster is what a plan describes, at its smallest: one process embeds queries and merges answers, and shards search,
+each in an actor of Ray with one thread. All of it runs on this machine. As machines of a cluster, the process and the
+actors have CPUs of their own, as far as there are enough: the process has the first, and shards share the others. A
+thread of the process sends the queries, whether or not those before have been answered.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,12 @@ from clipshelf_bench.bench import Bench
 from clipshelf_bench.datasets.clustered import WORDS, clustered_catalogue
 from clipshelf_bench.tables import Table, TableRow
 
-SHARDS = 2
-_PRODUCTS, _PRODUCTS_QUICK = 200_000, 20_000
-_LOADS = (0.2, 0.4, 0.6)  # share of the time that the shards are busy, or this process where it is busier
+_SHARDS = (1, 2)
+_PRODUCTS, _PRODUCTS_QUICK = 100_000, 10_000
+_LOADS = (0.3, 0.5, 0.7)  # share of the time that the shards are busy, or the process where it is busier
 _PERCENTILES = (50, 99)
-_QUERIES, _QUERIES_QUICK = 1_000, 50  # of a load
-_ALONE, _ALONE_QUICK = 300, 30  # that are sent one by one
+_QUERIES, _QUERIES_QUICK = 800, 50  # of a load
+_ALONE, _ALONE_QUICK = 200, 30  # that are sent one by one
 _UNCOUNTED = 20
 _WAITING = 64  # queries in progress, the most
 
@@ -47,28 +49,64 @@ def plan_queues(bench: Bench) -> list[Table]:
     except MissingExtra as error:
         return [Table("plan-queues", "Simulated queues", (), [], skipped={"ray": str(error)})]
     count = _PRODUCTS_QUICK if bench.quick else _PRODUCTS
+    rows: list[TableRow] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipshelf-bench-")))
         engine = Engine.load(threads=1)
-        shards = split(clustered_catalogue(engine, count), folder / "shards", SHARDS)
+        catalogue = clustered_catalogue(engine, count)
         stack.enter_context(connected(None))
-        bench.notify("opening shards")
-        actors = stack.enter_context(closing(RayShards(shards, cpus=0.01)))
-        bench.notify("measuring single queries and loads")
-        rows = _rows(engine, shards, actors, bench)
+        for number in _SHARDS:
+            bench.notify(f"opening {number} shards")
+            shards = split(catalogue, folder / f"shards-{number}", number)
+            with closing(RayShards(shards, cpus=0.01)) as actors, _separate_cpus():
+                rows += _rows(engine, shards, actors, bench)
     return [
         Table(
             "plan-queues",
-            f"Queues of {SHARDS} shards of {count // SHARDS:,} products, measured and simulated",
+            f"Queues before shards of {count:,} products, measured and simulated",
             ("case", "per_second", *(name for percent in _PERCENTILES for name in _columns(percent))),
             rows,
             [
-                "Queries of one text at random times (Poisson). The case is the share of the time that the busier of "
-                "shards and front works. The simulation is given what single queries took, one after the other, in "
-                "each shard and in the process before them. Ratios are measured over simulated."
+                "Queries of one text at random times (Poisson). The case has the number of shards, and the share of "
+                "the time that the busier of shards and front works. The simulation is given what single queries took, "
+                "one after the other, in each shard and in the process before them. Ratios are measured over simulated."
             ],
         )
     ]
+
+
+@contextmanager
+def _separate_cpus() -> Iterator[None]:
+    """Give this process the first CPU that it may use, and actors the others, while the block runs.
+
+    Nothing is changed where there is one CPU alone, or where the system has no such setting.
+    """
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if len(cpus) < 2:
+        yield
+        return
+    actors = [folder for folder in Path("/proc").glob("[0-9]*") if b"_ShardActor" in _command(folder)]
+    for position, folder in enumerate(actors):
+        _pin(folder, {cpus[1 + position % (len(cpus) - 1)]})
+    _pin(Path("/proc/self"), {cpus[0]})
+    try:
+        yield
+    finally:
+        _pin(Path("/proc/self"), set(cpus))
+
+
+def _command(folder: Path) -> bytes:
+    """The command line of a process, nothing of one that has ended."""
+    with suppress(OSError):
+        return (folder / "cmdline").read_bytes()
+    return b""
+
+
+def _pin(folder: Path, cpus: Set[int]) -> None:
+    """Let all threads of a process run on some CPUs only; those that it starts later do as well."""
+    for thread in (folder / "task").iterdir():
+        with suppress(OSError):  # it has ended
+            os.sched_setaffinity(int(thread.name), cpus)
 
 
 class _TimedShards:
@@ -76,7 +114,7 @@ class _TimedShards:
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
-        self._threads = ThreadPoolExecutor(SHARDS)
+        self._threads = ThreadPoolExecutor(max(_SHARDS))
         self.searches: list[list[float]] = []  # seconds of each shard
 
     def call(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
@@ -103,9 +141,8 @@ def _rows(engine: Engine, catalogue: ShardedCatalogue, shards: Shards, bench: Be
         alone = _alone(ShardedRecommender(engine, catalogue, timed), _ALONE_QUICK if bench.quick else _ALONE)
     searches = np.array(timed.searches[-len(alone) :])
     embeddings, search = alone - searches.max(axis=1), float(np.median(searches))
-    cluster = Cluster(embedders=1, shards=SHARDS, replicas=1, search=search, overhead=0.0)
+    cluster = Cluster(embedders=1, shards=catalogue.shards, replicas=1, search=search, overhead=0.0)
     jitter = (searches / search).ravel().tolist()
-    bench.notify(f"{1e3 * search:.1f} ms in a shard, {1e3 * np.median(embeddings):.1f} ms before it")
     recommender = ShardedRecommender(engine, catalogue, shards)
     most = 1 / max(searches.mean(), embeddings.mean())
     rows = []
@@ -114,7 +151,7 @@ def _rows(engine: Engine, catalogue: ShardedCatalogue, shards: Shards, bench: Be
         bench.notify(f"{rate:.0f} queries a second")
         measured = _loaded(recommender, rate, _QUERIES_QUICK if bench.quick else _QUERIES, number)
         simulated = simulate(cluster, rate, embeddings.tolist(), jitter)
-        rows.append(_row(f"{load:.0%}", rate, measured, simulated))
+        rows.append(_row(f"{catalogue.shards} shards, {load:.0%}", rate, measured, simulated))
     return rows
 
 

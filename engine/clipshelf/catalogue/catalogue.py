@@ -216,7 +216,7 @@ class Catalogue(ProductTable):
         """
         self.require(engine)
         editor = Editor(self, self.root, engine, fields, on_error, keep_text, on_warning, progress)
-        return self._edited(editor.add(products))
+        return self.edited(editor.add(products))
 
     def update(
         self,
@@ -240,7 +240,7 @@ class Catalogue(ProductTable):
         """
         self.require(engine)
         editor = Editor(self, self.root, engine, fields, on_error, keep_text, on_warning, progress)
-        return self._edited(editor.update(products))
+        return self.edited(editor.update(products))
 
     def remove(self, ids: Iterable[str], *, on_error: OnError = "raise") -> Catalogue:
         """Return this catalogue without n products; the others keep their order.
@@ -250,11 +250,11 @@ class Catalogue(ProductTable):
 
         Raises UnknownIdError.
         """
-        return self._edited(remove_products(self, ids, on_error))
+        return self.edited(remove_products(self, ids, on_error))
 
     def compared_with(self, old: Catalogue | None) -> Catalogue:
         """Return this catalogue with `changes` from `old`, None for none."""
-        return self._edited(Edit(self.contents, Changes.between(None if old is None else old.contents, self.contents)))
+        return self.edited(Edit(self.contents, Changes.between(None if old is None else old.contents, self.contents)))
 
     def with_relevance_curve(self, curve: RelevanceCurve | None) -> Catalogue:
         """Return this catalogue with another relevance curve, None for none."""
@@ -336,8 +336,8 @@ class Catalogue(ProductTable):
             relevance_curve=manifest.relevance_curve,
         )
 
-    def _edited(self, edit: Edit) -> Catalogue:
-        """This catalogue with other contents."""
+    def edited(self, edit: Edit) -> Catalogue:
+        """Return this catalogue with the contents of an edit, which `save` writes."""
         return self._with(edit.contents, self._losses + edit.losses, edit.changes, self.relevance_curve)
 
     def _with(

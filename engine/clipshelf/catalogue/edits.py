@@ -32,11 +32,13 @@ class Edit:
     - `contents`: all products.
     - `changes`: from the contents before.
     - `losses`: what went without having been named.
+    - `positions`: of the products that were added, in their source, in the order of their rows.
     """
 
     contents: Contents
     changes: Changes
     losses: Losses = NO_LOSSES
+    positions: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Editor:
 
     - `table`: the products as they are.
     - `root`: the folder that their relative picture paths start from.
+
+    Its methods take a source of products, or a batch that was read with the declarations of the table.
     """
 
     table: ProductTable
@@ -56,7 +60,7 @@ class Editor:
     on_warning: OnWarning | None
     progress: Progress | None
 
-    def add(self, products: PathLike | Iterable[Product]) -> Edit:
+    def add(self, products: PathLike | Iterable[Product] | ProductBatch) -> Edit:
         """Append products, see `Catalogue.add`."""
         batch = self._read(products, partial=False)
         known = self._are_known(batch)
@@ -65,11 +69,13 @@ class Editor:
             error = InputError(f"id: expected ids that the catalogue doesn't have yet, found {repeated}")
             handle("raise", 0, repeated, error)
         batch = self._select(batch, ~known, "expected an id that the catalogue doesn't have yet, found one that it has")
-        new = self._embed(batch, partial=False).contents
+        embedded = self._embed(batch, partial=False)
+        new, positions = embedded.contents, batch.with_repeats().positions
         changes = replace(Changes.between(None, new), unchanged=len(self.table))
-        return Edit(append_products(self.table.contents, new), changes)
+        contents = append_products(self.table.contents, new)
+        return Edit(contents, changes, positions=[positions[row] for row in embedded.rows.tolist()])
 
-    def update(self, products: PathLike | Iterable[Product]) -> Edit:
+    def update(self, products: PathLike | Iterable[Product] | ProductBatch) -> Edit:
         """Change fields of products, see `Catalogue.update`."""
         batch = self._read(products, partial=True)
         if self.on_error == "raise":
@@ -89,7 +95,7 @@ class Editor:
         changes = replace(changes, unchanged=len(old) - changes.replaced)
         return Edit(contents, changes, Losses(0, changes.pictures_lost, changes.texts_lost))
 
-    def _read(self, products: PathLike | Iterable[Product], *, partial: bool) -> ProductBatch:
+    def _read(self, products: PathLike | Iterable[Product] | ProductBatch, *, partial: bool) -> ProductBatch:
         known = self.table.contents.word_columns
         if self.fields.words and set(self.fields.words) != set(known):
             raise InputError(
@@ -101,6 +107,8 @@ class Editor:
             raise InputError(
                 f"falloff: expected that of the catalogue, {falloff:g}, which index decides, found {given:g}"
             )
+        if isinstance(products, ProductBatch):
+            return replace(products, falloff=falloff)
         return read_products(
             products,
             fields=replace(self.fields, words=(), falloff=falloff),

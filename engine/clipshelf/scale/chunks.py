@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -58,7 +59,7 @@ class Chunk:
 
     @property
     def name(self) -> str:
-        """The name of the chunk's file. Files in the order of names have the products in the order of the source."""
+        """The name of the chunk's file."""
         return chunk_name(self.piece[0], self.number)
 
 
@@ -80,11 +81,27 @@ class ShardPart:
 
 
 def chunks_of(number: int, piece: Piece, batch: ProductBatch, failures: Sequence[Failure]) -> Iterator[Chunk]:
-    """The chunks of a piece, at least one."""
-    starts = range(0, max(1, len(batch.products)), CHUNK)
-    for i, start in enumerate(starts):
-        rows = range(start, min(start + CHUNK, len(batch.products)))
-        yield Chunk((number, piece), i, len(starts), batch.take(rows), tuple(failures) if start == 0 else ())
+    """The chunks of a piece, at least one. No chunk has an id twice: repeats come behind the first products of all ids.
+
+    Which product of an id can be used shows when they are embedded, so that all are.
+    """
+    whole = replace(batch.with_repeats(), repeats=())
+    slices = [rows[start : start + CHUNK] for rows in _occurrences(whole) for start in range(0, len(rows), CHUNK)]
+    for i, rows in enumerate(slices or [[]]):
+        yield Chunk((number, piece), i, max(1, len(slices)), whole.take(rows), tuple(failures) if i == 0 else ())
+
+
+def _occurrences(batch: ProductBatch) -> list[list[int]]:
+    """The rows of the first products of all ids, those of the second ones, and so on."""
+    seen: Counter[str] = Counter()
+    listed: list[list[int]] = []
+    for row, product in enumerate(batch.products):
+        time = seen[product["id"]]
+        seen[product["id"]] += 1
+        if time == len(listed):
+            listed.append([])
+        listed[time].append(row)
+    return listed
 
 
 def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, keep_text: bool) -> int:
@@ -161,7 +178,7 @@ def read_failures(path: Path) -> list[Failure]:
 
 
 def join_parts(parts: Sequence[ShardPart], dim: int, declared: Mapping[str, str], words: tuple[str, ...]) -> ShardPart:
-    """The products of several parts of one shard, in order."""
+    """The products of several parts of one shard, one part behind the other."""
     keys, ordinals = np.zeros((0, 3, KEY_SIZE), np.uint8), np.zeros(0, np.int64)
     embeddings = np.zeros((0, 2 * dim), np.float32)
     if parts:

@@ -14,13 +14,12 @@ from typing import Any, Literal
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.edits import Editor
 from clipshelf.catalogue.indexing import change
-from clipshelf.catalogue.picture_paths import is_path
-from clipshelf.catalogue.product_sides import pictures_of
 from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
 from clipshelf.errors import InputError, UnknownIdError
-from clipshelf.failures import Failure, OnError, handle
+from clipshelf.failures import OnError, handle
 from clipshelf.files import locked
 from clipshelf.model.engine import Engine
 from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
@@ -88,7 +87,7 @@ class _Edit:
             batch = self._read(products, catalogue.manifest)
             owners = shards_of([product["id"] for product in batch.products], catalogue.shards)
             edited = {
-                shard: self._edited(catalogue, shard, batch.take(np.flatnonzero(owners == shard).tolist()))
+                shard: self._edited(catalogue, shard, _of_shard(batch, shard, catalogue.shards))
                 for shard in np.unique(owners).tolist()
             }
             declarations = {name: value for name, value in batch.declarations.items() if value}
@@ -98,7 +97,7 @@ class _Edit:
     def _read(self, products: PathLike | Iterable[Product], manifest: ShardedManifest) -> ProductBatch:
         if self._fields.words:
             raise InputError("words: expected none, since an edit keeps the index of words that the catalogue has")
-        batch = read_products(
+        return read_products(
             products,
             fields=self._fields,
             on_error=self._on_error,
@@ -106,54 +105,32 @@ class _Edit:
             partial=self._kind == "update",
             declarations=manifest.declarations,
         )
-        return batch.without_repeats(self._on_error)
 
     def _edited(self, catalogue: ShardedCatalogue, shard: int, batch: ProductBatch) -> WrittenShard:
         """A shard after the edit, in a new folder."""
-        records = [_record(batch, row) for row in range(len(batch.products))]
-        names = {name for record in records for name in record}
-        declared = {name: value for name, value in batch.declarations.items() if value and name in names}
-        policy = self._on_error if self._on_error == "raise" else self._reporter(batch)
+        positions: list[int] = []
 
         def changed(old: Catalogue) -> Catalogue:
-            edit = old.add if self._kind == "add" else old.update
-            return edit(
-                self._engine,
-                records,
-                fields=ProductFields(columns=declared, falloff=self._fields.falloff),
-                on_error=policy,
-                keep_text=self._keep_text,
-            )
+            editor = Editor(old, old.root, self._engine, fields, self._on_error, self._keep_text, None, None)
+            edit = editor.add(batch) if self._kind == "add" else editor.update(batch)
+            positions.extend(edit.positions)
+            return old.edited(edit)
 
-        old = catalogue.shard(shard)
-        new, folder = _change_shard(catalogue, shard, changed)
-        ordinals = catalogue.ordinals(shard)
-        if self._kind == "add":
-            places = {
-                product["id"]: position for product, position in zip(batch.products, batch.positions, strict=True)
-            }
-            added = [places[id_] for id_ in new.ids[len(old) :]]
-            ordinals = np.concatenate((ordinals, catalogue.manifest.next_ordinal + np.array(added, np.int64)))
-        return WrittenShard(folder, ordinals)
-
-    def _reporter(self, batch: ProductBatch) -> Callable[[Failure], object]:
-        """Reports a failure of a shard's part by its position in the source."""
-
-        def report(failure: Failure) -> None:
-            if callable(self._on_error):
-                self._on_error(replace(failure, index=batch.positions[failure.index]))
-
-        return report
+        fields = ProductFields(falloff=self._fields.falloff)
+        _, folder = _change_shard(catalogue, shard, changed)
+        added = catalogue.manifest.next_ordinal + np.array(positions, np.int64)
+        return WrittenShard(folder, np.concatenate((catalogue.ordinals(shard), added)))
 
 
-def _record(batch: ProductBatch, row: int) -> Product:
-    """A product with all fields that its source has, and pictures by absolute paths, since it is read again."""
-    product = batch.products[row]
-    record = {**dict.fromkeys(sorted(batch.fields[row])), **product}
-    pictures = [str((batch.root / image).absolute()) if is_path(image) else image for image in pictures_of(product)]
-    if pictures:
-        record["image"] = pictures if isinstance(product["image"], list) else pictures[0]
-    return record
+def _of_shard(batch: ProductBatch, shard: int, shards: int) -> ProductBatch:
+    """The products and repeats of one shard, with the declarations of the columns that they have."""
+    owners = shards_of([product["id"] for product in batch.products], shards)
+    repeats = [repeat for repeat in batch.repeats if shards_of([repeat.product["id"]], shards)[0] == shard]
+    part = replace(batch.take(np.flatnonzero(owners == shard).tolist()), repeats=repeats)
+    names = {name for fields in part.with_repeats().fields for name in fields}
+    names |= {name for product in part.with_repeats().products for name in product}
+    declared = {name: value for name, value in batch.declarations.items() if value and name in names}
+    return replace(part, declarations=declared)
 
 
 def _removed(

@@ -4,7 +4,7 @@ The steps are the same with Ray (`ray_indexing`) and in one process:
 
 1. the source is cut into pieces, and the kinds of its columns are decided from all of them;
 2. pieces are read, and their chunks embedded; the file of each chunk is written durably below `building/`;
-3. each shard is made of its products in all chunks; of several products with one id, the first counts;
+3. each shard is made of its products in all chunks; of several products with one id, the first that can be used counts;
 4. what is pooled is computed, and the manifest replaced.
 
 What is done when a run is interrupted is not done again: chunks and shards that are there stay.
@@ -81,7 +81,7 @@ class Plan:
     @property
     def building(self) -> Path:
         """Where the files of this plan are until it is published."""
-        facts = {**asdict(self), "folder": None, "artifact": None, "declarations": None, "format": 2}
+        facts = {**asdict(self), "folder": None, "artifact": None, "declarations": None, "format": 3}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
         return self.folder / _BUILDING / digest[:16]
 
@@ -108,7 +108,7 @@ class Plan:
     def tally(self, number: int) -> dict[str, ColumnTally]:
         """What values the columns of a piece have, as they are in the source."""
         batch = read_piece(self.pieces[number], self.fields, _ignore, convert=False)
-        return tally_columns(batch.products)
+        return tally_columns(batch.with_repeats().products)
 
     def finish(self, shard: int) -> list[Failure]:
         """Make a shard of its products in all chunks, unless it is there; returns those with an id that came before."""
@@ -122,13 +122,15 @@ class Plan:
         found = (read_part(path, shard) for path in sorted(self.building.glob("*-*.npz")))
         words = tuple("text" if name == self.fields.text else name for name in self.fields.words)
         whole = join_parts([part for part in found if part], self.dim, dict(self.declarations), words)
-        first, repeated = _first_of_each_id([product["id"] for product in whole.contents.products])
-        contents = whole.contents
-        if repeated:
-            products = [contents.products[row] for row in first]
-            contents = replace(
-                contents, products=products, embeddings=contents.embeddings[first], keys=contents.keys[first]
-            )
+        order = np.argsort(whole.ordinals, kind="stable")
+        first, repeated = _first_of_each_id(order.tolist(), [product["id"] for product in whole.contents.products])
+        contents = replace(
+            whole.contents,
+            products=[whole.contents.products[row] for row in first],
+            embeddings=whole.contents.embeddings[first],
+            keys=whole.contents.keys[first],
+            parts=whole.contents.parts.take(np.array(first, np.int64)),
+        )
         save_shard(target, Catalogue(contents, self.fingerprint, Path(self.pieces[0].folder), self.artifact))
         with durable(self.building / f"ordinals-{shard:04}.npy") as file:
             np.save(file, whole.ordinals[first], allow_pickle=False)
@@ -280,16 +282,16 @@ def _declarations(plan: Plan, executor: Executor) -> dict[str, str]:
     return declared
 
 
-def _first_of_each_id(ids: Sequence[str]) -> tuple[list[int], list[tuple[int, str]]]:
-    """Rows of the first product of each id, and the rows and ids of the others."""
+def _first_of_each_id(rows: Sequence[int], ids: Sequence[str]) -> tuple[list[int], list[tuple[int, str]]]:
+    """Of rows in the order of the source: those of the first product of each id, and the rows and ids of the others."""
     seen: set[str] = set()
     first: list[int] = []
     repeated: list[tuple[int, str]] = []
-    for row, id_ in enumerate(ids):
-        if id_ in seen:
-            repeated.append((row, id_))
+    for row in rows:
+        if ids[row] in seen:
+            repeated.append((row, ids[row]))
         else:
-            seen.add(id_)
+            seen.add(ids[row])
             first.append(row)
     return first, repeated
 

@@ -82,7 +82,7 @@ def read_piece(
     *,
     convert: bool = True,
 ) -> ProductBatch:
-    """Read and check the products of a piece, as `read_products` does; each must have an id."""
+    """Read and check the products of a piece, with repeats, as `read_products` does; each must have an id."""
     system, _ = file_system(piece.source)
     root = Path(piece.folder)
     options: dict[str, Any] = {"fields": fields, "on_error": on_error, "ids_required": True}
@@ -99,8 +99,7 @@ def read_piece(
                 while chunk := stream.read(1 << 20):
                     file.write(chunk)
             batch = read_products(copy, declarations=declarations, convert=convert, **options)
-    # Another product of an id may be in another chunk, so that none can stand in for the first.
-    return replace(batch.without_repeats(on_error), root=root)
+    return replace(batch, root=root)
 
 
 def file_system(source: str) -> tuple[Any, str]:

@@ -193,6 +193,66 @@ def test_edits_of_shards_are_the_edits_of_one_catalogue(engine: Engine, source: 
     assert {"pooled.4", "pooled.3"} <= names and not {"pooled.1", "pooled.2"} & names
 
 
+def same_contents(one: Catalogue, sharded: ShardedCatalogue) -> None:
+    """The shards have the products, rows and keys of one catalogue, in its order."""
+    shards = [sharded.shard(number) for number in range(sharded.shards)]
+    ordinals = np.concatenate([sharded.ordinals(number) for number in range(sharded.shards)])
+    order = np.argsort(ordinals)
+    products = [product for shard in shards for product in shard.contents.products]
+    assert [products[row] for row in order.tolist()] == list(one.contents.products)
+    for name in ("embeddings", "keys"):
+        joined = np.concatenate([getattr(shard.contents, name) for shard in shards])[order]
+        assert joined.tobytes() == np.asarray(getattr(one.contents, name)).tobytes()
+
+
+REPEATED = [
+    {"id": "a", "text": "red", "image": "nowhere.png", "price": 1},  # cannot be used
+    {"id": "b", "text": "blue", "price": 2},
+    {"id": "a", "text": "green", "image": "nowhere.png", "price": 3},  # neither can this one
+    {"id": "c", "text": "shoe", "price": 4},
+    {"id": "a", "text": "warm", "price": 5},  # counts
+    {"id": "b", "text": "warm", "price": 6},
+    {"id": "d", "text": "red shirt", "image": ["red.png", "blue.png"], "price": 7},
+    {"id": "c", "text": "watch", "image": "nowhere.png", "price": 8},
+    {"id": "a", "text": "shoe", "price": 9},
+]
+
+
+def test_a_later_record_of_an_id_counts_where_the_first_cannot_be_used(
+    engine: Engine, source: Path, tmp_path: Path
+) -> None:
+    file = source.parent / "repeated.jsonl"
+    file.write_text("".join(json.dumps(product) + "\n" for product in REPEATED))
+    ignored: list[Failure] = []
+    one = index(engine, file, tmp_path / "one", on_error=ignored.append)
+    sharded, left_out = index_shards(engine, file, tmp_path / "many", 3, OneProcess(engine))
+    assert [product["price"] for product in one.contents.products] == [2, 4, 5, 7]
+    same_contents(one, sharded)
+    reasons = {(failure.index, failure.source): failure.reason for failure in left_out}
+    assert set(reasons) == {(0, "a"), (2, "a"), (5, "b"), (7, "c"), (8, "a")}
+    assert "unique ids" in reasons[8, "a"] and "nowhere.png" in reasons[2, "a"]
+
+
+@pytest.mark.parametrize("kind", ["add", "update"])
+def test_an_edit_uses_a_later_record_too(engine: Engine, source: Path, tmp_path: Path, kind: str) -> None:
+    file = source.parent / "repeated.jsonl"
+    file.write_text("".join(json.dumps(product) + "\n" for product in REPEATED))
+    one = index(engine, source, tmp_path / "one", on_error=lambda _: None)
+    sharded, _ = index_shards(engine, source, tmp_path / "many", 3, OneProcess(engine))
+    if kind == "update":  # of products that are there
+        names = {"a": "p1", "b": "p2", "c": "p3", "d": "p4"}
+        lines = ({**product, "id": names[str(product["id"])]} for product in REPEATED)
+        file.write_text("".join(json.dumps(product) + "\n" for product in lines))
+    failures: dict[str, list[Failure]] = {"one": [], "many": []}
+    edit = one.add if kind == "add" else one.update
+    one = edit(engine, file, on_error=failures["one"].append)
+    edit_shards = add_products if kind == "add" else update_products
+    sharded = edit_shards(tmp_path / "many", engine, file, on_error=failures["many"].append)
+    same_contents(one, sharded)
+    assert sorted(failures["many"], key=repr) == sorted(failures["one"], key=repr)
+    assert len(failures["one"]) == 5
+
+
 def test_a_failed_edit_changes_nothing(engine: Engine, source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     index_shards(engine, source, folder, 3, OneProcess(engine))
