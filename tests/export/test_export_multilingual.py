@@ -146,6 +146,18 @@ def test_a_family_in_int8_is_faithful_in_ragged_batches(
     assert np.abs(together - alone).max() <= 1e-6
 
 
+def test_metaclip_2_with_a_tokenizer_without_a_first_token(tmp_path: Path, calibration_data: dict[str, Any]) -> None:
+    folder = tmp_path / "checkpoint"
+    model, tokenizer = write("metaclip_2", folder)
+    backend = tokenizer.backend_tokenizer  # that of mT5, which some of these models have, ends a text only
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
+    tokenizer = save(backend, folder, eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
+    export(folder, tmp_path / "out", precisions=("fp32",), **calibration_data)
+    texts = [text for text in TEXTS if len(tokenizer(text)["input_ids"]) <= LENGTH]
+    found = Engine.load(tmp_path / "out", threads=1).embed_texts(texts)
+    assert np.abs(found - library_texts(model, tokenizer, texts)).max() <= 1e-5
+
+
 def test_the_end_id_2_of_xlm_r_is_no_legacy_mark(tmp_path: Path) -> None:
     write("metaclip_2", tmp_path)
     text: Any = load_checkpoint(str(tmp_path)).text

@@ -23,8 +23,9 @@ from clipshelf_export import export
 from clipshelf_export.checkpoints.load import load_checkpoint
 from clipshelf_export.checkpoints.open_clip_files import read_open_clip_tokenizer
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from support.scripts import texts_of_every_block
+from tokenizers import processors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -83,10 +84,11 @@ class Visual(nn.Module):
 
 
 class Text(nn.Module):
-    """open_clip's `TextTransformer` as CLIP has it."""
+    """open_clip's `TextTransformer` as CLIP has it; with an `eos_id`, it pools there and not at the largest id."""
 
-    def __init__(self, vocabulary_size: int, activation: Any) -> None:
+    def __init__(self, vocabulary_size: int, activation: Any, eos_id: int | None = None) -> None:
         super().__init__()
+        self.eos_id = eos_id
         self.token_embedding = nn.Embedding(vocabulary_size, WIDTH)
         self.positional_embedding = nn.Parameter(torch.empty(LENGTH, WIDTH))
         self.transformer, self.ln_final = layers(activation, 4), nn.LayerNorm(WIDTH)
@@ -97,7 +99,8 @@ class Text(nn.Module):
         x = self.token_embedding(ids) + self.positional_embedding
         for block in self.transformer["resblocks"]:
             x = block(x, mask)
-        y: Tensor = self.ln_final(x)[torch.arange(len(ids)), ids.argmax(-1)] @ self.text_projection
+        pooled = ids.argmax(-1) if self.eos_id is None else (ids == self.eos_id).int().argmax(-1)
+        y: Tensor = self.ln_final(x)[torch.arange(len(ids)), pooled] @ self.text_projection
         return y
 
 
@@ -306,6 +309,42 @@ def test_clips_own_towers(
     assert np.abs(engine.embed_texts(TEXTS) - expected).max() <= 1e-5
 
 
+@pytest.mark.parametrize("bos", [True, False])
+def test_a_text_tower_that_pools_at_the_end_of_text(
+    bos: bool, tmp_path: Path, calibration_data: dict[str, Any]
+) -> None:
+    from test_export_multilingual import save, write_xlmr
+
+    folder = tmp_path / "checkpoint"
+    write_clip(folder, quick=False, custom=False)
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).unlink()
+    tokenizer = write_xlmr(folder)
+    if not bos:  # like mT5's
+        backend = tokenizer.backend_tokenizer
+        backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
+        tokenizer = save(backend, folder, eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
+    limits = json.loads((folder / "tokenizer_config.json").read_text()) | {"model_max_length": 8}
+    (folder / "tokenizer_config.json").write_text(json.dumps(limits))  # open_clip counts to context_length only
+    text = Text(len(tokenizer), F.gelu, eos_id=2).eval()
+    checkpoints.initialise(text, 2)
+    state = load_file(folder / "open_clip_model.safetensors") | state_of(text)
+    save_file(state, folder / "open_clip_model.safetensors")
+    settings = {"vocab_size": len(tokenizer), "hf_tokenizer_name": "xlm-v", "pool_type": "eos", "eos_id": 2}
+    change(folder, "text_cfg", **settings)
+    manifest = export(folder, tmp_path / "out", precisions=("fp32",), **calibration_data).manifest
+    assert all(manifest.parity[tower]["fp32"]["difference"] <= 1e-5 for tower in ("vision", "text"))
+    assert manifest.text.max_tokens == LENGTH
+    batch = tokenizer(TEXTS, padding="max_length", max_length=LENGTH, return_tensors="pt")
+    assert (batch["input_ids"] != 1).sum(-1).max() > 8
+    with torch.inference_mode():
+        expected = F.normalize(text(batch["input_ids"]), dim=-1).numpy()
+    assert np.abs(Engine.load(tmp_path / "out", threads=1).embed_texts(TEXTS) - expected).max() <= 1e-5
+    change(folder, "text_cfg", eos_id=3)
+    with pytest.raises(ExportError, match="eos_token_id: expected the tokenizer's 2, found 3"):
+        load_checkpoint(str(folder))
+
+
 @pytest.mark.parametrize("tanh", [False, True])
 def test_siglip_with_a_trunk_of_timm(tanh: bool, tmp_path: Path, calibration_data: dict[str, Any]) -> None:
     pytest.importorskip("sentencepiece", reason="the tokenizer's module needs clipshelf[export]")
@@ -400,6 +439,7 @@ def change(folder: Path, part: str, **changes: Any) -> None:
             "expected an XLM-R, a RoBERTa or a BERT",
         ),
         ("text_cfg", {"embed_cls": True}, "text_cfg.embed_cls: expected no such setting"),
+        ("text_cfg", {"tokenizer_mode": "clips"}, "text_cfg.tokenizer_mode: expected no such setting, found 'clips'"),
         ("text_cfg", {"pool_type": "first"}, "expected CLIP's causal text tower, found pool_type first"),
         ("text_cfg", {"width": 32}, "expected weights of the shapes in open_clip_config.json, found"),
         ("text_cfg", {"layers": 1}, "found 16 unknown: text_model.encoder.layers.1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,18 @@ def text_spec_of(tokenizer: TokenizerFile, config: Any, source: str, *, legacy: 
 
     - `config`: of the text tower.
     - `source`: names the checkpoint in messages.
-    - `legacy`: whether the eos_token_id `LEGACY_EOS` stands for any other.
+    - `legacy`: whether the eos_token_id `LEGACY_EOS` stands for any other. Towers without it also come with mT5's
+      tokenizer, which has no bos token; its eos id stands in its place.
     """
+    first = tokenizer.bos_id
+    if first is None and not legacy:
+        tokenizer = replace(tokenizer, bos_id=tokenizer.eos_id)
     bos, eos, pad = tokenizer.special_ids(source)
     check_ids(tokenizer, config.vocab_size, (bos, eos, pad))
     if config.eos_token_id != eos and not (legacy and config.eos_token_id == LEGACY_EOS):
         expected = f"the tokenizer's {eos}" + (f", or {LEGACY_EOS} in old checkpoints" if legacy else "")
         raise ExportError(f"text_config.eos_token_id: expected {expected}, found {config.eos_token_id}")
-    check_template(tokenizer, first=bos, last=eos, source=source)
+    check_template(tokenizer, first=first, last=eos, source=source)
     return TextSpec(tokenizer.with_limit(config.max_position_embeddings), pad, bos, eos, attention_mask=False)
 
 

@@ -28,15 +28,13 @@ from clipshelf_export.checkpoints.image_rules import ImageRule, read_image_rule
 from clipshelf_export.checkpoints.json_files import read_json
 from clipshelf_export.checkpoints.onnx_ports import pixel_input, text_tower, vision_tower
 from clipshelf_export.checkpoints.onnx_reference import OnnxPipeline, OnnxReference
-from clipshelf_export.checkpoints.open_clip_rule import edge, image_rule
+from clipshelf_export.checkpoints.open_clip_rule import DEFAULT_CONTEXT, edge, image_rule
 from clipshelf_export.checkpoints.plain_tokenizer import read_plain_tokenizer
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, check_ids, cleaned
 from clipshelf_export.checkpoints.towers import Checkpoint, OnnxTower, TokenInput
 
 IMMICH = ("visual/model.onnx", "textual/model.onnx")
 COMMUNITY = ("onnx/vision_model.onnx", "onnx/text_model.onnx")
-# The longest text where no file names one, as in open_clip and CLIP.
-DEFAULT_CONTEXT = 77
 # Model types of transformers whose text towers see padding and have no mask: they take texts of one length.
 PADDED_TYPES = frozenset({"siglip", "siglip2"})
 

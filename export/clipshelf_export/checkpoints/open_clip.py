@@ -32,12 +32,12 @@ from clipshelf_export.checkpoints.open_clip_files import (
     read_state,
 )
 from clipshelf_export.checkpoints.open_clip_names import rename_clip, rename_siglip
-from clipshelf_export.checkpoints.open_clip_rule import edge, image_rule
+from clipshelf_export.checkpoints.open_clip_rule import DEFAULT_CONTEXT, edge, image_rule
 from clipshelf_export.checkpoints.pillow_transform import transform_pictures
 from clipshelf_export.checkpoints.reference import TorchReference
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, load_tokenizer
 from clipshelf_export.checkpoints.torch_modules import check_tower_config, clip_vision_tower
-from clipshelf_export.checkpoints.towers import Checkpoint, PaddingSide
+from clipshelf_export.checkpoints.towers import Checkpoint, PaddingSide, Pooling
 from clipshelf_export.checkpoints.weights import weight_hashes
 
 # Trunks of timm for SigLIP that compute GELU by tanh; the others compute it exactly.
@@ -45,6 +45,8 @@ TANH_TRUNKS = ("vit_base_patch32_siglip_256", "vit_large_patch16_siglip_512", "v
 # Trunks of timm whose heads are not 64 wide; they have 16 heads.
 SIXTEEN_HEADS = ("vit_so400m", "vit_giantopt")
 TRUNK = "visual.trunk."
+# By open_clip's `pool_type`, the class of transformers that pools its text tower so, and the name of its pooling
+POOLINGS: Mapping[str, tuple[str, Pooling]] = {"argmax": ("CLIP", "argmax"), "eos": ("MetaClip2", "eos")}
 
 
 def load(folder: Path, origin: Mapping[str, Any]) -> Checkpoint:
@@ -79,14 +81,16 @@ def load(folder: Path, origin: Mapping[str, Any]) -> Checkpoint:
 def _load_clip(
     folder: Path, settings: Mapping[str, Any], state: dict[str, torch.Tensor], rule: ImageRule, file: TokenizerFile
 ) -> Checkpoint:
-    """Load both towers of CLIP as a `CLIPModel`."""
+    """Load both towers of CLIP: as a `CLIPModel`, or as a `MetaClip2Model`, which pools at the end of text."""
     text = settings["text_cfg"]
     pool = text.get("pool_type", "argmax")
-    if pool != "argmax" or text.get("no_causal_mask") or text.get("proj_bias"):
+    if pool not in POOLINGS or text.get("no_causal_mask") or text.get("proj_bias"):
         raise ExportError(f"{folder}: text_cfg: expected CLIP's causal text tower, found pool_type {pool}")
+    kind, pooling = POOLINGS[pool]
+    legacy = pooling == "argmax"
     text_width = text.get("width", 512)
     untyped: Any = transformers  # only half typed
-    config = untyped.CLIPConfig(
+    config = getattr(untyped, f"{kind}Config")(
         projection_dim=settings["embed_dim"],
         vision_config=_vision_config(folder, settings),
         text_config={
@@ -94,17 +98,17 @@ def _load_clip(
             "intermediate_size": int(text_width * text.get("mlp_ratio", 4.0)),
             "num_hidden_layers": text.get("layers", 12),
             "num_attention_heads": text.get("heads", 8),
-            "max_position_embeddings": text.get("context_length", 77),
+            "max_position_embeddings": text.get("context_length", DEFAULT_CONTEXT),
             "vocab_size": text.get("vocab_size", 49408),
-            "eos_token_id": clip.LEGACY_EOS,  # pools at the largest id, as open_clip does
+            "eos_token_id": clip.LEGACY_EOS if legacy else text.get("eos_id", 2),
             "bos_token_id": file.bos_id,
             "pad_token_id": file.eos_id,
             **_layer_settings(text, settings, 1e-5),
         },
     )
     clip.check_config(config)
-    text_spec = clip.text_spec_of(file, config.text_config, str(folder))
-    model = load_state(folder, untyped.CLIPModel(config), rename_clip(state))
+    text_spec = clip.text_spec_of(file, config.text_config, str(folder), legacy=legacy)
+    model = load_state(folder, getattr(untyped, f"{kind}Model")(config), rename_clip(state))
     reference = TorchReference(model, rule)
     return Checkpoint(
         family="open_clip",
@@ -113,7 +117,7 @@ def _load_clip(
         image_spec=rule.spec,
         text_spec=text_spec,
         vision=clip_vision_tower(model, rule),
-        text=clip.text_tower(model, "argmax"),
+        text=clip.text_tower(model, pooling),
         tokenizer_json=file.json,
         reference=reference,
         pipeline=_pipeline(folder, reference, rule, file, text_spec.max_tokens),
@@ -156,7 +160,7 @@ def _load_siglip(
             "intermediate_size": int(text_width * text.get("mlp_ratio", 4.0)),
             "num_hidden_layers": text.get("layers", 12),
             "num_attention_heads": text.get("heads", 8),
-            "max_position_embeddings": text.get("context_length", 77),
+            "max_position_embeddings": text.get("context_length", DEFAULT_CONTEXT),
             "vocab_size": text.get("vocab_size", 49408),
             "projection_size": settings["embed_dim"],
             **_layer_settings(text, {}, 1e-5),
@@ -192,7 +196,7 @@ def _load_hf(
     vision = load_state(folder, untyped.CLIPVisionModelWithProjection(config), names)
     model = open_clip_hf.load_towers(folder, settings, state, vision)
     tower = open_clip_hf.text_tower(model)
-    context = min(settings["text_cfg"].get("context_length", 77), len(tower.embedding.positions))
+    context = len(tower.embedding.positions)
     text_spec = bert_text_spec(file, model.transformer.config, context, str(folder))
     reference = TorchReference(model, rule)
     return Checkpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from clipshelf.errors import ExportError
 
 from clipshelf_export.checkpoints.messages import first_line
-from clipshelf_export.checkpoints.open_clip_rule import CONFIG
+from clipshelf_export.checkpoints.open_clip_rule import CONFIG, DEFAULT_CONTEXT
 from clipshelf_export.checkpoints.open_clip_texts import repaired
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, cleaned, read_tokenizer
 from clipshelf_export.checkpoints.weights import checked_model, read_tensors
@@ -29,7 +30,7 @@ TEXT_KEYS = frozenset(
     {
         *("context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "act_kwargs", "norm_kwargs"),
         *("no_causal_mask", "pool_type", "proj_bias", "eos_id", "pad_id"),
-        *("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode"),
+        *("hf_tokenizer_name", "tokenizer_kwargs"),
         *("hf_model_name", "hf_model_pretrained", "hf_pooler_type", "hf_proj_type"),
     }
 )
@@ -60,9 +61,9 @@ def check_keys(settings: Mapping[str, Any], known: frozenset[str], name: str) ->
 
 
 def read_open_clip_tokenizer(folder: Path, text: Mapping[str, Any]) -> TokenizerFile:
-    """Read the tokenizer of the folder, with the cleaning of texts that the settings ask for."""
+    """Read the tokenizer of the folder, with the cleaning and the longest text that the settings ask for."""
     try:
-        file = read_tokenizer(folder)
+        file = replace(read_tokenizer(folder), max_tokens=int(text.get("context_length", DEFAULT_CONTEXT)))
     except ExportError as error:
         raise ExportError(
             f"{error} (open_clip reads CLIP's tokenizer from its own package; that of openai/clip-vit-base-patch32 is "

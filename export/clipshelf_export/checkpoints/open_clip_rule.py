@@ -11,6 +11,8 @@ from clipshelf.errors import ExportError
 from clipshelf_export.checkpoints.image_rules import CLIP_MEAN, CLIP_STD, ImageRule, parse_image_rule
 
 CONFIG = "open_clip_config.json"
+# The longest text where the settings name none
+DEFAULT_CONTEXT = 77
 # Pillow's numbers of the filters. "random" varies the filter in training alone; open_clip then embeds with the bicubic.
 FILTERS = {"bicubic": 3, "bilinear": 2, "random": 3}
 
