@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipshelf.catalogue.model_change import engine_for
 from clipshelf.errors import CatalogueError, ShardLost
 from clipshelf.files import read_stamp
 from clipshelf.model.engine import Engine
@@ -41,7 +42,8 @@ class _Open:
 class ShardedKeeper:
     """Keeps the newest generation of a sharded catalogue open.
 
-    - `engine`: the model.
+    - `engine`: the model of the folder's generation. One of another model is opened with that model, which gets the
+      options of the one before.
     - `folder`: of the sharded catalogue.
     - `open_shards`: opens the shards of a generation.
     - `root`, `allow_outside`: for pictures, as `Catalogue.load` takes them.
@@ -61,8 +63,8 @@ class ShardedKeeper:
         allow_outside: bool = False,
         patience: float = 30.0,
     ) -> None:
-        self.engine = engine
         self.folder = folder
+        self._latest_engine = engine
         self._open_shards = open_shards
         self._root = root
         self._allow_outside = allow_outside
@@ -71,7 +73,14 @@ class ShardedKeeper:
         self._users = threading.Condition()
         self._is_closed = False
         self._stamp = self._read_stamp()
-        self._open = self._opened(ShardedCatalogue(self.folder))
+        catalogue = ShardedCatalogue(self.folder)
+        catalogue.require(engine)
+        self._open = self._opened(catalogue)
+
+    @property
+    def engine(self) -> Engine:
+        """The model of the current generation."""
+        return self._open.shelf.recommender.engine
 
     @property
     def current(self) -> ShardedShelf:
@@ -120,10 +129,10 @@ class ShardedKeeper:
 
     def _opened(self, catalogue: ShardedCatalogue) -> _Open:
         """Open and warm a generation; raises ShardLost where a shard does not answer."""
-        catalogue.require(self.engine)
+        self._latest_engine = engine_for(catalogue, self._latest_engine)
         shards = self._open_shards(catalogue)
         try:
-            recommender = ShardedRecommender(self.engine, catalogue, shards)
+            recommender = ShardedRecommender(self._latest_engine, catalogue, shards)
             if missing := recommender.recommend(text="warm", k=1).missing_shards:
                 raise ShardLost(f"{self.folder}: expected an answer of each shard, found none of {missing}")
         except BaseException:

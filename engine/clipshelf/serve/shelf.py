@@ -22,6 +22,7 @@ from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.column_summaries import ColumnSummary, count_values, summarise
 from clipshelf.catalogue.disk.generation import Generation
 from clipshelf.catalogue.disk.manifest import MANIFEST
+from clipshelf.catalogue.model_change import engine_for
 from clipshelf.catalogue.picture_keys import picture_key, picture_keys
 from clipshelf.errors import CatalogueError
 from clipshelf.files import read_stamp
@@ -167,11 +168,7 @@ class ShelfKeeper:
     def engine_of(self, catalogue: Catalogue) -> Engine:
         """The model of a generation, warm; raises ClipshelfError where it cannot be opened."""
         with self._choosing:
-            if catalogue.fingerprint != self._latest_engine.fingerprint:
-                engine = self._latest_engine.with_artifact(catalogue.model_path())
-                catalogue.require(engine)
-                self._latest_engine = engine.warm()
-                _log.info("model: the one with fingerprint %s is open", catalogue.fingerprint)
+            self._latest_engine = engine_for(catalogue, self._latest_engine)
             return self._latest_engine
 
     @contextlib.contextmanager
