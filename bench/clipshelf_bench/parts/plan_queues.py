@@ -85,7 +85,7 @@ def _separate_cpus() -> Iterator[None]:
     if len(cpus) < 2:
         yield
         return
-    actors = [folder for folder in Path("/proc").glob("[0-9]*") if b"_ShardActor" in _command(folder)]
+    actors = [folder for folder in Path("/proc").glob("[0-9]*") if b"ray::ShardActor" in _command(folder)]
     for position, folder in enumerate(actors):
         _pin(folder, {cpus[1 + position % (len(cpus) - 1)]})
     _pin(Path("/proc/self"), {cpus[0]})
