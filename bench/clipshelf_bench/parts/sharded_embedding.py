@@ -13,6 +13,7 @@ from statistics import median
 
 import numpy as np
 from clipshelf import Engine, MissingExtra, ProductFields
+from clipshelf.runtime.cpus import available_cpus
 from clipshelf.scale.chunks import CHUNK
 from clipshelf.scale.indexing import OneProcess, Plan
 from clipshelf.scale.pieces import pieces_of
@@ -23,9 +24,8 @@ from clipshelf_bench.bench import Bench
 from clipshelf_bench.datasets.clustered import WORDS
 from clipshelf_bench.tables import Table, TableRow
 
-_CHUNKS, _CHUNKS_QUICK = 10, 3
-_ROUNDS = 3
-_WORKERS = (1, 2)
+_CHUNKS, _CHUNKS_QUICK = 40, 6
+_ROUNDS = 2
 
 
 def sharded_embedding(bench: Bench) -> list[Table]:
@@ -49,8 +49,8 @@ def sharded_embedding(bench: Bench) -> list[Table]:
             rows,
             [
                 "Workers have one engine of one thread each; medians. Rates are those after the first chunk, which "
-                "ends the start of workers and their engines. `of_pool` compares with a pool of as many processes. Ray "
-                "runs already; on Ray, files are read in a process of its own."
+                "ends the start of workers and their engines. `of_pool` compares with the pool. Ray runs already; on "
+                "Ray, files are read in a process of its own."
             ],
         )
     ]
@@ -58,10 +58,12 @@ def sharded_embedding(bench: Bench) -> list[Table]:
 
 def _rows(engine: Engine, source: Path, folder: Path, rounds: int) -> list[TableRow]:
     """Medians of the ways to embed, which run the same steps in turn."""
-    ways: dict[tuple[str, int], Callable[[Plan], Iterable[int]]] = {("one process", 1): OneProcess(engine).embed}
-    for workers in _WORKERS:
-        ways["pool", workers] = _Pool(workers).embed
-        ways["Ray", workers] = RayExecutor(workers, 1).embed
+    workers = available_cpus()
+    ways: dict[tuple[str, int], Callable[[Plan], Iterable[int]]] = {
+        ("one process", 1): OneProcess(engine).embed,
+        ("pool", workers): _Pool(workers).embed,
+        ("Ray", workers): RayExecutor(workers, 1).embed,
+    }
     runs: dict[tuple[str, int], list[tuple[float, float, float]]] = {way: [] for way in ways}
     plans = _plans(engine, source, folder)
     for _ in range(rounds):
@@ -76,7 +78,7 @@ def _rows(engine: Engine, source: Path, folder: Path, rounds: int) -> list[Table
             "seconds": seconds,
             "start_s": start,
             "products_per_s": rate,
-            "of_pool": rate / medians["pool", workers][2],
+            "of_pool": rate / medians["pool", available_cpus()][2],
         }
         for (name, workers), (seconds, start, rate) in medians.items()
     ]

@@ -367,3 +367,6 @@ def test_on_the_command_line(
     assert "2 products as shelf, vector with an HNSW index, 2 columns" in capsys.readouterr().out
     recommender = PostgresRecommender(narrow_engine, opened("shelf", search="hnsw"))
     assert [item.id for item in recommender.recommend("shoe", where="price<5")] == ["a"]
+    union(narrow_engine, 5, seed=9).save(tmp_path / "worded")
+    assert main(["export-to", "postgres", str(tmp_path / "worded"), "--dsn", dsn]) == 0
+    assert "words: the index of text, family is not written; queries" in capsys.readouterr().err
