@@ -13,11 +13,15 @@
 #endif
 
 /* What runtime/native.py expects: it counts up when an exported function or an operator changes its arguments. */
-#define CLIPSHELF_INTERFACE 2
+#define CLIPSHELF_INTERFACE 3
 CLIPSHELF_EXPORT int clipshelf_interface(void);
 
 /* Add the operators to the options of a session; onnxruntime looks for this name. */
 CLIPSHELF_EXPORT OrtStatus *ORT_CALL RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base);
+
+/* Kernels of sessions that the calling thread runs use at most `*limit` threads, which is read before each of them, so
+ * that another thread may change it; 0, or NULL in place of `limit`, stands for all threads of the session. */
+CLIPSHELF_EXPORT void clipshelf_limit_threads(int64_t *limit);
 
 /* The instruction set that runs: the one named by the environment variable CLIPSHELF_KERNELS, else the best one of this
  * CPU. "" where the variable names one that it does not have. */

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clipshelf_native.h"
+#include "counter.h"
+
 void run_fail(Run *run, const char *format, ...) {
     if (run->error) {
         return;
@@ -179,6 +182,17 @@ void memory_free(void *memory) {
     }
 }
 
+#if defined(_MSC_VER) && !defined(__clang__)
+#define THREAD_LOCAL __declspec(thread)
+#else
+#define THREAD_LOCAL _Thread_local
+#endif
+
+/* Of the thread that runs a session, which is the one that calls its kernels. */
+static THREAD_LOCAL Counter *thread_limit;
+
+void clipshelf_limit_threads(int64_t *limit) { thread_limit = (Counter *)limit; }
+
 void run_parallel(Run *run, void(ORT_CALL *part)(void *job, size_t index), size_t parts, void *job) {
     if (run->error || parts == 0) {
         return;
@@ -187,5 +201,7 @@ void run_parallel(Run *run, void(ORT_CALL *part)(void *job, size_t index), size_
         part(job, 0);
         return;
     }
-    succeeds(run, ORT(run->api, KernelContext_ParallelFor)(run->context, part, parts, 0, job));
+    int64_t limit = thread_limit ? counter_read(thread_limit) : 0;
+    size_t threads = limit > 0 ? (size_t)limit : 0; /* 0 is all of them, 1 this one */
+    succeeds(run, ORT(run->api, KernelContext_ParallelFor)(run->context, part, parts, threads, job));
 }

@@ -13,6 +13,7 @@ from clipshelf.failures import Failure, OnError, handle
 from clipshelf.model.engine import Engine
 from clipshelf.recommend.resolve import ResolvedQuery
 from clipshelf.recommend.signals import Signals, collect_signals
+from clipshelf.runtime.thread_limit import ThreadLimit
 from clipshelf.timeline import Timeline
 from clipshelf.types import FloatArray, ImageSource, Pixels
 from clipshelf.workers import Workers
@@ -65,14 +66,18 @@ class QueryEmbedder:
     def _decoding(self, images: Sequence[ImageSource], timeline: Timeline) -> Iterator[Future[Pixels] | None]:
         """Open the vision tower and decode a single picture in another thread while the block runs.
 
+        Kernels that the block runs leave a core to that thread until it is done.
         Of several pictures, the engine itself decodes the next ones while it embeds the first.
         """
         if len(images) != 1:
             yield None
             return
+        limit = ThreadLimit(self._engine.threads - 1)
         decoded = self._decoders.submit(partial(self._open_and_read, timeline), images[0])
+        decoded.add_done_callback(lambda _: limit.lift())
         try:
-            yield decoded
+            with limit.applied():
+                yield decoded
         finally:
             wait([decoded])
 

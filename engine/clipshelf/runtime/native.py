@@ -19,7 +19,7 @@ OFF = "off"
 # Plain C, which onnxruntime's kernels outrun: taken only where VARIABLE names it.
 PORTABLE = "portable"
 # The functions of the library and their arguments; CLIPSHELF_INTERFACE of engine/native/clipshelf_native.h.
-INTERFACE = 2
+INTERFACE = 3
 
 _RUNTIME = Path(__file__).resolve().parent
 # Beside this module in an installed wheel, and where an editable install builds it in a checkout.
