@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipshelf.cli.options import Commands, add_engine_options, positive
+from clipshelf.cli.options import Commands, add_engine_options, positive, share
 from clipshelf.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def add_commands(commands: Commands) -> None:
     option("--record", size, "bytes of a product's fields (default: 500)", 500)
     option("--pictures", _number, "of a product, on average (default: 1)", 1)
     option("--texts", _number, "of a product, on average (default: 1)", 1)
+    option("--photos", share, "of queries with a photo beside their sentence, 0 to 1 (default: 1)", 1)
     option("--cpus", positive, "of a machine (default: 16)", 16)
     option("--memory", size, "of a machine (default: 64GB)", 64e9)
     option("--bandwidth", size, "bytes that a machine's memory gives in a second (default: 100GB)", 100e9)
@@ -73,9 +74,8 @@ def _run(args: argparse.Namespace) -> int:
     from clipshelf.plan.sizing import Demand, Machine, plan
 
     rates = _rates(args)
-    demand = Demand(
-        int(args.products), args.dim or rates.dim, args.qps, args.p99, args.record, args.pictures, args.texts
-    )
+    dim = args.dim or rates.dim
+    demand = Demand(int(args.products), dim, args.qps, args.p99, args.record, args.pictures, args.texts, args.photos)
     found = plan(demand, Machine(args.cpus, args.memory, args.bandwidth, args.network), rates)
     if args.json:
         print_json(found.to_dict())
@@ -116,6 +116,13 @@ def _print(found: Plan) -> None:
         f"text, {1 / rates.scan_number / rates.threads / 1e9:.1f} billion numbers searched in a CPU second",
         f"assumed: {demand.dim} dims; rates grow with CPUs; memory gives {machine.bandwidth / 1e9:.0f} GB a second; "
         f"{1000 * machine.network:g} ms on the network; records of {demand.record_bytes:.0f} bytes; Poisson arrivals; "
-        "queries of a sentence and a photo; one search at a time on a machine",
+        f"{_query(demand.photos)}; one search at a time on a machine",
     ]
     print("\n".join(lines))
+
+
+def _query(photos: float) -> str:
+    """The queries of a plan in words."""
+    if photos in (0, 1):
+        return "queries of a sentence and a photo" if photos else "queries of a sentence"
+    return f"queries of a sentence, {photos:.0%} of them with a photo"

@@ -33,6 +33,7 @@ class Rates:
     - `dim`: D of the model.
     - `picture`, `text`: CPU seconds to embed one product's picture or text in a batch, decoding included.
     - `queries`: seconds of single queries of a sentence and a photo until both are embedded, on `threads` CPUs.
+    - `text_queries`: the same of a sentence alone.
     - `scan`: seconds of a search that do not depend on the number of products.
     - `scan_number`: seconds of a search for each of the 2D numbers of a product, on `threads` CPUs.
     - `jitter`: durations of the same search over their median.
@@ -43,6 +44,7 @@ class Rates:
     picture: float
     text: float
     queries: tuple[float, ...]
+    text_queries: tuple[float, ...]
     scan: float
     scan_number: float
     jitter: tuple[float, ...]
@@ -66,7 +68,7 @@ class Rates:
         return cls(**whole, **numbers, **lists)  # type: ignore[arg-type]
 
 
-_LISTS = ("queries", "jitter")
+_LISTS = ("queries", "text_queries", "jitter")
 
 
 def measure_rates(engine: Engine) -> Rates:
@@ -84,6 +86,7 @@ def measure_rates(engine: Engine) -> Rates:
         picture=pictures * engine.threads,
         text=texts * engine.threads,
         queries=tuple(_queries(engine, picture)),
+        text_queries=tuple(_queries(engine, None)),
         scan=max(1e-6, median(few) - number * _FEW_ROWS * 2 * engine.dim),
         scan_number=number,
         jitter=tuple(seconds / median(many) for seconds in many),
@@ -112,13 +115,14 @@ def _scans(rows: Any, threads: int) -> list[float]:
     return durations[_WARM_UP:]
 
 
-def _queries(engine: Engine, picture: bytes) -> list[float]:
-    """Seconds until the text and the photo of each query are embedded."""
+def _queries(engine: Engine, picture: bytes | None) -> list[float]:
+    """Seconds until the text, and the photo if there is one, of each query are embedded."""
     rows = unit_rows(64, engine.dim).reshape(32, 2 * engine.dim)
     recommender = Recommender(engine, Catalogue(contents_of_rows(rows), engine.fingerprint, Path()))
     words = sentences(_QUERIES + _WARM_UP)
     answers = [recommender.recommend(text, picture) for text in words]
-    return [answer.stages["vision"][1] / 1000 for answer in answers[_WARM_UP:]]
+    last = "text" if picture is None else "vision"
+    return [answer.stages[last][1] / 1000 for answer in answers[_WARM_UP:]]
 
 
 def _list(name: str, values: Any) -> list[Any]:

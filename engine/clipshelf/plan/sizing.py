@@ -15,13 +15,15 @@ from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.plan.queues import Cluster, simulate
 from clipshelf.plan.rates import Rates
+from clipshelf.types import DoubleArray
 
 # Utilisation above which queues grow without end in practice; such clusters are not simulated.
 _BUSY = 0.9
 _FIRST_QUERIES, _QUERIES = 2_000, 10_000
 _SMALLEST_SHARD = 100_000  # products; below, the fixed part of a search outweighs the rest
 _MOST_MACHINES = 100_000
-_MAY_BE_ZERO = ("network", "pictures", "texts", "record_bytes")
+_MAY_BE_ZERO = ("network", "pictures", "texts", "record_bytes", "photos")
+_DRAWN = 1_000  # durations of embedding, from which the simulation draws
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Demand:
     - `p99`: seconds within which 99 of 100 queries are to be answered.
     - `record_bytes`: bytes of a product's record and columns.
     - `pictures`, `texts`: pictures and texts of a product, on average.
+    - `photos`: the share of queries, 0 to 1, that have a photo beside their sentence.
     """
 
     products: int
@@ -57,6 +60,7 @@ class Demand:
     record_bytes: float = 500.0
     pictures: float = 1.0
     texts: float = 1.0
+    photos: float = 1.0
 
     @property
     def product_bytes(self) -> float:
@@ -128,8 +132,9 @@ def plan(demand: Demand, machine: Machine, rates: Rates) -> Plan:
     if best is None and least > demand.p99:
         raise InputError(
             f"p99: expected more than {1000 * least:.1f} ms, which a query takes that never waits, found "
-            f"{1000 * demand.p99:g} ms; embedding a sentence and a photo takes "
-            f"{1000 * np.percentile(_embeddings(rates, machine), 99):.1f} ms of it on {_threads(rates, machine)} CPUs"
+            f"{1000 * demand.p99:g} ms; embedding a query takes "
+            f"{1000 * np.percentile(_embeddings(demand, rates, machine), 99):.1f} ms of it on "
+            f"{_threads(rates, machine)} CPUs"
         )
     if best is None:
         raise InputError(f"plan: expected a cluster of at most {_MOST_MACHINES:,} machines, found that it needs more")
@@ -146,10 +151,10 @@ def search_seconds(demand: Demand, machine: Machine, rates: Rates, shards: int) 
 def _check(demand: Demand, machine: Machine) -> None:
     for owner in (demand, machine):
         for name, value in asdict(owner).items():
-            if not 0 <= value < math.inf or (
-                value == 0 and name not in ("network", "pictures", "texts", "record_bytes")
-            ):
+            if not 0 <= value < math.inf or (value == 0 and name not in _MAY_BE_ZERO):
                 raise InputError(f"{name}: expected a number above 0, found {describe(value)}")
+    if demand.photos > 1:
+        raise InputError(f"photos: expected a share from 0 to 1, found {describe(demand.photos)}")
 
 
 def _threads(rates: Rates, machine: Machine) -> int:
@@ -157,9 +162,11 @@ def _threads(rates: Rates, machine: Machine) -> int:
     return min(rates.threads, machine.cpus)
 
 
-def _embeddings(rates: Rates, machine: Machine) -> list[float]:
-    """Seconds of embedding single queries on such a machine."""
-    return [seconds * rates.threads / _threads(rates, machine) for seconds in rates.queries]
+def _embeddings(demand: Demand, rates: Rates, machine: Machine) -> DoubleArray:
+    """Seconds of embedding single queries on such a machine, as many of them with a photo as the demand says."""
+    with_photo = round(demand.photos * _DRAWN)
+    seconds = np.append(np.resize(rates.queries, with_photo), np.resize(rates.text_queries, _DRAWN - with_photo))
+    return seconds.astype(np.float64) * rates.threads / _threads(rates, machine)
 
 
 def _shard_counts(demand: Demand, machine: Machine) -> Iterator[int]:
@@ -178,7 +185,7 @@ class _Sizing:
     def __init__(self, demand: Demand, machine: Machine, rates: Rates, shards: int) -> None:
         self._demand, self._machine, self._rates, self._shards = demand, machine, rates, shards
         self._search = search_seconds(demand, machine, rates, shards)
-        self._embeddings = _embeddings(rates, machine)
+        self._embeddings = _embeddings(demand, rates, machine).tolist()
         self._slots = machine.cpus // _threads(rates, machine)  # queries that a machine embeds at a time
 
     def smallest(self, below: int) -> Plan | None:

@@ -20,6 +20,7 @@ RATES = Rates(
     picture=0.02,
     text=0.002,
     queries=(0.009, 0.010, 0.011),
+    text_queries=(0.002, 0.003),
     scan=1e-4,
     scan_number=2e-11,
     jitter=(0.9, 1.0, 1.1),
@@ -73,6 +74,17 @@ def test_the_arithmetic() -> None:
     assert found.busy == pytest.approx(200 * found.search / found.replicas)
 
 
+def test_queries_without_a_photo_are_embedded_sooner() -> None:
+    texts, half = (plan(replace(DEMAND, photos=share), MACHINE, RATES) for share in (0.0, 0.5))
+    fast = replace(DEMAND, photos=0.0, p99=0.012)
+    assert plan(fast, MACHINE, RATES).p99 <= 0.012
+    with pytest.raises(InputError, match=r"embedding a query takes 11\.0 ms of it on 2 CPUs"):
+        plan(replace(fast, photos=0.5), MACHINE, RATES)
+    assert texts.embedders <= half.embedders <= plan(DEMAND, MACHINE, RATES).embedders
+    with pytest.raises(InputError, match=r"photos: expected a share from 0 to 1, found 1\.5"):
+        plan(replace(DEMAND, photos=1.5), MACHINE, RATES)
+
+
 def test_more_of_anything_needs_no_fewer_machines() -> None:
     base = plan(DEMAND, MACHINE, RATES).machines
     assert plan(replace(DEMAND, qps=400), MACHINE, RATES).machines > base
@@ -117,7 +129,9 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert f"{found['machines']} machines of 16 CPUs and 64 GB" in printed
-    assert "assumed: 512 dims" in printed
+    assert "assumed: 512 dims" in printed and "queries of a sentence and a photo;" in printed
+    assert main([*command, "--photos", "0.25"]) == 0
+    assert "queries of a sentence, 25% of them with a photo;" in capsys.readouterr().out
     assert main([*command[:-1], str(tmp_path)]) == 1
     file.write_text("{")
     assert main(command) == 1
