@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -59,7 +59,14 @@ def plan_queues(bench: Bench) -> list[Table]:
             bench.notify(f"opening {number} shards")
             shards = split(catalogue, folder / f"shards-{number}", number)
             with closing(RayShards(shards, cpus=0.01)) as actors, _separate_cpus():
-                rows += _rows(engine, shards, actors, bench)
+                rows += load_rows(
+                    engine,
+                    shards,
+                    actors,
+                    alone=_ALONE_QUICK if bench.quick else _ALONE,
+                    queries=_QUERIES_QUICK if bench.quick else _QUERIES,
+                    notify=bench.notify,
+                )
     return [
         Table(
             "plan-queues",
@@ -85,8 +92,7 @@ def _separate_cpus() -> Iterator[None]:
     if len(cpus) < 2:
         yield
         return
-    actors = [folder for folder in Path("/proc").glob("[0-9]*") if b"ray::ShardActor" in _command(folder)]
-    for position, folder in enumerate(actors):
+    for position, folder in enumerate(_actors()):
         _pin(folder, {cpus[1 + position % (len(cpus) - 1)]})
     _pin(Path("/proc/self"), {cpus[0]})
     try:
@@ -95,11 +101,20 @@ def _separate_cpus() -> Iterator[None]:
         _pin(Path("/proc/self"), set(cpus))
 
 
-def _command(folder: Path) -> bytes:
-    """The command line of a process, nothing of one that has ended."""
-    with suppress(OSError):
-        return (folder / "cmdline").read_bytes()
-    return b""
+def _actors() -> list[Path]:
+    """The folders in /proc of the shards' actors below this process."""
+    parents: dict[int, int] = {}
+    actors = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if (folder / "cmdline").read_bytes().startswith(b"ray::ShardActor"):
+                actors.append(folder)
+
+    def is_below(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and is_below(parents[pid]))
+
+    return [folder for folder in actors if is_below(int(folder.name))]
 
 
 def _pin(folder: Path, cpus: Set[int]) -> None:
@@ -109,12 +124,15 @@ def _pin(folder: Path, cpus: Set[int]) -> None:
             os.sched_setaffinity(int(thread.name), cpus)
 
 
-class _TimedShards:
-    """Calls shards, each in a thread of its own, and notes how long their searches take."""
+class TimedShards:
+    """Calls shards, each in a thread of its own, and notes how long their searches take.
 
-    def __init__(self, shards: Shards) -> None:
+    - `shards`, `count`: the shards and their number.
+    """
+
+    def __init__(self, shards: Shards, count: int) -> None:
         self._shards = shards
-        self._threads = ThreadPoolExecutor(max(_SHARDS))
+        self._threads = ThreadPoolExecutor(count)
         self.searches: list[list[float]] = []  # seconds of each shard
 
     def call(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
@@ -135,12 +153,24 @@ class _TimedShards:
         return answers, time.perf_counter() - started
 
 
-def _rows(engine: Engine, catalogue: ShardedCatalogue, shards: Shards, bench: Bench) -> list[TableRow]:
-    """Measured and simulated response times of all loads."""
-    with closing(_TimedShards(shards)) as timed:
-        alone = _alone(ShardedRecommender(engine, catalogue, timed), _ALONE_QUICK if bench.quick else _ALONE)
-    searches = np.array(timed.searches[-len(alone) :])
-    embeddings, search = alone - searches.max(axis=1), float(np.median(searches))
+def load_rows(
+    engine: Engine,
+    catalogue: ShardedCatalogue,
+    shards: Shards,
+    *,
+    alone: int,
+    queries: int,
+    notify: Callable[[str], object],
+) -> list[TableRow]:
+    """Measured and simulated response times of all loads.
+
+    - `alone`, `queries`: the number of queries that are sent one after the other, and of each load.
+    - `notify`: called with each rate.
+    """
+    with closing(TimedShards(shards, catalogue.shards)) as timed:
+        seconds = _alone(ShardedRecommender(engine, catalogue, timed), alone)
+    searches = np.array(timed.searches[-alone:])
+    embeddings, search = seconds - searches.max(axis=1), float(np.median(searches))
     cluster = Cluster(embedders=1, shards=catalogue.shards, replicas=1, search=search, overhead=0.0)
     jitter = (searches / search).ravel().tolist()
     recommender = ShardedRecommender(engine, catalogue, shards)
@@ -148,8 +178,8 @@ def _rows(engine: Engine, catalogue: ShardedCatalogue, shards: Shards, bench: Be
     rows = []
     for number, load in enumerate(_LOADS):
         rate = load * float(most)
-        bench.notify(f"{rate:.0f} queries a second")
-        measured = _loaded(recommender, rate, _QUERIES_QUICK if bench.quick else _QUERIES, number)
+        notify(f"{rate:.0f} queries a second")
+        measured = _loaded(recommender, rate, queries, number)
         simulated = simulate(cluster, rate, embeddings.tolist(), jitter)
         rows.append(_row(f"{catalogue.shards} shards, {load:.0%}", rate, measured, simulated))
     return rows
