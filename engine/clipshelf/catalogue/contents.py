@@ -143,7 +143,7 @@ class MemoryContents:
         if not self.word_columns:
             return None
         if self.indexed_words is not None:
-            return self.indexed_words.now(self.products, self.word_columns)
+            return self.indexed_words.index_now(self.products, self.word_columns)
         return WordIndex.of(self.products, self.word_columns)
 
     @cached_property

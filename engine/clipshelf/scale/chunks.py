@@ -96,11 +96,11 @@ def _occurrences(batch: ProductBatch) -> list[list[int]]:
     seen: Counter[str] = Counter()
     listed: list[list[int]] = []
     for row, product in enumerate(batch.products):
-        time = seen[product["id"]]
+        earlier = seen[product["id"]]
         seen[product["id"]] += 1
-        if time == len(listed):
+        if earlier == len(listed):
             listed.append([])
-        listed[time].append(row)
+        listed[earlier].append(row)
     return listed
 
 

@@ -109,6 +109,7 @@ class _Edit:
     def _edited(self, catalogue: ShardedCatalogue, shard: int, batch: ProductBatch) -> WrittenShard:
         """A shard after the edit, in a new folder."""
         positions: list[int] = []
+        fields = ProductFields(falloff=self._fields.falloff)
 
         def changed(old: Catalogue) -> Catalogue:
             editor = Editor(old, old.root, self._engine, fields, self._on_error, self._keep_text, None, None)
@@ -116,7 +117,6 @@ class _Edit:
             positions.extend(edit.positions)
             return old.edited(edit)
 
-        fields = ProductFields(falloff=self._fields.falloff)
         _, folder = _change_shard(catalogue, shard, changed)
         added = catalogue.manifest.next_ordinal + np.array(positions, np.int64)
         return WrittenShard(folder, np.concatenate((catalogue.ordinals(shard), added)))
@@ -127,8 +127,8 @@ def _of_shard(batch: ProductBatch, shard: int, shards: int) -> ProductBatch:
     owners = shards_of([product["id"] for product in batch.products], shards)
     repeats = [repeat for repeat in batch.repeats if shards_of([repeat.product["id"]], shards)[0] == shard]
     part = replace(batch.take(np.flatnonzero(owners == shard).tolist()), repeats=repeats)
-    names = {name for fields in part.with_repeats().fields for name in fields}
-    names |= {name for product in part.with_repeats().products for name in product}
+    whole = part.with_repeats()
+    names = {name for listed in (*whole.fields, *whole.products) for name in listed}
     declared = {name: value for name, value in batch.declarations.items() if value and name in names}
     return replace(part, declarations=declared)
 

@@ -23,7 +23,7 @@ class IndexedWords:
     index: WordIndex
     origins: Rows
 
-    def now(self, products: Sequence[Product], columns: Sequence[str]) -> WordIndex:
+    def index_now(self, products: Sequence[Product], columns: Sequence[str]) -> WordIndex:
         """The index of N products now, with the same arrays as `WordIndex.of`."""
         fresh = np.flatnonzero(self.origins < 0)
         if not len(fresh) and len(self.origins) == self.index.count:
