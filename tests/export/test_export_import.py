@@ -27,6 +27,7 @@ from PIL import Image
 from test_export_multilingual import TEXTS, TOWER, write, write_xlmr
 from test_export_siglip import LENGTH, write_gemma, write_model
 from test_export_siglip import library_texts as siglip_texts
+from tokenizers import Tokenizer
 
 hugging: Any = transformers  # only half typed
 CONTEXT = 40
@@ -158,6 +159,8 @@ def test_a_folder_of_immich_agrees_with_its_source(
 ) -> None:
     write_immich(tmp_path / "towers", outlier_checkpoint, opset=opset)
     artifact = import_onnx(tmp_path / "towers", tmp_path / "out", precisions=("fp32",), **calibration_data)
+    normalizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).normalizer
+    assert normalizer.normalize_str("men\u2019s \uff21") == "men's a"  # as open_clip reads it
     assert is_exact(artifact) and artifact.manifest.family == "immich"
     assert sorted(artifact.manifest.source["weights"]) == ["textual/model.onnx", "visual/model.onnx"]
     export(outlier_checkpoint, tmp_path / "own", precisions=("fp32",), **calibration_data)
@@ -243,6 +246,8 @@ def test_an_m_clip_of_immich_pads_its_mask_too(tmp_path: Path, calibration_data:
     )
     artifact = import_onnx(folder, tmp_path / "out", precisions=("fp32",), **calibration_data)
     assert is_exact(artifact) and artifact.manifest.text.attention_mask
+    normalizer = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).normalizer
+    assert "\u2019" in normalizer.normalize_str("men\u2019s")  # M-CLIP does not repair texts
     batch = tokenizer(TEXTS, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt")
     with torch.inference_mode():
         features = embed(batch["input_ids"], batch["attention_mask"])

@@ -16,7 +16,7 @@ and that of onnx-community, for transformers.js:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ from clipshelf_export.checkpoints.json_files import read_json
 from clipshelf_export.checkpoints.onnx_ports import pixel_input, text_tower, vision_tower
 from clipshelf_export.checkpoints.onnx_reference import OnnxPipeline, OnnxReference
 from clipshelf_export.checkpoints.open_clip_rule import DEFAULT_CONTEXT, edge, image_rule
+from clipshelf_export.checkpoints.open_clip_texts import repaired
 from clipshelf_export.checkpoints.plain_tokenizer import read_plain_tokenizer
 from clipshelf_export.checkpoints.tokenizer_files import TokenizerFile, check_ids, cleaned
 from clipshelf_export.checkpoints.towers import Checkpoint, OnnxTower, TokenInput
 
 IMMICH = ("visual/model.onnx", "textual/model.onnx")
+IMMICH_FAMILY = "immich"
 COMMUNITY = ("onnx/vision_model.onnx", "onnx/text_model.onnx")
 # Model types of transformers whose text towers see padding and have no mask: they take texts of one length.
 PADDED_TYPES = frozenset({"siglip", "siglip2"})
@@ -82,6 +84,9 @@ def load(folder: Path, origin: Mapping[str, Any]) -> Checkpoint:
     vision_path, text_path = parts.graphs
     vision = vision_tower(vision_path, parts.rule)
     text = text_tower(text_path, parts.tokenizer, parts.context, padded=parts.padded)
+    if parts.family == IMMICH_FAMILY and isinstance(text.input, TokenInput) and text.input.mask is None:
+        # these graphs come from open_clip, which repairs texts; those with a mask are M-CLIP's
+        parts = replace(parts, tokenizer=repaired(parts.tokenizer))
     spec = _text_spec(parts, text, str(folder))
     reference = OnnxReference(vision_path, text_path, vision, text)
     return Checkpoint(
@@ -109,7 +114,7 @@ def _read_immich(folder: Path) -> _Parts:
     if text.get("hf_tokenizer_name") is not None or text.get("hf_model_name") is not None:
         tokenizer = cleaned(tokenizer, str((text.get("tokenizer_kwargs") or {}).get("clean", "whitespace")))
     context = int(text.get("context_length", DEFAULT_CONTEXT))
-    return _Parts("immich", (folder / IMMICH[0], folder / IMMICH[1]), rule, tokenizer, context, padded=True)
+    return _Parts(IMMICH_FAMILY, (folder / IMMICH[0], folder / IMMICH[1]), rule, tokenizer, context, padded=True)
 
 
 def _read_community(folder: Path) -> _Parts:
