@@ -2,30 +2,28 @@
 
 The towers are compared on ready inputs elsewhere. This finds what that cannot: a resize rule, a normalisation or a
 tokenizer that differs. Both are asked for the same embeddings, and a part that differs by more than the graph does is
-an error.
+an error. The pictures are drawn ones and the sample query photos, which no range was set on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from clipshelf import Engine
+from clipshelf import Engine, bundled
 from clipshelf.errors import ExportError
 from clipshelf.model.artifact import TowerName
 from clipshelf.model.image import ImageReader
 from clipshelf.model.tokenizer import Tokenizer
-from clipshelf.types import FloatArray
-from PIL import Image
+from clipshelf.types import FloatArray, ImageSource
+from PIL import Image, ImageOps
 
 from clipshelf_export.checkpoints.towers import Checkpoint, LibraryPipeline
 from clipshelf_export.measure import synthetic
 from clipshelf_export.measure.samples import pad
 
-# Width and height of the pictures, in pixels: wide, tall, square, smaller and larger than what a tower takes.
+# Width and height of the drawn pictures, in pixels: wide, tall, square, smaller and larger than what a tower takes.
 SHAPES = ((640, 400), (300, 500), (256, 256), (97, 60), (1000, 333), (40, 44))
 # Short enough for every context, in several scripts, with capitals, punctuation, marks and white space.
 TEXTS = (
@@ -73,15 +71,17 @@ def compare_with_library(
     largest difference of a probability. Raises ExportError where a tower's inputs differ.
     """
     engine = Engine.load(artifact, decode="exact", threads=threads)
-    pictures = _pictures()
+    drawn, photographs = _drawn_pictures(), sorted(bundled.queries_path().glob("*.jpg"))
+    sources: list[ImageSource] = [*drawn, *photographs]
     reader = ImageReader(checkpoint.image_spec, "exact")
-    pixels = np.stack([reader.read(picture) for picture in pictures])
+    pixels = np.stack([reader.read(source) for source in sources])
     tokenizer = Tokenizer(artifact / "tokenizer.json", checkpoint.text_spec)
     probes = checkpoint.probes or TEXTS
     texts = [text for text, parts in zip(probes, tokenizer.encode_parts(probes), strict=True) if len(parts) == 1]
     ids, mask = pad(tokenizer.encode(texts), checkpoint.text_spec.pad_id)
+    pictures = [*drawn, *map(_open_upright, photographs)]
     library = {"vision": pipeline.embed_images(pictures), "text": pipeline.embed_texts(texts)}
-    found = {"vision": engine.embed_images(pictures), "text": engine.embed_texts(texts)}
+    found = {"vision": engine.embed_images(sources), "text": engine.embed_texts(texts)}
     vision = _agreement("vision", library["vision"], checkpoint.reference.embed_images(pixels), found["vision"])
     text = _agreement("text", library["text"], checkpoint.reference.embed_texts(ids, mask), found["text"])
     record = {"vision": vision.as_record(), "text": text.as_record()}
@@ -109,8 +109,14 @@ def _agreement(tower: TowerName, library: FloatArray, prepared: FloatArray, engi
     return Agreement(inputs, float((library * engine).sum(1).min()))
 
 
-def _pictures() -> Sequence[Any]:
-    """Return a picture of each of `SHAPES`."""
+def _drawn_pictures() -> list[Image.Image]:
+    """Return a synthetic picture of each of `SHAPES`."""
     side = max(max(shape) for shape in SHAPES)
     pictures = [Image.fromarray(pixels) for pixels in synthetic.make_pictures(len(SHAPES), side, seed=13)]
     return [picture.crop((0, 0, *shape)) for picture, shape in zip(pictures, SHAPES, strict=True)]
+
+
+def _open_upright(path: Path) -> Image.Image:
+    """Return a photograph as whoever hands it to the library sees it: turned as its EXIF data say."""
+    with Image.open(path) as picture:
+        return ImageOps.exif_transpose(picture).convert("RGB")
