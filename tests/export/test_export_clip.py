@@ -144,6 +144,35 @@ def test_weights_in_other_layouts_are_read(layout: str, tmp_path: Path) -> None:
     assert np.array_equal(checkpoint.vision.projection.weight, expected)
 
 
+class Code:
+    """What a pickle calls when it is read: `Path.touch` here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("layout", ["transformers", "open_clip"])
+def test_weights_that_would_run_code_are_told_as_what_they_are(layout: str, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    if layout == "transformers":
+        checkpoints.write_checkpoint(folder)
+        (folder / "model.safetensors").unlink()
+        path = folder / "pytorch_model.bin"
+    else:
+        from test_export_open_clip import write_clip
+
+        write_clip(folder, quick=False, custom=False)
+        (folder / "open_clip_model.safetensors").unlink()
+        path = folder / "open_clip_pytorch_model.bin"
+    torch.save({"weight": Code(tmp_path / "ran")}, path)
+    with pytest.raises(ExportError, match=r"found: a file that runs code when it is read \([\w.]+\)"):
+        load_checkpoint(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_tokenizer_saved_by_transformers_5_is_read(outlier_checkpoint: Path, tmp_path: Path) -> None:
     shutil.copytree(outlier_checkpoint, tmp_path / "checkpoint")
     change_file("tokenizer_config.json", tokenizer_class="TokenizersBackend")(tmp_path / "checkpoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from clipshelf_export.checkpoints.messages import first_line
 
 ADAPTER = "adapter_config.json"
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
+# How torch names what a pickle calls, where it is nothing that weights need.
+CODE = re.compile(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)")
 # The types of numbers in a safetensors file that hold a weight by themselves. Others need scales that only the library
 # that wrote them knows.
 PLAIN_TYPES = frozenset({"F64", "F32", "F16", "BF16", "I64", "I32", "BOOL"})
@@ -76,7 +79,7 @@ def read_model(folder: Path, model_class: Any, *, unused: tuple[str, ...] = (), 
             attn_implementation=attention,
         )
     except Exception as error:  # safetensors and pickle raise errors of their own for a damaged file
-        raise ExportError(f"{expected}, found: {first_line(error)}") from error
+        raise ExportError(f"{expected}, found: {_reason(error)}") from error
     for kind, problem in (("missing_keys", "missing"), ("mismatched_keys", "of another shape than in config.json")):
         # transformers reports names, or tuples of a name and both shapes
         names = sorted(key if isinstance(key, str) else key[0] for key in report[kind])
@@ -100,7 +103,19 @@ def read_tensors(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = torch.load(paths[0], map_location="cpu", weights_only=True)
         return state
     except Exception as error:  # safetensors and pickle raise errors of their own for a damaged file
-        raise ExportError(f"{paths[0]}: expected weights, found: {first_line(error)}") from error
+        raise ExportError(f"{paths[0]}: expected weights, found: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return why weights cannot be read: that they name code, or the first line of the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if name := CODE.search(str(cause)):
+            return (
+                f"a file that runs code when it is read ({name[1]}); save the weights as safetensors where you trust it"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return first_line(error)
 
 
 def checked_model(model: Any, source: str) -> Any:
