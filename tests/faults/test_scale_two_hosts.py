@@ -1,0 +1,196 @@
+"""Shards and workers on two hosts, whose link is cut, and whose second node stands still.
+
+The hosts are network namespaces. Starting their nodes takes most of the time, so that all tests share them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from clipshelf import Engine, Recommender
+from clipshelf.scale.catalogue import shards_of
+from clipshelf.scale.chunks import CHUNK
+from clipshelf.scale.indexing import OneProcess, Plan, index_shards
+from clipshelf.scale.ray_indexing import RayExecutor
+from clipshelf.scale.ray_shards import RayShards
+from clipshelf.scale.recommender import ShardedRecommender
+from clipshelf.scale.watched_shards import WatchedShards
+from clipshelf.scale.writing import split
+from support import tiny
+from support.same_answers import DIM, facts, union
+from support.two_hosts import TwoHosts, reason_to_skip
+
+pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
+REASON = reason_to_skip()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+
+SHARDS, CPUS = 4, 4
+PRODUCTS_RANKED, PRODUCTS = 400, 32 * CHUNK
+PATIENCE = 2.0  # seconds
+QUERY: dict[str, Any] = {"text": "red shoe", "k": 300}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Two hosts with a node each, and the process of the second one's raylet."""
+
+    hosts: TwoHosts
+    ray: Any
+    raylet: int
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    hosts = TwoHosts(tmp_path_factory.mktemp("hosts"))
+    with hosts.entered():
+        hosts.start_node(0, CPUS)
+        raylet = hosts.start_node(1, CPUS)
+        with hosts.connected() as ray:
+            wait_until(lambda: len(alive(ray)) == 2, "two nodes")
+            yield Cluster(hosts, ray, raylet)
+
+
+def alive(ray: Any) -> list[str]:
+    """The addresses of the nodes that Ray does not know as lost."""
+    return [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
+
+
+def wait_until(condition: Callable[[], bool], expected: str) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, f"expected {expected} within two minutes"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
+    engine = Engine.load(tiny.write_artifact(tmp_path_factory.mktemp("narrow"), dim=DIM), threads=1)
+    return Recommender(engine, union(engine, PRODUCTS_RANKED, seed=9))
+
+
+@pytest.fixture
+def many(cluster: Cluster, one: Recommender, tmp_path: Path) -> Iterator[ShardedRecommender]:
+    """A recommender whose shards are on both hosts, two on each: no more have room."""
+    catalogue = split(one.catalogue, tmp_path / "many", SHARDS)
+    shards = RayShards(catalogue, cpus=CPUS / 2, patience=PATIENCE)
+    yield ShardedRecommender(one.engine, catalogue, WatchedShards(shards))
+    shards.close()
+
+
+@contextmanager
+def load(many: ShardedRecommender) -> Iterator[list[Any]]:
+    """Two clients that ask without a pause; yields their answers, as they come."""
+    stop = threading.Event()
+    answers: list[Any] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            answers.append(many.recommend(**QUERY))
+
+    with ThreadPoolExecutor(2) as pool:
+        clients = [pool.submit(ask) for _ in range(2)]
+        try:
+            yield answers
+        finally:
+            stop.set()
+    for client in clients:
+        client.result()
+
+
+def test_a_cut_link_makes_answers_partial_until_it_is_back(
+    cluster: Cluster, one: Recommender, many: ShardedRecommender
+) -> None:
+    ranking = [item.id for item in one.recommend(**QUERY | {"k": PRODUCTS_RANKED})]
+    with load(many) as answers:
+        wait_until(lambda: len(answers) > 20, "answers")
+        cluster.hosts.cut()
+        wait_until(lambda: bool(answers[-1].missing_shards), "partial answers")
+        begin, count = time.monotonic(), len(answers)
+        wait_until(lambda: len(answers) > count + 20, "more answers")
+        assert time.monotonic() - begin < 10 * PATIENCE  # queries do not wait for what is lost
+        cluster.hosts.restore()
+        wait_until(lambda: not answers[-1].missing_shards, "whole answers")
+        count = len(answers)
+        wait_until(lambda: len(answers) > count + 20, "more answers")
+    lost = {answer.missing_shards for answer in answers} - {()}
+    assert len(set().union(*lost)) == 2, "expected the two shards of one host"
+    by_missing: dict[tuple[int, ...], Any] = {(): facts(one.recommend(**QUERY))}
+    for answer in answers:
+        assert facts(answer) == by_missing.setdefault(answer.missing_shards, facts(answer))
+        present = ~np.isin(shards_of(ranking, SHARDS), answer.missing_shards)
+        assert [item.id for item in answer] == np.array(ranking)[present].tolist()[: QUERY["k"]]
+
+
+def test_a_raylet_that_stands_still_costs_no_answer(
+    cluster: Cluster, one: Recommender, many: ShardedRecommender
+) -> None:
+    expected = facts(one.recommend(**QUERY))
+    with load(many) as answers, stopped(cluster.raylet):
+        count = len(answers)
+        wait_until(lambda: len(answers) > count + 200, "answers")
+    assert all(facts(answer) == expected for answer in answers)
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Products in files that are read apart."""
+    folder = tmp_path_factory.mktemp("source")
+    for part in range(4):
+        rows = range(part * PRODUCTS // 4, (part + 1) * PRODUCTS // 4)
+        lines = [json.dumps({"id": f"p{row}", "text": f"red shoe {row}", "price": row % 50}) for row in rows]
+        (folder / f"part-{part}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+class CuttingExecutor(RayExecutor):
+    """Embeds on Ray, and calls `cut` when the first chunk is there."""
+
+    cut: Callable[[], object]
+
+    def embed(self, plan: Plan) -> Iterator[int]:
+        for number, count in enumerate(super().embed(plan)):
+            if number == 0:
+                assert len(list(plan.building.glob("*-*.npz"))) < PRODUCTS // CHUNK, "expected work that is left"
+                type(self).cut()
+            yield count
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_link_that_is_cut_while_hosts_embed_changes_no_byte(
+    cluster: Cluster, one: Recommender, source: Path, tmp_path: Path
+) -> None:
+    # Both catalogues are built at the same place, since a catalogue records paths as seen from itself.
+    expected, _ = index_shards(one.engine, source, tmp_path / "many", 2, OneProcess(one.engine))
+    content = files(expected.folder)
+    expected.folder.rename(tmp_path / "expected")
+    assert len(alive(cluster.ray)) == 2
+    CuttingExecutor.cut = cluster.hosts.cut
+    executor = CuttingExecutor(2, CPUS - 1)  # each host has room for one worker
+    sharded, failures = index_shards(one.engine, source, tmp_path / "many", 2, executor)
+    assert failures == [] and files(sharded.folder) == content
+    wait_until(lambda: len(alive(cluster.ray)) == 1, "the loss of the second host")
