@@ -129,6 +129,7 @@ def read_products(
     declarations: Mapping[str, Declaration] | None = None,
     convert: bool = True,
     on_warning: OnWarning | None = None,
+    name: str | None = None,
 ) -> ProductBatch:
     """Read and check products.
 
@@ -142,6 +143,7 @@ def read_products(
       no declarations, and the values are as the source has them.
     - `on_warning`: called with each message about what fails nothing: cells that count as missing, a name in another
       case, an encoding that was guessed.
+    - `name`: what messages about products call the source; None for the path of a file.
 
     Raises InputError for a source that cannot be read and, as `on_error` says, for a product that cannot be used. With
     `on_error="raise"` it also raises for an id that occurs again; else the first product of an id counts, and the
@@ -150,6 +152,8 @@ def read_products(
     check_on_error(on_error)
     warn: OnWarning = on_warning or (lambda _: None)
     table = read_source(source, fields)
+    if name is not None:
+        table = replace(table, name=name)
     for warning in table.warnings:
         warn(warning)
     if not table.records:

@@ -11,8 +11,7 @@ import io
 import json
 import pickle
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,23 +21,20 @@ import numpy as np
 from clipshelf.catalogue.content_keys import KEY_SIZE
 from clipshelf.catalogue.contents import MemoryContents
 from clipshelf.catalogue.embedding import embed_products
-from clipshelf.catalogue.picture_paths import is_path
-from clipshelf.catalogue.product_sides import pictures_of
 from clipshelf.catalogue.products import ProductBatch
 from clipshelf.catalogue.side_parts import SideParts
-from clipshelf.errors import InputError
 from clipshelf.failures import Failure
 from clipshelf.files import durable
 from clipshelf.model.engine import Engine
 from clipshelf.scale.catalogue import shards_of_keys
-from clipshelf.scale.pieces import Piece, file_system
-from clipshelf.types import Product, Rows
+from clipshelf.scale.object_pictures import fetch_pictures
+from clipshelf.scale.pieces import Piece
+from clipshelf.types import Rows
 
 # A multiple of what a catalogue embeds at a time, so that the same products share a batch as on one machine.
 CHUNK = 1024
 _PIECE_BITS = 32  # of an ordinal are left for the position in a piece
 _PART_ARRAYS = ("owners", "starts", "embeds", "coefficients", "keys")
-_FETCHES = 16  # pictures that are fetched at the same time
 
 
 @dataclass(frozen=True)
@@ -108,12 +104,13 @@ def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, keep
     """Embed a chunk and write its file, durably; returns the number of products that were left out."""
     failures = [*chunk.failures]
     number, piece = chunk.piece
-    batch, addresses = _with_fetched_pictures(chunk.batch, piece)
-    embedded = embed_products(engine, batch, root=batch.root, on_error=failures.append, keep_text=keep_text)
+    pictures = fetch_pictures(chunk.batch, piece)
+    batch = pictures.batch
+    of_batch: list[Failure] = []
+    embedded = embed_products(engine, batch, root=batch.root, on_error=of_batch.append, keep_text=keep_text)
     contents = embedded.contents
-    lost = {(failure.source, failure.part) for failure in failures}
-    lists = {product["id"] for product in chunk.batch.products if isinstance(product.get("image"), list)}
-    products = [_with_addresses(product, addresses, lost, lists) for product in contents.products]
+    products = [pictures.record(product, of_batch) for product in contents.products]
+    failures += map(pictures.explained, of_batch)
     ordinals = (number << _PIECE_BITS) + np.array(batch.positions, np.int64)[embedded.rows]
     owners = shards_of_keys(contents.keys[:, 0], shards)
     arrays: dict[str, Any] = {"failures": _text([[f.index, f.source, f.reason, f.part] for f in failures])}
@@ -199,75 +196,6 @@ def unpack(content: bytes) -> Chunk:
     """The chunk of `pack`, from a process of the same run."""
     chunk: Chunk = pickle.loads(content)
     return chunk
-
-
-def _with_fetched_pictures(batch: ProductBatch, piece: Piece) -> tuple[ProductBatch, dict[str, list[str | None]]]:
-    """A batch whose pictures in object stores are bytes, and the addresses of these by the products' ids.
-
-    An address of a product is None for a picture that is elsewhere.
-    """
-    addresses: dict[str, list[str | None]] = {}
-    for product in batch.products:
-        of_product = [_address(image, piece) if isinstance(image, str) else None for image in pictures_of(product)]
-        if any(of_product):
-            addresses[product["id"]] = of_product
-    if not addresses:
-        return batch, {}
-    distinct = list(dict.fromkeys(address for of_product in addresses.values() for address in of_product if address))
-    with ThreadPoolExecutor(_FETCHES) as pool:
-        fetched = dict(zip(distinct, pool.map(lambda address: _fetch(address, piece), distinct), strict=True))
-    products: list[Product] = []
-    for product in batch.products:
-        if product["id"] in addresses:
-            # Bytes that are no picture are reported where they are read, as a file without content would be.
-            pairs = zip(addresses[product["id"]], pictures_of(product), strict=True)
-            images = [image if address is None else fetched[address] for address, image in pairs]
-            product = {**product, "image": images if isinstance(product["image"], list) else images[0]}  # noqa: PLW2901
-        products.append(product)
-    return replace(batch, products=products), addresses
-
-
-def _address(image: str, piece: Piece) -> str | None:
-    """The address of a picture in an object store, None for one that the engine reads itself."""
-    if is_path(image):
-        return None if piece.is_local else f"{piece.folder}/{image}"
-    scheme = image.partition("://")[0].lower()
-    return None if scheme in ("http", "https", "file") or image[:5].lower() == "data:" else image
-
-
-def _fetch(address: str, piece: Piece) -> bytes:
-    """The bytes of a picture, none where it cannot be fetched."""
-    try:
-        system, path = file_system(address) if "://" in address else (file_system(piece.source)[0], address)
-        with system.open_input_stream(path) as stream:
-            return bytes(stream.read())
-    except (OSError, InputError, ValueError):
-        return b""
-
-
-def _with_addresses(
-    product: Product,
-    addresses: Mapping[str, Sequence[str | None]],
-    lost: Set[tuple[str, str | None]],
-    lists: Set[str],
-) -> Product:
-    """A stored record with the addresses of its pictures, which stand behind the id as in every record.
-
-    - `lost`: ids and parts, such as "image 2", that were left out of records.
-    - `lists`: ids of the products whose picture is a list, be it of one.
-    """
-    id_ = product["id"]
-    if id_ not in addresses:
-        return product
-    embedded = [address for i, address in enumerate(addresses[id_]) if (id_, f"image {i + 1}") not in lost]
-    stored = pictures_of(product) or [None] * len(embedded)
-    images = [address or path for address, path in zip(embedded, stored, strict=True)]
-    image = images if id_ in lists else images[0]
-    return {
-        "id": id_,
-        "image": image,
-        **{name: value for name, value in product.items() if name not in ("id", "image")},
-    }
 
 
 def _text(data: Any) -> Any:

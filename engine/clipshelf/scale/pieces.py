@@ -44,6 +44,11 @@ class Piece:
         """The folder of the file, that relative paths of its pictures start from."""
         return str(PurePosixPath(self.path).parent)
 
+    def address(self, path: str) -> str:
+        """The address of a path of the piece's file system: a path of a file, or a URI."""
+        scheme = self.source.partition("://")[0]
+        return path if self.is_local or scheme == "file" else f"{scheme}://{path}"
+
 
 def pieces_of(source: str) -> list[Piece]:
     """The pieces of a source, in order.
@@ -66,11 +71,11 @@ def pieces_of(source: str) -> list[Piece]:
         raise InputError(f"{source}: expected a file of products, or a folder of such, found none")
     pieces: list[Piece] = []
     for file in files:
-        stamp = f"{file.size} {file.mtime_ns}"
+        whole = Piece(source, file.path, None, f"{file.size} {file.mtime_ns}")
         groups: Sequence[int | None] = [None]
         if file.path.lower().endswith(".parquet"):
-            groups = range(max(1, _parquet(system, file.path).num_row_groups))
-        pieces += [Piece(source, file.path, group, stamp) for group in groups]
+            groups = range(max(1, _parquet(system, whole).num_row_groups))
+        pieces += [replace(whole, row_group=group) for group in groups]
     return pieces
 
 
@@ -87,7 +92,7 @@ def read_piece(
     root = Path(piece.folder)
     options: dict[str, Any] = {"fields": fields, "on_error": on_error, "ids_required": True}
     if piece.row_group is not None:
-        parquet = _parquet(system, piece.path)
+        parquet = _parquet(system, piece)
         table = parquet.read_row_group(piece.row_group) if parquet.num_row_groups else parquet.read()
         batch = read_products(table, declarations=declarations, convert=convert, **options)
     elif piece.is_local:
@@ -98,7 +103,11 @@ def read_piece(
             with copy.open("wb") as file:
                 while chunk := stream.read(1 << 20):
                     file.write(chunk)
-            batch = read_products(copy, declarations=declarations, convert=convert, **options)
+            address = piece.address(piece.path)
+            try:
+                batch = read_products(copy, declarations=declarations, convert=convert, name=address, **options)
+            except InputError as error:
+                raise InputError(str(error).replace(str(copy), address)) from error
     return replace(batch, root=root)
 
 
@@ -122,9 +131,9 @@ def is_local(source: str) -> bool:
     return "://" not in source
 
 
-def _parquet(system: Any, path: str) -> Any:
+def _parquet(system: Any, piece: Piece) -> Any:
     parquet, arrow = (importlib.import_module(name) for name in ("pyarrow.parquet", "pyarrow"))
     try:
-        return parquet.ParquetFile(system.open_input_file(path))
+        return parquet.ParquetFile(system.open_input_file(piece.path))
     except (OSError, arrow.ArrowException) as error:
-        raise InputError(f"{path}: expected a Parquet file, found: {error}") from error
+        raise InputError(f"{piece.address(piece.path)}: expected a Parquet file, found: {error}") from error
