@@ -10,6 +10,8 @@ import numpy as np
 from clipshelf import Catalogue, Engine, Recommendations
 from clipshelf.catalogue.content_keys import id_keys
 from clipshelf.catalogue.contents import MemoryContents
+from clipshelf.catalogue.relevance_curve import RelevanceCurve
+from clipshelf.catalogue.side_parts import FALLOFF, SideParts, pool_side
 from clipshelf.errors import InputError
 from clipshelf.recommend.recommender import StoreRecommender
 from clipshelf.types import FloatArray, Product
@@ -55,8 +57,16 @@ def union(
     share: float = 0.3,
     duplicates: int = 3,
     words: Sequence[str] = ("text", "family"),
+    several: float = 0.0,
+    curve: RelevanceCurve | None = None,
 ) -> Catalogue:
-    """A catalogue with duplicates and one-sided products."""
+    """A catalogue with duplicates and one-sided products.
+
+    - `share`: of the products that lack a side; `duplicates`: their number.
+    - `words`: the fields whose words are indexed.
+    - `several`: the share of the sides with several pictures or texts.
+    - `curve`: fitted to the shop's own queries.
+    """
     matrix = one_sided(clustered(max(count, 1), DIM, seed=seed)[:count], seed, share)
     for row in range(count - duplicates, count):
         if row > 0:
@@ -64,7 +74,23 @@ def union(
     products = records(count, seed)
     keys = np.zeros((count, 3, 16), np.uint8)
     keys[:, 0] = id_keys(product["id"] for product in products)
-    return Catalogue(MemoryContents(products, matrix, keys, {}, words), engine.fingerprint, Path("/nowhere"), None)
+    parts = with_parts(matrix, seed, several)
+    contents = MemoryContents(products, matrix, keys, {}, words, parts)
+    return Catalogue(contents, engine.fingerprint, Path("/nowhere"), None).with_relevance_curve(curve)
+
+
+def with_parts(matrix: FloatArray, seed: int, share: float) -> SideParts:
+    """Make sides of two to four parts of some sides of a matrix."""
+    rng = np.random.default_rng(seed)
+    sides = {}
+    for row, side in np.argwhere(rng.random((len(matrix), 2)) < share).tolist():
+        columns = slice(side * DIM, (side + 1) * DIM)
+        if matrix[row, columns].any():
+            embeds = matrix[row, columns] + 0.5 * rng.standard_normal((int(rng.integers(2, 5)), DIM))
+            embeds = (embeds / np.linalg.norm(embeds, axis=1, keepdims=True)).astype(np.float32)
+            sides[row, side] = pool_side(embeds, rng.integers(0, 256, (len(embeds), 16), np.uint8), FALLOFF)
+            matrix[row, columns] = sides[row, side].row
+    return SideParts.of(FALLOFF, sides)
 
 
 def facts(answer: Recommendations) -> Any:

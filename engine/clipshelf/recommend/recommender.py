@@ -17,7 +17,7 @@ import numpy as np
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.display import describe
-from clipshelf.errors import InputError
+from clipshelf.errors import InputError, ShardLost
 from clipshelf.failures import OnError, attempt, check_on_error, handle
 from clipshelf.model.engine import Engine
 from clipshelf.model.match_probability import check_gives_probabilities
@@ -192,7 +192,7 @@ class StoreRecommender:
             self._fuse({index: (queries[index], signals[index]) for index in indices}, on_error, timeline)
             for indices in batches(signals, size)
         )
-        for answers in self._searches.map_ahead(partial(self._answer, timeline), parts, depth=_SEARCHES):
+        for answers in self._searches.map_ahead(partial(self._answer_or_retry, timeline), parts, depth=_SEARCHES):
             yield from answers
 
     def _fuse(
@@ -211,6 +211,16 @@ class StoreRecommender:
             else:
                 fused.append(index, query, signal, vector)
         return fused
+
+    def _answer_or_retry(self, timeline: Timeline, part: _FusedPart) -> list[tuple[int, _Answer]]:
+        """Index and answer of each query of a part.
+
+        Where a shard is lost after its search, its products cannot be answered: the search begins again without it.
+        """
+        try:
+            return self._answer(timeline, part)
+        except ShardLost:
+            return self._answer(timeline, part)
 
     def _answer(self, timeline: Timeline, part: _FusedPart) -> list[tuple[int, _Answer]]:
         """Index and answer of each query of a part."""

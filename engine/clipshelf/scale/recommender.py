@@ -20,7 +20,8 @@ class ShardedRecommender(StoreRecommender):
     - `weights`, `half_life`, `gap_correction`: as `Recommender` takes them.
 
     An answer that lacks the products of some shards names these in `missing_shards`. Where a query needs products of
-    such a shard, because it likes them for instance, ShardLost is raised.
+    such a shard, because it likes them for instance, ShardLost is raised. A shard that is lost after it was searched
+    makes the search begin again, without it.
     """
 
     def __init__(

@@ -48,6 +48,8 @@ class ShardedStore:
         self._catalogue = catalogue
         self._shards = shards
         self._columns = ShardedColumns(catalogue.manifest.kinds, self._declare)
+        # Boosts and groups need what is pooled of a column, which fields of records have not.
+        self._pooled_columns = ShardedColumns(catalogue.manifest.kinds, lambda _: "")
         self._sent = SentRecords()
         self._pictures = SeenPictures()
         self._seen = SeenRows(_MOST_BYTES // (8 * catalogue.dim))
@@ -67,8 +69,8 @@ class ShardedStore:
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """The kind of each column by name."""
-        return self._columns
+        """The kind of each column by name, for boosts and groups; filters see fields of records, too."""
+        return self._pooled_columns
 
     @property
     def words(self) -> WordStatistics | None:

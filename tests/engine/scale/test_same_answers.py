@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from clipshelf import Catalogue, Engine, Recommender
+from clipshelf.catalogue.relevance_curve import RelevanceCurve
+from clipshelf.errors import InputError
 from clipshelf.recommend.query import Query
 from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
 from clipshelf.scale.recommender import ShardedRecommender
@@ -44,23 +46,63 @@ def test_every_kind_of_query_has_the_answer_of_one_catalogue(
     assert all(facts(single) == facts(sharded) for single, sharded in pairs)
 
 
-@settings(max_examples=12, deadline=None)
-@given(
-    count=st.integers(0, 70),
-    shards=st.integers(1, 6),
-    seed=st.integers(0, 99),
-    share=st.sampled_from([0.0, 0.4, 1.0]),
-    queries=st.lists(st.sampled_from(QUERIES), min_size=3, max_size=4, unique_by=str),
-)
-def test_any_catalogue_has_the_answers_of_its_shards(  # noqa: PLR0917  (the parts of one case)
-    narrow_engine: Engine,
-    count: int,
-    shards: int,
-    seed: int,
-    share: float,
-    queries: list[dict[str, Any]],
-) -> None:
-    catalogue = union(narrow_engine, count, seed, share=share, duplicates=min(seed, count))
+NOW = "2026-06-01"
+# Arguments of queries that go together in any number; ids are made for the catalogue.
+SIGNALS: list[dict[str, Any]] = [
+    {"text": "red dm-42"},
+    {"text": ["warm shoe", "blue watch"], "weights": {"text_text": 0.0, "words": 0.5}},
+    {"text": "green shirt", "image": tiny.picture("green")},
+    {"image": [tiny.picture("red"), tiny.picture("blue")], "crop": (0.1, 0.1, 0.9, 0.8)},
+    {"liked": ["p0", ("p3", 2.5)], "disliked": ["p1"]},
+    {"text": "xy 7", "liked": ["p2"], "history": [("p4", "viewed", "2026-05-30"), ("p5", "bought", "2026-05-01")]},
+]
+RANKING: list[dict[str, Any]] = [
+    {},
+    {"diversity": 0.5},
+    {"boost": {"price": -0.7, "sold": 0.3}},
+    {"fresh": {"added": "30d"}, "boost": {"price": 0.2}},
+    {"group_by": "family"},
+    {"group_by": "family", "group_members": 2, "boost": {"price": 0.4}},
+    {"group_by": "price", "diversity": 0.2},
+]
+LIMITS: list[dict[str, Any]] = [
+    {},
+    {"k": 1},
+    {"k": 200},
+    {"min_relevance": 0.45, "k": 50},
+    {"exclude": ["p0", "p6", "nobody"], "exclude_bought": True, "k": 30},
+]
+FILTERS = [None, "price<20", "sold=true and size.eu>40", "tags contains a", "price>1000", "one shard", "one product"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_any_query_of_any_catalogue_has_the_answer_of_its_shards(narrow_engine: Engine, data: st.DataObject) -> None:
+    count, shards = data.draw(st.integers(0, 60), "products"), data.draw(st.integers(1, 6), "shards")
+    seed = data.draw(st.integers(0, 99), "seed")
+    catalogue = union(
+        narrow_engine,
+        count,
+        seed,
+        share=data.draw(st.sampled_from([0.0, 0.4, 1.0]), "one-sided"),
+        duplicates=data.draw(st.integers(0, count), "duplicates"),
+        words=data.draw(st.sampled_from([(), ("text",), ("text", "family")]), "words"),
+        several=data.draw(st.sampled_from([0.0, 0.5]), "sides of several parts"),
+        curve=data.draw(st.sampled_from([None, RelevanceCurve(0.5, -1.0, 99)]), "curve"),
+    )
+    ids = [f"p{row}" for row in range(count)]
+    owners = shards_of(ids, shards)
+    queries = []
+    for _ in range(4):
+        query = {"now": NOW, "unknown": "ignore"}
+        for arguments in (SIGNALS, RANKING, LIMITS):
+            query |= data.draw(st.sampled_from(arguments))
+        where: Any = data.draw(st.sampled_from(FILTERS), "filter")
+        if where == "one shard":
+            where = {"id": {"in": [id_ for id_, owner in zip(ids, owners, strict=True) if owner == 0] or ["nobody"]}}
+        elif where == "one product":
+            where = {"id": f"p{seed % max(1, count)}"}
+        queries.append(query | ({"where": where} if where else {}))
     with tempfile.TemporaryDirectory() as folder:
         assert_same(*pair(narrow_engine, catalogue, Path(folder), shards), queries)
 
@@ -101,6 +143,35 @@ def test_a_missing_shard_makes_an_answer_partial(narrow_engine: Engine, tmp_path
     there = next(item.id for item, shard in zip(whole, owners, strict=True) if shard == 1)
     with pytest.raises(ConnectionError, match="found none of 1"):
         many.recommend(liked=[there])
+
+
+@pytest.mark.parametrize("arguments", [{"boost": {"size.eu": 0.2}}, {"group_by": "size.eu"}])
+def test_fields_of_records_neither_boost_nor_group(
+    narrow_engine: Engine, tmp_path: Path, arguments: dict[str, Any]
+) -> None:
+    many = ShardedRecommender(narrow_engine, split(union(narrow_engine, 30, seed=4), tmp_path / "s", 2))
+    with pytest.raises(InputError, match=r"expected a column of kind .* found 'size\.eu'"):
+        many.recommend(text="red", **arguments)
+
+
+def test_a_shard_that_is_lost_after_it_was_searched_makes_an_answer_partial(
+    narrow_engine: Engine, tmp_path: Path
+) -> None:
+    sharded = split(union(narrow_engine, 300, seed=4), tmp_path / "s", 3)
+
+    class LosingRecords(Losing):
+        """Shards of which one is lost when it is called for records."""
+
+        def call(self, method: Any, arguments: Any) -> dict[int, Any]:
+            if method == "records":
+                self.lost = {1}
+            return super().call(method, arguments)
+
+    shards = LosingRecords(ShardedRecommender(narrow_engine, sharded))
+    many = ShardedRecommender(narrow_engine, sharded, shards)
+    query: dict[str, Any] = {"text": "red shoe", "k": 200}  # more candidates than come with their records
+    late = many.recommend(**query)
+    assert late.missing_shards == (1,) and facts(late) == facts(many.recommend(**query))
 
 
 class Losing:
