@@ -17,12 +17,11 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +62,12 @@ class Disturber:
         self._random = random.Random(seed)
         self._nodes = [cluster.add_node(num_cpus=CPUS) for _ in range(NODES)]
 
-    @contextmanager
-    def at_work(self, actor: bytes) -> Iterator[None]:
-        """Disturb processes whose name begins with `actor`, and raylets, as long as the block lasts."""
-        stop = threading.Event()
-        with ThreadPoolExecutor(1) as pool:
-            disturbing = pool.submit(self._disturb, actor, stop)
-            try:
-                yield
-            finally:
-                stop.set()
-        disturbing.result()
+    def disturb(self, actor: bytes, work: Sequence[Future[Any]]) -> None:
+        """Disturb raylets and processes whose name begins with `actor` until some work is done.
 
-    def _disturb(self, actor: bytes, stop: threading.Event) -> None:
-        while not stop.wait(self._random.uniform(1, 5)):
+        Ray starts nodes in the main thread alone, so that work is done in others.
+        """
+        while wait(work, self._random.uniform(1, 5)).not_done:
             kind = self._random.choice(["actor killed", "actor stopped", "raylet killed", "raylet stopped"])
             if kind == "raylet killed":
                 self._cluster.remove_node(self._nodes.pop(self._random.randrange(NODES)), allow_graceful=False)
@@ -155,9 +146,11 @@ def rank(one: Recommender, disturber: Disturber, folder: Path, seconds: float) -
                 counts["partial" if answer.missing_shards else "whole"] += 1
             times.append(time.monotonic() - begin)
 
-    with disturber.at_work(b"ray::ShardActor"), ThreadPoolExecutor(2) as pool:
-        for client in [pool.submit(ask, number) for number in range(2)]:
-            client.result()
+    with ThreadPoolExecutor(2) as pool:
+        clients = [pool.submit(ask, number) for number in range(2)]
+        disturber.disturb(b"ray::ShardActor", clients)
+    for client in clients:
+        client.result()
     deadline = time.monotonic() + 60
     while many.recommend(**QUERIES[0]).missing_shards and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -168,7 +161,6 @@ def rank(one: Recommender, disturber: Disturber, folder: Path, seconds: float) -
 
 
 def embed(engine: Engine, disturber: Disturber, folder: Path, runs: int) -> None:
-    source = folder / "products.jsonl"
     lines = [json.dumps({"id": f"p{row}", "text": f"red shoe {row}"}) for row in range(EMBEDDED)]
     (folder / "in").mkdir()
     for part in range(4):
@@ -180,8 +172,11 @@ def embed(engine: Engine, disturber: Disturber, folder: Path, runs: int) -> None
         shutil.rmtree(folder / "out")
         disturber.counts.clear()
         begin = time.monotonic()
-        with disturber.at_work(b"ray::MapWorker"):
-            sharded, failures = index_shards(engine, source, folder / "out", SHARDS, SlowExecutor(2, CPUS - 1))
+        with ThreadPoolExecutor(1) as pool:
+            executor = SlowExecutor(2, CPUS - 1)
+            work = pool.submit(index_shards, engine, source, folder / "out", SHARDS, executor)
+            disturber.disturb(b"ray::MapWorker", [work])
+        sharded, failures = work.result()
         if failures or files(sharded.folder) != content:
             raise ValueError(f"run {run}: expected the files of one process, found others")
         print(f"embedding, run {run}: same bytes after {time.monotonic() - begin:.0f} s; {dict(disturber.counts)}")
