@@ -1,6 +1,6 @@
 """Shards and workers on two hosts, whose link is cut, and whose second node stands still.
 
-The hosts are network namespaces. Starting their nodes takes most of the time, so that all tests share them.
+The hosts are network namespaces. Starting their nodes takes most of half a minute, so that one test does all.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Cluster:
     raylet: int
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    hosts = TwoHosts(tmp_path_factory.mktemp("hosts"))
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    hosts = TwoHosts(tmp_path)
     with hosts.entered():
         hosts.start_node(0, CPUS)
         raylet = hosts.start_node(1, CPUS)
@@ -74,19 +74,17 @@ def wait_until(condition: Callable[[], bool], expected: str) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
-    engine = Engine.load(tiny.write_artifact(tmp_path_factory.mktemp("narrow"), dim=DIM), threads=1)
-    return Recommender(engine, union(engine, PRODUCTS_RANKED, seed=9))
-
-
-@pytest.fixture
-def many(cluster: Cluster, one: Recommender, tmp_path: Path) -> Iterator[ShardedRecommender]:
-    """A recommender whose shards are on both hosts, two on each: no more have room."""
-    catalogue = split(one.catalogue, tmp_path / "many", SHARDS)
-    shards = RayShards(catalogue, cpus=CPUS / 2, patience=PATIENCE)
-    yield ShardedRecommender(one.engine, catalogue, WatchedShards(shards))
+def test_two_hosts_rank_and_embed_as_one_process_does(cluster: Cluster, tmp_path: Path) -> None:
+    engine = Engine.load(tiny.write_artifact(tmp_path / "model", dim=DIM), threads=1)
+    one = Recommender(engine, union(engine, PRODUCTS_RANKED, seed=9))
+    catalogue = split(one.catalogue, tmp_path / "shards", SHARDS)
+    # Two shards are on each host: no more have room.
+    shards = WatchedShards(RayShards(catalogue, cpus=CPUS / 2, patience=PATIENCE))
+    many = ShardedRecommender(engine, catalogue, shards)
+    check_a_raylet_that_stands_still_costs_no_answer(cluster, one, many)
+    check_a_cut_link_makes_answers_partial_until_it_is_back(cluster, one, many)
     shards.close()
+    check_a_link_that_is_cut_while_hosts_embed_changes_no_byte(cluster, engine, tmp_path)
 
 
 @contextmanager
@@ -109,7 +107,7 @@ def load(many: ShardedRecommender) -> Iterator[list[Any]]:
         client.result()
 
 
-def test_a_cut_link_makes_answers_partial_until_it_is_back(
+def check_a_cut_link_makes_answers_partial_until_it_is_back(
     cluster: Cluster, one: Recommender, many: ShardedRecommender
 ) -> None:
     ranking = [item.id for item in one.recommend(**QUERY | {"k": PRODUCTS_RANKED})]
@@ -133,7 +131,7 @@ def test_a_cut_link_makes_answers_partial_until_it_is_back(
         assert [item.id for item in answer] == np.array(ranking)[present].tolist()[: QUERY["k"]]
 
 
-def test_a_raylet_that_stands_still_costs_no_answer(
+def check_a_raylet_that_stands_still_costs_no_answer(
     cluster: Cluster, one: Recommender, many: ShardedRecommender
 ) -> None:
     expected = facts(one.recommend(**QUERY))
@@ -152,10 +150,9 @@ def stopped(process: int) -> Iterator[None]:
         os.kill(process, signal.SIGCONT)
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Products in files that are read apart."""
-    folder = tmp_path_factory.mktemp("source")
+def write_source(folder: Path) -> Path:
+    """Write products in files that are read apart."""
+    folder.mkdir()
     for part in range(4):
         rows = range(part * PRODUCTS // 4, (part + 1) * PRODUCTS // 4)
         lines = [json.dumps({"id": f"p{row}", "text": f"red shoe {row}", "price": row % 50}) for row in rows]
@@ -181,16 +178,15 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def test_a_link_that_is_cut_while_hosts_embed_changes_no_byte(
-    cluster: Cluster, one: Recommender, source: Path, tmp_path: Path
-) -> None:
+def check_a_link_that_is_cut_while_hosts_embed_changes_no_byte(cluster: Cluster, engine: Engine, folder: Path) -> None:
+    source = write_source(folder / "source")
     # Both catalogues are built at the same place, since a catalogue records paths as seen from itself.
-    expected, _ = index_shards(one.engine, source, tmp_path / "many", 2, OneProcess(one.engine))
+    expected, _ = index_shards(engine, source, folder / "many", 2, OneProcess(engine))
     content = files(expected.folder)
-    expected.folder.rename(tmp_path / "expected")
+    expected.folder.rename(folder / "expected")
     assert len(alive(cluster.ray)) == 2
     CuttingExecutor.cut = cluster.hosts.cut
     executor = CuttingExecutor(2, CPUS - 1)  # each host has room for one worker
-    sharded, failures = index_shards(one.engine, source, tmp_path / "many", 2, executor)
+    sharded, failures = index_shards(engine, source, folder / "many", 2, executor)
     assert failures == [] and files(sharded.folder) == content
     wait_until(lambda: len(alive(cluster.ray)) == 1, "the loss of the second host")

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +56,8 @@ class TwoHosts:
         self._names = [f"clipshelf-{os.getpid()}-{host}" for host in range(2)]
         self._links = ["link0", "link1"]
         self._nodes: list[subprocess.Popen[bytes]] = []
+        # Ray looks there for a cluster at the same address. In a folder of tests, names of its sockets are too long.
+        self._ray_folder = tempfile.mkdtemp(prefix="two-hosts-")
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -81,6 +85,7 @@ class TwoHosts:
         where = [f"--address={ADDRESSES[0]}:{_PORT}"]
         if host == 0:
             where = ["--head", f"--port={_PORT}", f"--system-config={json.dumps(_HEALTH)}", "--include-dashboard=false"]
+            where.append(f"--temp-dir={self._ray_folder}")
         command = ["ip", "netns", "exec", self._names[host], sys.executable, "-m", "ray.scripts.scripts", "start"]
         log = self._folder / f"node-{len(self._nodes)}.log"
         with log.open("wb") as output:
@@ -123,6 +128,7 @@ class TwoHosts:
                 _ip("netns", "delete", name)
         for node in self._nodes:
             node.wait()
+        shutil.rmtree(self._ray_folder, ignore_errors=True)
 
 
 def processes_below(pid: int) -> list[int]:
