@@ -1,0 +1,87 @@
+"""Embeds on two hosts whose link is cut in the middle, and compares the files with those of one process.
+
+    python tests/faults/cut_link.py
+
+The hosts are network namespaces, which need root. Ray notices the loss of the second host, and embeds its chunks on the
+first one. That takes up to minutes, so that it is no test of the suite.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from clipshelf import Engine
+from clipshelf.scale.chunks import CHUNK
+from clipshelf.scale.indexing import OneProcess, Plan, index_shards
+from clipshelf.scale.ray_indexing import RayExecutor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support import tiny
+from support.two_hosts import TwoHosts, reason_to_skip
+
+CPUS, SHARDS, PRODUCTS = 4, 2, 32 * CHUNK
+
+
+class CuttingExecutor(RayExecutor):
+    """Embeds on Ray, and calls `cut` when the first chunk is there."""
+
+    cut: Callable[[], object]
+
+    def embed(self, plan: Plan) -> Iterator[int]:
+        for number, count in enumerate(super().embed(plan)):
+            if number == 0:
+                done = len(list(plan.building.glob("*-*.npz")))
+                print(f"the link is cut after {done} of {PRODUCTS // CHUNK} chunks")
+                type(self).cut()
+            yield count
+
+
+def write_source(folder: Path) -> Path:
+    """Products in files that are read apart."""
+    folder.mkdir()
+    for part in range(4):
+        rows = range(part * PRODUCTS // 4, (part + 1) * PRODUCTS // 4)
+        lines = [json.dumps({"id": f"p{row}", "text": f"red shoe {row}", "price": row % 50}) for row in rows]
+        (folder / f"part-{part}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def main(folder: Path) -> int:
+    if reason := reason_to_skip():
+        print(reason)
+        return 1
+    engine = Engine.load(tiny.write_artifact(folder / "model"), threads=1)
+    source = write_source(folder / "source")
+    # Both catalogues are built at the same place, since a catalogue records paths as seen from itself.
+    expected, _ = index_shards(engine, source, folder / "many", SHARDS, OneProcess(engine))
+    content = files(expected.folder)
+    expected.folder.rename(folder / "expected")
+    hosts = TwoHosts(folder)
+    with hosts.entered():
+        for host in range(2):
+            hosts.start_node(host, CPUS)
+        with hosts.connected() as ray:
+            while sum(node["Alive"] for node in ray.nodes()) < 2:
+                time.sleep(0.1)
+            CuttingExecutor.cut = hosts.cut
+            begin = time.monotonic()
+            executor = CuttingExecutor(2, CPUS - 1)  # each host has room for one worker
+            sharded, failures = index_shards(engine, source, folder / "many", SHARDS, executor)
+            is_same = not failures and files(sharded.folder) == content
+            print(f"{'the same' if is_same else 'other'} bytes after {time.monotonic() - begin:.0f} s")
+    return 0 if is_same else 1
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        sys.exit(main(Path(name)))
