@@ -51,7 +51,8 @@ FOOT = """
   `AltCLIPConfig`, and of the table in the README of Chinese-CLIP.
 - **int8, ms**: towers of these shapes with random weights and all linears in int8; trained ones have the same size
   and speed. One picture as pixels, and one text of {tokens} tokens (SigLIP always computes 64), the median of {runs}
-  runs on {machine}. "—" is not measured.
+  runs on {machine}. "—" is not measured. clip-vit-large-patch14 and AltCLIP
+  are of a later run, of three processes each; the first had taken 101.0 and 3.25 ms with the others.
 - **Fidelity**: the export measures each model that it writes. fp32 agrees with the original within 1e-5 in every
   component, and int8 keeps 0.97 of the ten nearest neighbours, or the export fails. The table has no
   fidelity of trained models; `clipshelf info` shows that of yours. How well a model finds products is the original's
