@@ -3,7 +3,7 @@
     python tests/faults/cut_link.py
 
 The hosts are network namespaces, which need root. Ray notices the loss of the second host, and embeds its chunks on the
-first one. That takes up to minutes, so that it is no test of the suite.
+first one. That takes minutes, and does not always end (docs/scale.md), so that it is no test of the suite.
 """
 
 from __future__ import annotations
