@@ -18,6 +18,7 @@ from clipshelf_bench.bench import Bench
 from clipshelf_bench.cli_options import add_options, make_bench
 from clipshelf_bench.compare import compare_reports
 from clipshelf_bench.datasets.debian import PackageError
+from clipshelf_bench.joining import join_reports
 from clipshelf_bench.machine.description import describe_machine
 from clipshelf_bench.machine.environment import UNSET
 from clipshelf_bench.parts.avx2 import avx2
@@ -94,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("new", type=Path)
     diff.add_argument("--all", action="store_true", help="print those that stayed too")
     diff.set_defaults(run=_compare, quick=False, rounds=None, seconds=None)
+    join = commands.add_parser("join", help="RESULTS.md from the results of parts that were measured one by one")
+    join.add_argument("results", metavar="FILE", type=Path, nargs="+", help="what --json wrote")
+    out_help = "write RESULTS.md, results.json and plots there"
+    join.add_argument("--out", metavar="DIR", type=Path, required=True, help=out_help)
+    join.set_defaults(run=_join, quick=False, rounds=None, seconds=None)
     return parser
 
 
@@ -138,6 +144,13 @@ def _measure_parts(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(to_json(machine, tables))
     return tables
+
+
+def _join(args: argparse.Namespace) -> int:
+    machine, tables = join_reports([json.loads(path.read_text()) for path in args.results], list(PARTS))
+    write_report(args.out, machine, tables, UNSET)
+    print(f"wrote {args.out / 'RESULTS.md'}")
+    return 0
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -18,10 +18,10 @@ RESULTS_FILE, PLOTS_FOLDER = "results.json", "plots"
 _NEAR_ONE = ("cosine", "cosine_min", "centred", "centred_min", "overlap")
 _HEAD = """# Results
 
-Written by `python -m clipshelf_bench all`; do not edit. Every contender ran in a process of its own, in rounds of
-random order, on the same inputs and with the same number of threads. Times are milliseconds of this machine in this
-hour: believe the ratios, which were taken in one sitting. Contenders ran without the environment variables {unset},
-which slow NumPy where they are set.
+Written by `python -m clipshelf_bench`; do not edit. Every contender ran in a process of its own, in rounds of random
+order, on the same inputs and with the same number of threads. Times are milliseconds of this machine in this hour:
+believe the ratios, which were taken in one sitting for each table. Contenders ran without the environment variables
+{unset}, which slow NumPy and the start of Python where they are set.
 """
 
 
@@ -53,7 +53,7 @@ def to_markdown(
     - `machine`, `tables`, `unset`: as for `write_report`.
     - `drawn`: names of the plots that have a file.
     """
-    sections = [_HEAD.format(unset=" and ".join(unset)), _machine_table(machine), *_contender_sections(tables)]
+    sections = [_HEAD.format(unset=", ".join(unset)), _machine_table(machine), *_contender_sections(tables)]
     for table in tables:
         sections.append(f"## {table.title}\n\n" + "\n\n".join(table.notes))
         sections.append(markdown_table(table))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-# These make NumPy's OpenBLAS choose the kernels of another processor. Measured processes run without them.
-UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# Measured processes run without these. Two make NumPy's OpenBLAS choose the kernels of another processor. With the last
+# a checkout is compiled anew at every start, which an installed package, with its bytecode beside it, is not.
+UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
