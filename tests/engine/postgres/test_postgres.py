@@ -6,7 +6,7 @@ import multiprocessing
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -251,8 +251,9 @@ def test_copies_in_other_processes(narrow_engine: Engine, dsn: str, opened: Open
     copy = pickle.loads(pickle.dumps(recommender))
     assert _ids(copy) == expected
     copy.catalogue.close()
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        assert pool.map(_ids, [recommender] * 4) == [expected] * 4
+    # Not a Pool, which ends its processes by SIGTERM: they may inherit a handler that Ray set in an earlier test.
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
+        assert list(pool.map(_ids, [recommender] * 4)) == [expected] * 4
     assert _ids(recommender) == expected
 
 

@@ -1,6 +1,9 @@
 """Shards on two hosts, whose link is cut, and whose second node stands still.
 
-The hosts are network namespaces. Starting their nodes takes most of half a minute, so that one test does all.
+    pytest tests/faults/rank_on_two_hosts.py
+
+The hosts are network namespaces. Starting their nodes takes most of half a minute, so that one test does all. The suite
+does not collect it: now and then Ray does not start an actor on the second host, and the shards do not open.
 `cut_link.py` embeds on two hosts, which may take minutes after a cut.
 """
 
