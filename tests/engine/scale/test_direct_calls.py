@@ -6,9 +6,9 @@ import hmac
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 from clipshelf.scale.connections import UNREACHABLE_FOR, Connections
@@ -128,22 +128,28 @@ def test_an_answer_of_megabytes_is_read_after_the_deadline_though_it_comes_in_pa
 
 
 def test_an_answer_that_comes_byte_by_byte_ends_at_a_deadline() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as slow, ThreadPoolExecutor(1) as pool:
-        attempt = pool.submit(client, slow.getsockname())
-        peer, _ = slow.accept()
+    with client_and_peer() as (connection, peer), ThreadPoolExecutor(1) as pool:
+        connection.send(b"", soon())
+        peer.sendall((1 << 20).to_bytes(8))
+        reading = pool.submit(connection.receive, time.monotonic() + 0.2)
+        start = time.monotonic()
+        while not reading.done():
+            peer.sendall(b"x")
+            time.sleep(0.005)
+        assert time.monotonic() - start < 10
+        with pytest.raises(TimeoutError):
+            reading.result()
+
+
+@contextmanager
+def client_and_peer() -> Iterator[tuple[CallClient, socket.socket]]:
+    """A client, and the socket of a server that did its part of the handshake and nothing more."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        attempt = pool.submit(client, listening.getsockname())
+        peer, _ = listening.accept()
         with peer:
             assert shake_hands(peer)
-            connection = attempt.result(20)
-            connection.send(b"", soon())
-            peer.sendall((1 << 20).to_bytes(8))
-            reading = pool.submit(connection.receive, time.monotonic() + 0.2)
-            start = time.monotonic()
-            while not reading.done():
-                peer.sendall(b"x")
-                time.sleep(0.005)
-            assert time.monotonic() - start < 10
-            with pytest.raises(TimeoutError):
-                reading.result()
+            yield attempt.result(20), peer
 
 
 def shake_hands(peer: socket.socket) -> bool:
@@ -154,14 +160,8 @@ def shake_hands(peer: socket.socket) -> bool:
 
 
 def test_a_server_that_does_not_read_stops_no_client() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
-        attempt = pool.submit(client, silent.getsockname())
-        peer, _ = silent.accept()
-        with peer:
-            assert shake_hands(peer)
-            connection = attempt.result(20)
-            with pytest.raises(TimeoutError):
-                connection.send(bytes(64 << 20), time.monotonic() + 0.3)
+    with client_and_peer() as (connection, _), pytest.raises(TimeoutError):
+        connection.send(bytes(64 << 20), time.monotonic() + 0.3)
 
 
 def test_connections_are_used_again_and_forgotten_with_the_first_that_fails() -> None:
