@@ -1,16 +1,16 @@
 """Shards on two hosts, whose link is cut, and whose second node stands still.
 
-    pytest tests/faults/rank_on_two_hosts.py
+    python tests/faults/rank_on_two_hosts.py
 
-The hosts are network namespaces. Starting their nodes takes most of half a minute, so that one test does all. The suite
-does not collect it: now and then Ray does not start an actor on the second host, and the shards do not open.
-`cut_link.py` embeds on two hosts, which may take minutes after a cut.
+The hosts are network namespaces, which need root. `test_scale_two_hosts.py` runs this and `embed_on_two_hosts.py`.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,20 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from clipshelf import Engine, Recommender
 from clipshelf.scale.catalogue import shards_of
 from clipshelf.scale.ray_shards import RayShards
 from clipshelf.scale.recommender import ShardedRecommender
 from clipshelf.scale.watched_shards import WatchedShards
 from clipshelf.scale.writing import split
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from support import tiny
 from support.same_answers import DIM, facts, union
 from support.two_hosts import TwoHosts, reason_to_skip
-
-pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
-REASON = reason_to_skip()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
 SHARDS, CPUS = 4, 4
 PRODUCTS = 400
@@ -51,9 +48,10 @@ class Cluster:
     raylet: int
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    hosts = TwoHosts(tmp_path)
+@contextmanager
+def started(folder: Path) -> Iterator[Cluster]:
+    """A node on each host, and Ray connected to them."""
+    hosts = TwoHosts(folder)
     with hosts.entered():
         hosts.start_node(0, CPUS)
         raylet = hosts.start_node(1, CPUS)
@@ -74,15 +72,19 @@ def wait_until(condition: Callable[[], bool], expected: str) -> None:
         time.sleep(0.05)
 
 
-def test_shards_on_two_hosts_answer_as_one_catalogue_does(cluster: Cluster, tmp_path: Path) -> None:
-    engine = Engine.load(tiny.write_artifact(tmp_path / "model", dim=DIM), threads=1)
+def check(cluster: Cluster, folder: Path) -> None:
+    engine = Engine.load(tiny.write_artifact(folder / "model", dim=DIM), threads=1)
     one = Recommender(engine, union(engine, PRODUCTS, seed=9))
-    catalogue = split(one.catalogue, tmp_path / "shards", SHARDS)
+    catalogue = split(one.catalogue, folder / "shards", SHARDS)
     # Two shards are on each host: no more have room.
     shards = WatchedShards(RayShards(catalogue, cpus=CPUS / 2, patience=PATIENCE))
     many = ShardedRecommender(engine, catalogue, shards)
+    begin = time.monotonic()
     check_a_raylet_that_stands_still_costs_no_answer(cluster, one, many)
+    print(f"answers are whole while a raylet stands still: {time.monotonic() - begin:.1f} s")
+    begin = time.monotonic()
     check_a_cut_link_makes_answers_partial_until_it_is_back(cluster, one, many)
+    print(f"answers are partial while the link is cut, and whole again: {time.monotonic() - begin:.1f} s")
     shards.close()
 
 
@@ -147,3 +149,16 @@ def stopped(process: int) -> Iterator[None]:
         yield
     finally:
         os.kill(process, signal.SIGCONT)
+
+
+def main() -> int:
+    if reason := reason_to_skip():
+        print(reason)
+        return 1
+    with tempfile.TemporaryDirectory() as name, started(Path(name)) as cluster:
+        check(cluster, Path(name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,8 @@
 """Two network namespaces as two hosts with a link between them, and nodes of Ray on both.
 
 They need root and `ip`. What is on the disk, both hosts see. The calling thread enters the first host; threads and
-processes that it starts are there, too.
+processes that it starts are there, too. Threads that are there already stay outside, and a Ray that the process has had
+before may have left its mode of authentication, so that a program that uses them is a process of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ _CLONE_NEWNET = 0x40000000
 _HEALTH = {"health_check_period_ms": 1000, "health_check_timeout_ms": 3000, "health_check_failure_threshold": 4}
 _OPTIONS = ["--object-store-memory=83886080", "--disable-usage-stats", "--block"]
 # Ray would use a token of the user where there is one, for the head alone. These hosts are reached by nobody else.
-_ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}
+_AUTH_MODE = {"RAY_AUTH_MODE": "disabled"}
 
 
 def reason_to_skip() -> str | None:
@@ -49,11 +50,16 @@ class TwoHosts:
     """The hosts 0 and 1. The head of the cluster is on host 0.
 
     - `folder`: for logs.
+
+    Raises RuntimeError in a process that has imported Ray.
     """
 
     def __init__(self, folder: Path) -> None:
+        if "ray" in sys.modules:
+            raise RuntimeError("expected a process that has not imported Ray yet, found one that has")
+        os.environ.update(_AUTH_MODE)
         self._folder = folder
-        self._names = [f"clipshelf-{os.getpid()}-{host}" for host in range(2)]
+        self._names = names_of_hosts(os.getpid())
         self._links = ["link0", "link1"]
         self._nodes: list[subprocess.Popen[bytes]] = []
         # Ray looks there for a cluster at the same address. In a folder of tests, names of its sockets are too long.
@@ -91,7 +97,6 @@ class TwoHosts:
         with log.open("wb") as output:
             node = subprocess.Popen(
                 [*command, *where, f"--node-ip-address={ADDRESSES[host]}", f"--num-cpus={cpus}", *_OPTIONS],
-                env={**os.environ, **_ENVIRONMENT},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -120,15 +125,25 @@ class TwoHosts:
 
     def _end(self) -> None:
         """End all that runs on the hosts, and these."""
-        for name in self._names:
-            with suppress(subprocess.CalledProcessError):  # one that could not be made
-                for pid in map(int, _ip("netns", "pids", name).split()):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                _ip("netns", "delete", name)
+        end_hosts(self._names)
         for node in self._nodes:
             node.wait()
         shutil.rmtree(self._ray_folder, ignore_errors=True)
+
+
+def names_of_hosts(pid: int) -> list[str]:
+    """The network namespaces of the hosts that a process makes."""
+    return [f"clipshelf-{pid}-{host}" for host in range(2)]
+
+
+def end_hosts(names: Sequence[str]) -> None:
+    """End all that runs on hosts, and these, where they are there."""
+    for name in names:
+        with suppress(subprocess.CalledProcessError):  # one that could not be made
+            for pid in map(int, _ip("netns", "pids", name).split()):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            _ip("netns", "delete", name)
 
 
 def processes_below(pid: int) -> list[int]:

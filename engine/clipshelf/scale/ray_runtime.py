@@ -72,6 +72,19 @@ def connected(address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
+def cause_of(error: BaseException) -> str:
+    """What an error of Ray says, without the text that Ray puts before the error of a task."""
+    cause = getattr(error, "cause", None)
+    text = str(cause if isinstance(cause, BaseException) else error)
+    # A head whose calls this process refuses, since they have no token, ends its actors as if nobody needed them.
+    if "all references to the actor were removed" in text:
+        text += (
+            "\nRay says so too where this process uses a token and the cluster does not: RAY_AUTH_MODE must be the "
+            "same for both, and a process that has had a Ray of its own uses a token from then on"
+        )
+    return text
+
+
 def _check_reachable(address: str) -> None:
     """Raise ClipshelfError unless something listens at HOST:PORT: Ray would try it for minutes."""
     host, _, port = address.rpartition(":")

@@ -24,7 +24,7 @@ from clipshelf.scale.catalogue import ShardedCatalogue
 from clipshelf.scale.connections import CONNECT_WITHIN, Connections, ReplicaId
 from clipshelf.scale.direct_calls import TOKEN_SIZE, Address, CallClient
 from clipshelf.scale.generation_use import GenerationUse
-from clipshelf.scale.ray_runtime import load_ray
+from clipshelf.scale.ray_runtime import cause_of, load_ray
 from clipshelf.scale.shard_actor import SLOW_GROUP, ShardActor, requests_of, result_of
 from clipshelf.scale.shards import SLOW_METHODS, Method
 from clipshelf.scale.turns import Turns
@@ -133,7 +133,7 @@ class RayShards:
                     f"each with {cpus:g} CPUs, found fewer on a cluster of {total:g} CPUs"
                 ) from None
         except errors.RayError as error:
-            raise ClipshelfError(f"{self._folder}: expected shards that open, found: {_cause(error)}") from error
+            raise ClipshelfError(f"{self._folder}: expected shards that open, found: {cause_of(error)}") from error
         return addresses
 
     def _answers(self, method: Method, requests: Mapping[int, bytes], turn: int, deadline: float) -> dict[int, bytes]:
@@ -223,9 +223,3 @@ class _ActorCall:
         address, answer = self.ray.get(self.reference, timeout=max(0.0, until - time.monotonic()))
         self.connections.learn(self.id_, address)
         return bytes(answer)
-
-
-def _cause(error: Any) -> BaseException:
-    """The error that a task raised, without the text that Ray puts before it."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, BaseException) else error

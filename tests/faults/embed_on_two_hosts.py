@@ -1,6 +1,6 @@
 """Embeds on two hosts whose link is cut in the middle, and compares the files with those of one process.
 
-    python tests/faults/cut_link.py
+    python tests/faults/embed_on_two_hosts.py
 
 The hosts are network namespaces, which need root. Ray notices the loss of the second host, and embeds its chunks on the
 first one. That takes minutes, and does not always end (docs/scale.md), so that it is no test of the suite.
