@@ -17,7 +17,8 @@ from pathlib import Path
 
 from clipshelf import Engine
 from clipshelf.scale.chunks import CHUNK
-from clipshelf.scale.indexing import OneProcess, Plan, index_shards
+from clipshelf.scale.index_plan import Plan
+from clipshelf.scale.indexing import OneProcess, index_shards
 from clipshelf.scale.ray_indexing import RayExecutor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clipshelf import Catalogue, Engine, Recommender, index
+from clipshelf import Catalogue, Engine, ProductFields, Recommender, index
 from clipshelf.catalogue.contents import contents_of_rows
-from clipshelf.errors import ShardLost
+from clipshelf.errors import ArtifactError, InputError, ShardLost
 from clipshelf.scale.chunks import CHUNK
 from clipshelf.scale.connections import Connections
-from clipshelf.scale.indexing import OneProcess, Plan, index_shards
+from clipshelf.scale.index_plan import Plan
+from clipshelf.scale.indexing import OneProcess, index_shards
+from clipshelf.scale.pieces import pieces_of
 from clipshelf.scale.ray_indexing import RayExecutor
 from clipshelf.scale.ray_runtime import load_ray
 from clipshelf.scale.ray_shards import RayShards
@@ -108,6 +110,25 @@ def test_a_raylet_that_is_killed_while_it_embeds_changes_no_byte(
     LosingExecutor.lose = lambda: cluster.remove_node(node, allow_graceful=False)
     sharded, failures = index_shards(engine, source, tmp_path / "many", SHARDS, LosingExecutor(2, CPUS - 1))
     assert failures == [] and files(sharded.folder) == whole
+
+
+def test_an_error_of_a_task_or_worker_is_told_as_it_is(
+    cluster: Any, engine: Engine, source: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match=r"^\S+: expected a column named rate, found id, text, price"):
+        fields = ProductFields(columns={"rate": "number"})
+        index_shards(engine, source, tmp_path / "many", SHARDS, RayExecutor(1, 1), fields=fields)
+    (tmp_path / "bad.csv").write_text("id\na\n")
+    with pytest.raises(InputError, match=r"^\S+bad.csv: expected columns, one named text or image, found id"):
+        index_shards(engine, tmp_path / "bad.csv", tmp_path / "many", SHARDS, RayExecutor(1, 1))
+    pieces = tuple(pieces_of(str(source)))
+    plan = Plan(tmp_path, 1, SHARDS, None, engine.fingerprint, engine.dim, pieces, ProductFields(), keep_text=False)
+    with pytest.raises(ArtifactError, match=r"^/nowhere: expected an artifact folder"):
+        list(RayExecutor(1, 1).embed(replace(plan, artifact="/nowhere")))
+    gone = replace(pieces[0], path=str(tmp_path / "gone.jsonl"))
+    with pytest.raises(InputError, match=r"^\S+gone.jsonl: expected JSON Lines, found: \[Errno 2\]"):
+        list(RayExecutor(1, 1).embed(replace(plan, pieces=(gone,))))
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_shard_that_is_killed_under_load_costs_retried_queries_and_no_answer(
@@ -227,12 +248,12 @@ def test_a_slow_method_makes_no_other_call_wait_whichever_way_it_comes(
     shards = RayShards(sharded, cpus=0.1, patience=60.0)
     for field in ("size.eu", "size.us"):
         with ThreadPoolExecutor(1) as pool:
-            tally = pool.submit(shards.call, "tally", {0: (field,)})
+            evidence = pool.submit(shards.call, "evidence", {0: (field,)})
             rounds = 0
-            while not tally.done():
+            while not evidence.done():
                 assert shards.call("find", {0: (["1"],)})[0].rows.tolist() == [1]
                 rounds += 1
-        assert rounds > 3 and set(tally.result()) == {0}
+        assert rounds > 3 and set(evidence.result()) == {0}
         monkeypatch.setattr(Connections, "take", lambda *_: None)  # only Ray reaches the actor
     shards.close()
 

@@ -15,7 +15,8 @@ import numpy as np
 from clipshelf import Engine, MissingExtra, ProductFields
 from clipshelf.runtime.cpus import available_cpus
 from clipshelf.scale.chunks import CHUNK
-from clipshelf.scale.indexing import OneProcess, Plan
+from clipshelf.scale.index_plan import Plan
+from clipshelf.scale.indexing import OneProcess
 from clipshelf.scale.pieces import pieces_of
 from clipshelf.scale.ray_indexing import RayExecutor
 from clipshelf.scale.ray_runtime import connected, load_ray_data

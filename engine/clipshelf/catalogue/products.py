@@ -63,6 +63,7 @@ class ProductBatch:
       and hands to `columns_of`.
     - `falloff`: how much each text or picture of a product counts beside the one before it.
     - `repeats`: further products with ids of these, in order.
+    - `names`: the names of the columns, as the source spells them.
     """
 
     root: Path
@@ -73,6 +74,7 @@ class ProductBatch:
     declarations: Mapping[str, Declaration] = field(default_factory=dict)
     falloff: float = FALLOFF
     repeats: Sequence[Repeat] = ()
+    names: Sequence[str] = ()
 
     def with_repeats(self) -> ProductBatch:
         """The batch of these products followed by the repeats."""
@@ -130,6 +132,7 @@ def read_products(
     convert: bool = True,
     on_warning: OnWarning | None = None,
     name: str | None = None,
+    is_part: bool = False,
 ) -> ProductBatch:
     """Read and check products.
 
@@ -144,6 +147,7 @@ def read_products(
     - `on_warning`: called with each message about what fails nothing: cells that count as missing, a name in another
       case, an encoding that was guessed.
     - `name`: what messages about products call the source; None for the path of a file.
+    - `is_part`: whether the source is a part of a larger one, so that it may lack any column.
 
     Raises InputError for a source that cannot be read and, as `on_error` says, for a product that cannot be used. With
     `on_error="raise"` it also raises for an id that occurs again; else the first product of an id counts, and the
@@ -159,7 +163,7 @@ def read_products(
     if not table.records:
         warn(f"{table.name or 'products'}: there are no products")
     names = names_of(table)
-    fields = match_fields(fields, table, names, declarations or (), warn)
+    fields = match_fields(fields, table, names, declarations or (), warn, is_part=is_part)
     _check_header(table, fields, sides_required=not partial, ids_required=ids_required)
     checker = RecordChecker(fields, is_text=table.is_text, ids_required=ids_required, partial=partial)
     batch = _check_all(table, checker, on_error)
@@ -169,7 +173,7 @@ def read_products(
     batch = _set_repeats_apart(table, batch, checker, on_error)
     words = tuple(dict.fromkeys("text" if name in fields.text_columns else name for name in fields.words))
     falloff = FALLOFF if fields.falloff is None else fields.falloff
-    batch = replace(batch, words=words, falloff=float(falloff))
+    batch = replace(batch, words=words, falloff=float(falloff), names=tuple(names))
     if not convert:
         return batch
     products = batch.with_repeats().products

@@ -90,7 +90,7 @@ def read_piece(
     """Read and check the products of a piece, with repeats, as `read_products` does; each must have an id."""
     system, _ = file_system(piece.source)
     root = Path(piece.folder)
-    options: dict[str, Any] = {"fields": fields, "on_error": on_error, "ids_required": True}
+    options: dict[str, Any] = {"fields": fields, "on_error": on_error, "ids_required": True, "is_part": True}
     if piece.row_group is not None:
         parquet = _parquet(system, piece)
         table = parquet.read_row_group(piece.row_group) if parquet.num_row_groups else parquet.read()

@@ -21,7 +21,7 @@ import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import STATISTICS_ROWS, Statistics, sample_rows
-from clipshelf.catalogue.typed_columns.column_values import ColumnTally, tally_columns
+from clipshelf.catalogue.typed_columns.evidence import ColumnEvidence, gather_evidence
 from clipshelf.catalogue.typed_columns.inference import infer
 from clipshelf.recommend.boosts import BOOST_KINDS, quantiles_by_counts, value_counts
 from clipshelf.recommend.store import SAMPLE
@@ -124,9 +124,9 @@ def _kinds(shards: Sequence[OpenShard], declarations: Mapping[str, str]) -> tupl
     kinds: dict[str, Any] = {name: declaration.partition(":")[0] for name, declaration in decided.items()}
     kinds = {name: kind for name, kind in kinds.items() if name in names}
     if open_names:
-        parts = [tally_columns(_fields(shard, open_names)) for shard in shards]
+        parts = [gather_evidence(_fields(shard, open_names)) for shard in shards]
         for name in open_names:
-            inferred = infer(name, reduce(add, (part.get(name, ColumnTally()) for part in parts)))
+            inferred = infer(name, reduce(add, (part.get(name, ColumnEvidence()) for part in parts)))
             kinds[name] = inferred.kind
             if inferred.declaration:
                 decided[name] = inferred.declaration

@@ -6,21 +6,25 @@ Back-pressure and retries are Ray's.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import pickle
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
-from clipshelf.catalogue.typed_columns.column_values import ColumnTally
-from clipshelf.failures import Failure
+from clipshelf.errors import ClipshelfError
 from clipshelf.model.engine import Engine
 from clipshelf.scale.chunks import pack, unpack
-from clipshelf.scale.indexing import Plan
-from clipshelf.scale.ray_runtime import load_ray, load_ray_data
+from clipshelf.scale.index_plan import Plan
+from clipshelf.scale.indexing import Result
+from clipshelf.scale.ray_runtime import load_ray, load_ray_data, raised_by_task
 
 # Other than those of a worker: Ray would join both steps, and one worker would embed all of a piece. None, since
 # workers that have reserved all CPUs would wait for ever for readers, and these for a CPU.
 _READER_CPUS = 0
+# Of a step whose worker or node is lost.
+_RETRIES = 20
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,15 @@ class RayExecutor:
     threads: int
     provider: str = "cpu"
 
-    def tally(self, plan: Plan) -> Iterable[dict[str, ColumnTally]]:
-        """Run `Plan.tally` of all pieces in tasks."""
+    def run(self, step: Callable[[int], Result], count: int) -> Iterator[Result]:
+        """Run a step for all numbers, each in a task; raises the error that a step raised."""
         ray = load_ray()
-        task = ray.remote(_tally)
-        reference = ray.put(plan)
-        return list(ray.get([task.remote(reference, number) for number in range(len(plan.pieces))]))
+        task, reference = ray.remote(_run).options(max_retries=_RETRIES), ray.put(step)
+        try:
+            for result in [task.remote(reference, number) for number in range(count)]:
+                yield ray.get(result)
+        except ray.exceptions.RayTaskError as error:
+            raise raised_by_task(error) from error
 
     def embed(self, plan: Plan) -> Iterator[int]:
         """Embed all chunks, as they come."""
@@ -49,7 +56,7 @@ class RayExecutor:
         pieces = [{"piece": number, "embedded": json.dumps(done)} for number, done in enumerate(plan.embedded())]
         with _one_row_a_block(data):
             chunks = data.from_items(pieces, override_num_blocks=len(pieces)).map_batches(
-                _read, fn_args=(plan,), batch_size=1, num_cpus=_READER_CPUS, concurrency=self.workers
+                _read, fn_args=(plan,), batch_size=1, num_cpus=_READER_CPUS, concurrency=min(self.workers, len(pieces))
             )
             counts = chunks.map_batches(
                 _Embedder,
@@ -60,14 +67,9 @@ class RayExecutor:
                 num_gpus=1 if self.provider == "cuda" else None,
             )
         for row in counts.iter_rows():
+            if row["error"]:
+                raise pickle.loads(row["error"])
             yield int(row["products"])
-
-    def finish(self, plan: Plan) -> Iterable[list[Failure]]:
-        """Run `Plan.finish` of all shards in tasks."""
-        ray = load_ray()
-        task = ray.remote(_finish).options(max_retries=-1)
-        reference = ray.put(plan)
-        return list(ray.get([task.remote(reference, shard) for shard in range(plan.shards)]))
 
 
 @contextmanager
@@ -85,11 +87,17 @@ def _one_row_a_block(data: Any) -> Iterator[None]:
         context.target_max_block_size = size
 
 
+# Errors go to the process of the run as values: Ray Data would print each with pages of its own code.
+
+
 def _read(batch: Any, plan: Plan) -> Iterator[dict[str, Any]]:
     """The chunks of pieces, one by one, so that few of them are in memory."""
-    for number, embedded in zip(batch["piece"].tolist(), batch["embedded"].tolist(), strict=True):
-        for chunk in plan.chunks(number, json.loads(embedded)):
-            yield {"chunk": [pack(chunk)]}
+    try:
+        for number, embedded in zip(batch["piece"].tolist(), batch["embedded"].tolist(), strict=True):
+            for chunk in plan.chunks(number, json.loads(embedded)):
+                yield {"chunk": [pack(chunk)], "error": [b""]}
+    except ClipshelfError as error:
+        yield {"chunk": [b""], "error": [pickle.dumps(error)]}
 
 
 class _Embedder:
@@ -97,16 +105,23 @@ class _Embedder:
 
     def __init__(self, plan: Plan, threads: int, provider: str) -> None:
         self._plan = plan
-        self._engine = Engine.load(plan.artifact, threads=threads, provider=provider)
+        self._load = partial(Engine.load, plan.artifact, threads=threads, provider=provider)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return self._load()
 
     def __call__(self, batch: Any) -> dict[str, Any]:
-        """Embed chunks."""
-        return {"products": [self._plan.embed(self._engine, unpack(content)) for content in batch["chunk"]]}
+        """Embed the chunk of a batch of one."""
+        [content], [error] = batch["chunk"], batch["error"]
+        count = 0
+        try:
+            if not error:
+                count = self._plan.embed(self._engine, unpack(content))
+        except ClipshelfError as raised:
+            error = pickle.dumps(raised)
+        return {"products": [count], "error": [error]}
 
 
-def _tally(plan: Plan, number: int) -> dict[str, ColumnTally]:
-    return plan.tally(number)
-
-
-def _finish(plan: Plan, shard: int) -> list[Failure]:
-    return plan.finish(shard)
+def _run(step: Callable[[int], Result], number: int) -> Result:
+    return step(number)

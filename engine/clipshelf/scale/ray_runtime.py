@@ -72,10 +72,15 @@ def connected(address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
+def raised_by_task(error: BaseException) -> BaseException:
+    """The error that a task raised, without the text that Ray puts before it; another error of Ray as it is."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BaseException) else error
+
+
 def cause_of(error: BaseException) -> str:
     """What an error of Ray says, without the text that Ray puts before the error of a task."""
-    cause = getattr(error, "cause", None)
-    text = str(cause if isinstance(cause, BaseException) else error)
+    text = str(raised_by_task(error))
     # A head whose calls this process refuses, since they have no token, ends its actors as if nobody needed them.
     if "all references to the actor were removed" in text:
         text += (

@@ -21,7 +21,7 @@ from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.catalogue.filtering.relative import product_value
 from clipshelf.catalogue.picture_keys import picture_keys
 from clipshelf.catalogue.side_parts import SideParts
-from clipshelf.catalogue.typed_columns.column_values import ColumnTally, tally_columns
+from clipshelf.catalogue.typed_columns.evidence import ColumnEvidence, gather_evidence
 from clipshelf.errors import CatalogueError
 from clipshelf.recommend.catalogue_store import MaskedRows, TableStore
 from clipshelf.recommend.groups import Grouping
@@ -35,7 +35,7 @@ from clipshelf.scale.selections import IdMatches, ShardCandidates, ShardedSelect
 from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
 
 _MASKS_KEPT = 16  # of filters that were used last
-_MOST_TALLIES = 1024  # dotted names whose values are remembered; clients may ask for any
+_MOST_NAMES = 1024  # dotted names whose evidence is remembered; clients may ask for any
 _MOST_VALUES = 1 << 16  # of a column whose counts are remembered
 # What is sent unasked, since a further call takes longer: embeddings of products that ids name, records of candidates.
 _SENT_WITH_IDS, _SENT_WITH_CANDIDATES = 256, 64
@@ -63,7 +63,7 @@ class Shard:
         self._store = TableStore(self._table, threads, lambda name: self._quantile_table(name, columns[name]))
         self._masks: OrderedDict[str, MaskedRows] = OrderedDict()
         self._groupings: dict[str, Grouping] = {}
-        self._tallies: dict[str, ColumnTally] = {}
+        self._evidence: dict[str, ColumnEvidence] = {}
         self._value_counts: dict[str, ValueCounts] = {}
 
     def find(self, ids: Sequence[str]) -> IdMatches:
@@ -97,14 +97,14 @@ class Shard:
         """The value of one product that `it.NAME` stands for; raises InputError."""
         return product_value(self._table.columns, int(self._local(np.array([row]))[0]), name)
 
-    def tally(self, name: str) -> ColumnTally:
-        """What values there are of a dotted column; reads all records the first time."""
-        tally = self._tallies.get(name)
-        if tally is None:
-            tally = tally_columns(self._table.columns.dotted_fields(name)).get(name, ColumnTally())
-            if len(self._tallies) < _MOST_TALLIES:
-                self._tallies[name] = tally
-        return tally
+    def evidence(self, name: str) -> ColumnEvidence:
+        """What the values of a dotted column are evidence of; reads all records the first time."""
+        evidence = self._evidence.get(name)
+        if evidence is None:
+            evidence = gather_evidence(self._table.columns.dotted_fields(name)).get(name, ColumnEvidence())
+            if len(self._evidence) < _MOST_NAMES:
+                self._evidence[name] = evidence
+        return evidence
 
     def count(self, selection: ShardedSelection) -> int:
         """The number of products of a selection."""

@@ -19,7 +19,7 @@ Method: TypeAlias = Literal[
     "records",
     "group_values",
     "value",
-    "tally",
+    "evidence",
     "count",
     "count_below",
     "count_passing",
@@ -30,7 +30,7 @@ Method: TypeAlias = Literal[
 ]
 
 # They read the values of a whole column, which may take longer than a query waits.
-SLOW_METHODS: frozenset[Method] = frozenset({"tally", "count_values"})
+SLOW_METHODS: frozenset[Method] = frozenset({"evidence", "count_values"})
 
 
 class Shards(Protocol):

@@ -253,11 +253,11 @@ class ShardedStore:
 
     def _declare(self, name: str) -> str:
         """The declaration of a dotted column by the values of all shards, "" where none has such a field."""
-        tallies = require_all(self._all("tally", name), dict.fromkeys(range(self._catalogue.shards)))
-        tally = reduce(add, tallies.values())
-        if not tally.scalars and not tally.lists and not tally.records:
+        parts = require_all(self._all("evidence", name), dict.fromkeys(range(self._catalogue.shards)))
+        evidence = reduce(add, parts.values())
+        if not evidence:
             return ""
-        inferred = infer(name, tally)
+        inferred = infer(name, evidence)
         return inferred.declaration or inferred.kind
 
 

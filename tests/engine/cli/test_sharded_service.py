@@ -380,7 +380,7 @@ def test_a_shard_that_takes_long_to_read_a_column_is_not_lost(catalogue: Catalog
     shards = WatchedShards(inner)
     inner.lost = {1}
     assert set(shards.call("count_values", dict.fromkeys(range(SHARDS), ("price",)))) == {0, 2}
-    assert set(shards.call("tally", {1: ("size.eu",)})) == set() == shards.lost
+    assert set(shards.call("evidence", {1: ("size.eu",)})) == set() == shards.lost
     shards.close()
 
 

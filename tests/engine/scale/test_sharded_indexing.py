@@ -16,7 +16,8 @@ from clipshelf.failures import Failure
 from clipshelf.recommend.recommender import StoreRecommender
 from clipshelf.scale.catalogue import ShardedCatalogue
 from clipshelf.scale.edits import add_products, remove_products, update_products
-from clipshelf.scale.indexing import LEFT_OUT_FILE, OneProcess, Plan, index_shards
+from clipshelf.scale.index_plan import Plan
+from clipshelf.scale.indexing import LEFT_OUT_FILE, OneProcess, index_shards
 from clipshelf.scale.recommender import ShardedRecommender
 from PIL import Image
 from support import tiny
@@ -67,6 +68,43 @@ def test_an_index_in_shards_is_the_index_of_one_machine(engine: Engine, source: 
     assert sorted(row["source"] for row in reasons) == ["bad", "worse"]
     assert any("nowhere.png" in row["reason"] for row in reasons)
     assert not (sharded.folder / "building").exists()
+
+
+def test_a_column_that_one_piece_has_is_one_of_the_whole(engine: Engine, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"id": "a", "title": "red shoe", "rating": "4", "sku": "DM-1"}\n')
+    (folder / "b.jsonl").write_text('{"id": "b", "title": "red", "line": "shirt"}\n')
+    fields = ProductFields(text=["title", "line"], words=["sku", "title", "line"], columns={"Rating": "number"})
+    (tmp_path / "all.jsonl").write_text((folder / "a.jsonl").read_text() + (folder / "b.jsonl").read_text())
+    one = index(engine, tmp_path / "all.jsonl", tmp_path / "one", fields=fields)
+    sharded, failures = index_shards(engine, folder, tmp_path / "many", 2, OneProcess(engine), fields=fields)
+    assert sharded.manifest.word_columns == one.contents.word_columns == ("sku", "text")
+    assert sharded.manifest.declarations == one.contents.declarations and not failures
+    query: dict[str, Any] = {"text": "dm-1", "where": "rating>3 or rating is missing", "boost": {"rating": 1.0}}
+    answers = [r.recommend(**query) for r in (Recommender(engine, one), ShardedRecommender(engine, sharded))]
+    assert [(hit.id, hit.score) for hit in answers[0]] == [(hit.id, hit.score) for hit in answers[1]]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ProductFields(columns={"rate": "number"}),
+        ProductFields(words=["sku"]),
+        ProductFields(text="title"),
+        ProductFields(id="key"),
+    ],
+)
+def test_a_column_that_no_piece_has_is_named(engine: Engine, tmp_path: Path, fields: ProductFields) -> None:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    path = folder / "a.jsonl"
+    path.write_text('{"id": "a", "text": "red shoe", "rating": 4}\n')
+    with pytest.raises(InputError) as one:
+        index(engine, path, tmp_path / "one", fields=fields)
+    with pytest.raises(InputError) as many:
+        index_shards(engine, folder, tmp_path / "many", 2, OneProcess(engine), fields=fields)
+    assert str(many.value) == str(one.value).replace(str(path), str(folder))
 
 
 def test_a_folder_of_pieces_is_read_in_the_order_of_paths(engine: Engine, source: Path, tmp_path: Path) -> None:

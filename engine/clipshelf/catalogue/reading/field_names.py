@@ -27,7 +27,13 @@ def names_of(source: Source) -> Collection[str]:
 
 
 def match_fields(
-    fields: ProductFields, source: Source, names: Collection[str], others: Iterable[str], warn: OnWarning
+    fields: ProductFields,
+    source: Source,
+    names: Collection[str],
+    others: Iterable[str],
+    warn: OnWarning,
+    *,
+    is_part: bool = False,
 ) -> ProductFields:
     """Put the names that a source has into `fields`.
 
@@ -35,6 +41,7 @@ def match_fields(
     - `others`: names of the catalogue's columns; they may be declared although the source lacks them.
     - `warn`: called for a name that differs in its case, or by blanks, from the one that is expected, or from a column
       of the catalogue.
+    - `is_part`: whether the source is a part of a larger one, so that it may lack any column.
 
     A name that no column has is an error, unless it is a default, which may be absent. So is one that several columns
     have in other case.
@@ -42,12 +49,12 @@ def match_fields(
     if not names and source.names is None:
         return fields
     match = _Matcher(source, names, warn)
-    roles: dict[str, Any] = {"id": match(fields.id, optional=fields.id == "id")}
+    roles: dict[str, Any] = {"id": match(fields.id, optional=is_part or fields.id == "id")}
     for role, columns in (("text", fields.text_columns), ("image", fields.image_columns)):
-        roles[role] = tuple(match(name, optional=columns == (role,)) for name in columns)
+        roles[role] = tuple(match(name, optional=is_part or columns == (role,)) for name in columns)
     others = set(others)
     declared = {
-        name if name in others and name not in names else match(name, optional=False): declaration
+        name if name in others and name not in names else match(name, optional=is_part): declaration
         for name, declaration in fields.columns.items()
     }
     taken = [name for name in declared if name in (roles["id"], *roles["text"], *roles["image"])]
@@ -56,7 +63,7 @@ def match_fields(
             f"columns: expected declarations of others than id, text and image, found {shorten_list(taken)}"
         )
     _warn_of_alike(source, set(names) - {roles["id"], *roles["text"], *roles["image"]}, others, warn)
-    words = [name if name in others and name not in names else match(name, optional=False) for name in fields.words]
+    words = [name if name in others and name not in names else match(name, optional=is_part) for name in fields.words]
     return replace(fields, columns=declared, words=words, **roles)
 
 

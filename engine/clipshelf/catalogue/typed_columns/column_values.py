@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,33 +12,6 @@ from clipshelf.types import Product
 
 _NO_COLUMNS = ("id", "text", "image")
 _PLAIN_TYPES = frozenset((str, int, float))
-
-
-@dataclass(frozen=True)
-class ColumnTally:
-    """How many values of one field there are of each sort, from which the kind of a column is inferred.
-
-    Tallies of parts of the products add up to that of all.
-
-    - `scalars`: values that are text or a number; `counts` has how often each occurs.
-    - `lists`: lists; `item_counts` has how often each of their items occurs.
-    - `records`: records, and lists that hold records or lists.
-    """
-
-    scalars: int = 0
-    lists: int = 0
-    records: int = 0
-    counts: Counter[str | float] = field(default_factory=Counter)
-    item_counts: Counter[str | float] = field(default_factory=Counter)
-
-    def __add__(self, other: ColumnTally) -> ColumnTally:
-        return ColumnTally(
-            self.scalars + other.scalars,
-            self.lists + other.lists,
-            self.records + other.records,
-            self.counts + other.counts,
-            self.item_counts + other.item_counts,
-        )
 
 
 class ColumnValues:
@@ -75,10 +46,15 @@ class ColumnValues:
         """The distinct values and items, in the order in which they first occur."""
         return list(self.code_of)
 
-    def tally(self) -> ColumnTally:
-        """How many values there are of each sort."""
-        counts, item_counts = self._counts(self.codes), self._counts(self.item_codes)
-        return ColumnTally(len(self.rows), len(self.list_rows), len(self.record_rows), counts, item_counts)
+    @property
+    def counts(self) -> dict[str | float, int]:
+        """How often each value occurs that is text or a number."""
+        return self._counts(self.codes)
+
+    @property
+    def item_counts(self) -> dict[str | float, int]:
+        """How often each item of lists occurs."""
+        return self._counts(self.item_codes)
 
     def add(self, row: int, value: Any) -> None:
         """Add the value of a row; None is none."""
@@ -101,9 +77,9 @@ class ColumnValues:
             value = "true" if value else "false"
         return self.code_of.setdefault(value, len(self.code_of))
 
-    def _counts(self, codes: array[int]) -> Counter[str | float]:
+    def _counts(self, codes: array[int]) -> dict[str | float, int]:
         numbers = np.bincount(np.array(codes, np.int64), minlength=len(self.code_of)).tolist()
-        return Counter({value: number for value, number in zip(self.code_of, numbers, strict=True) if number})
+        return {value: number for value, number in zip(self.code_of, numbers, strict=True) if number}
 
 
 def gather_columns(products: Iterable[Product]) -> tuple[int, dict[str, ColumnValues]]:
@@ -132,11 +108,6 @@ def gather_columns(products: Iterable[Product]) -> tuple[int, dict[str, ColumnVa
                 column.add(row, value)
         count = row + 1
     return count, {name: column for name, column in columns.items() if column is not None}
-
-
-def tally_columns(products: Iterable[Product]) -> dict[str, ColumnTally]:
-    """Tally the fields of products, by field; id, text and image are left out."""
-    return {name: values.tally() for name, values in gather_columns(products)[1].items()}
 
 
 def gather_texts(products: Sequence[Product]) -> dict[str, ColumnValues]:

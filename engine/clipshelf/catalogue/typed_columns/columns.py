@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clipshelf.catalogue.typed_columns.column_values import ColumnValues, gather_columns
-from clipshelf.catalogue.typed_columns.inference import Inferred, convert_all, infer
+from clipshelf.catalogue.typed_columns.evidence import ColumnEvidence
+from clipshelf.catalogue.typed_columns.inference import convert_all, infer
 from clipshelf.catalogue.typed_columns.kinds import Declaration, Kind, kind_of
 from clipshelf.types import Product
 
@@ -94,8 +95,11 @@ def empty_column(kind: Kind, count: int, declaration: Declaration = "") -> Colum
 
 def _column(name: str, values: ColumnValues, count: int, declaration: Declaration) -> Column:
     """The column of `count` products that have `values`."""
-    inferred = infer(name, values.tally()) if not declaration else Inferred(kind_of(declaration), declaration)
-    kind, declaration = inferred.kind, inferred.declaration
+    if declaration:
+        kind = kind_of(declaration)
+    else:
+        inferred = infer(name, ColumnEvidence.of(values))
+        kind, declaration = inferred.kind, inferred.declaration
     if kind == "mixed":
         return Column(kind, [], declaration=declaration)
     converted = convert_all(values.distinct, declaration or kind)

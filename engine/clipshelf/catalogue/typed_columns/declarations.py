@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from clipshelf.catalogue.messages import OnWarning
 from clipshelf.catalogue.typed_columns.cells import bool_of, plain_number
 from clipshelf.catalogue.typed_columns.column_values import ColumnValues, gather_columns, gather_texts
+from clipshelf.catalogue.typed_columns.evidence import ColumnEvidence
 from clipshelf.catalogue.typed_columns.inference import find_odd, infer
 from clipshelf.catalogue.typed_columns.kinds import Declaration, kind_of
 from clipshelf.types import Product
@@ -36,7 +37,7 @@ def declare_columns(
     for name, values in columns.items():
         declaration = declarations.get(name, "")
         if not declaration:
-            inferred = infer(name, values.tally())
+            inferred = infer(name, ColumnEvidence.of(values))
             declaration = inferred.declaration
             if inferred.remark:
                 warn(f"column {name}: {inferred.remark}")
