@@ -12,6 +12,7 @@ from clipshelf.catalogue.changes import NO_LOSSES, Changes, Losses
 from clipshelf.catalogue.content_edits import append_products, remove_rows, replace_fields, rows_of
 from clipshelf.catalogue.contents import Contents
 from clipshelf.catalogue.disk.journal import EmbeddingTable
+from clipshelf.catalogue.edit_ids import known_ids, select, select_known, select_new
 from clipshelf.catalogue.embedding import EmbeddedBatch, embed_products
 from clipshelf.catalogue.messages import OnWarning, shorten_list
 from clipshelf.catalogue.product_table import ProductTable
@@ -19,8 +20,8 @@ from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import ProductFields
 from clipshelf.catalogue.side_embedding import EmbeddingCache
 from clipshelf.catalogue.statistics import SIDES
-from clipshelf.errors import InputError, UnknownIdError
-from clipshelf.failures import OnError, check_on_error, handle
+from clipshelf.errors import InputError
+from clipshelf.failures import OnError
 from clipshelf.model.engine import Engine
 from clipshelf.types import Mask, PathLike, Product, Progress
 
@@ -63,12 +64,7 @@ class Editor:
     def add(self, products: PathLike | Iterable[Product] | ProductBatch) -> Edit:
         """Append products, see `Catalogue.add`."""
         batch = self._read(products, partial=False)
-        known = self._are_known(batch)
-        if known.any() and self.on_error == "raise":
-            repeated = shorten_list(repr(batch.products[i]["id"]) for i in np.flatnonzero(known))
-            error = InputError(f"id: expected ids that the catalogue doesn't have yet, found {repeated}")
-            handle("raise", 0, repeated, error)
-        batch = self._select(batch, ~known, "expected an id that the catalogue doesn't have yet, found one that it has")
+        batch = select_new(batch, self.table, self.on_error)
         embedded = self._embed(batch, partial=False)
         new, positions = embedded.contents, batch.with_repeats().positions
         changes = replace(Changes.between(None, new), unchanged=len(self.table))
@@ -78,11 +74,9 @@ class Editor:
     def update(self, products: PathLike | Iterable[Product] | ProductBatch) -> Edit:
         """Change fields of products, see `Catalogue.update`."""
         batch = self._read(products, partial=True)
-        if self.on_error == "raise":
-            _require_ids(self.table, [product["id"] for product in batch.products])
-        known = self._are_known(batch)
-        batch = self._select(batch, known, f"expected an id of the catalogue's {len(self.table)} products")
-        batch = self._select(batch, self._keep_a_side(batch), "expected a text or an image to stay, found neither")
+        batch = select_known(batch, self.table, self.on_error)
+        problem = "expected a text or an image to stay, found neither"
+        batch = select(batch, self._keep_a_side(batch), problem, self.on_error)
         embedded = self._embed(batch, partial=True)
         fields = batch.with_repeats().fields
         names = [
@@ -132,18 +126,6 @@ class Editor:
             progress=self.progress,
         )
 
-    def _select(self, batch: ProductBatch, good: Mask, problem: str) -> ProductBatch:
-        """The products and repeats for which `good` (n,) is true; the others are treated as `on_error` says."""
-        judged = batch.with_repeats()
-        for i in np.flatnonzero(~good).tolist():
-            id_ = judged.products[i]["id"]
-            handle(self.on_error, judged.positions[i], id_, InputError(f"product {id_!r}: {problem}"))
-        return batch if good.all() else batch.select(good)
-
-    def _are_known(self, batch: ProductBatch) -> Mask:
-        """(n,) bool: whether the table has the id of each product and repeat."""
-        return self.table.find(product["id"] for product in batch.with_repeats().products) >= 0
-
     def _keep_a_side(self, batch: ProductBatch) -> Mask:
         """(n,) bool: whether each product and repeat has a text or a picture after its fields were changed."""
         batch = batch.with_repeats()
@@ -158,26 +140,10 @@ class Editor:
 
 def remove_products(table: ProductTable, ids: Iterable[str], on_error: OnError) -> Edit:
     """Remove n products by their ids, see `Catalogue.remove`."""
-    check_on_error(on_error)
-    listed = table.listed_ids(ids)
-    if on_error == "raise":
-        _require_ids(table, listed)
-    rows = table.find(listed)
-    for position in np.flatnonzero(rows < 0).tolist():
-        error = UnknownIdError(f"id: expected an id of the catalogue's {len(table)} products, found another")
-        handle(on_error, position, listed[position], error)
-    rows = np.unique(rows[rows >= 0])
+    rows = np.unique(table.find(known_ids(table.listed_ids(ids), table, on_error)))
     old = table.contents
     changes = Changes.between(rows_of(old, rows), rows_of(old, rows[:0]))
     return Edit(remove_rows(old, rows), replace(changes, unchanged=len(old) - len(rows)))
-
-
-def _require_ids(table: ProductTable, ids: Sequence[str]) -> None:
-    """Raise UnknownIdError that names all ids that are not there, and says how to go on without them."""
-    try:
-        table.rows(ids)
-    except UnknownIdError as error:
-        handle("raise", 0, "", error)
 
 
 def embedding_tables(contents: Contents) -> Sequence[EmbeddingTable]:

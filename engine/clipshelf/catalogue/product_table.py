@@ -17,10 +17,10 @@ from clipshelf.catalogue.filtering.filter_words import split_terms, to_words
 from clipshelf.catalogue.filtering.filters import Filter
 from clipshelf.catalogue.ids import product_id
 from clipshelf.catalogue.lexical.word_index import WordIndex
-from clipshelf.catalogue.messages import shorten_list
+from clipshelf.catalogue.messages import unknown_ids_error
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.display import describe
-from clipshelf.errors import InputError, UnknownIdError
+from clipshelf.errors import InputError
 from clipshelf.types import FloatArray, Mask, Product, Rows
 
 # What is computed on first use, and not pickled.
@@ -121,8 +121,7 @@ class ProductTable:
         listed = self.listed_ids(ids)
         rows = self.find(listed)
         if (rows < 0).any():
-            missing = shorten_list(describe(listed[i]) for i in np.flatnonzero(rows < 0))
-            raise UnknownIdError(f"id: expected ids of the catalogue's {len(self)} products, found {missing}")
+            raise unknown_ids_error((listed[i] for i in np.flatnonzero(rows < 0).tolist()), len(self))
         return rows
 
     def find(self, ids: Iterable[str]) -> Rows:

@@ -14,18 +14,19 @@ from typing import Any, Literal
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.edit_ids import known_ids, select_known, select_new
 from clipshelf.catalogue.edits import Editor
 from clipshelf.catalogue.indexing import change
 from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
-from clipshelf.errors import InputError, UnknownIdError
-from clipshelf.failures import OnError, handle
+from clipshelf.errors import InputError
+from clipshelf.failures import OnError
 from clipshelf.files import locked
 from clipshelf.model.engine import Engine
 from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
 from clipshelf.scale.manifest import ShardedManifest
 from clipshelf.scale.writing import WrittenShard, clone_shard, publish, shard_folder
-from clipshelf.types import PathLike, Product
+from clipshelf.types import PathLike, Product, Rows
 
 
 def add_products(
@@ -58,13 +59,13 @@ def remove_products(path: PathLike, ids: Sequence[str], *, on_error: OnError = "
     """Remove products of a sharded catalogue by their ids; the parameters are those of `Catalogue.remove`."""
     with locked(folder := Path(path)):
         catalogue = ShardedCatalogue(folder)
-        listed = Catalogue.listed_ids(ids)
-        owners = shards_of(listed, catalogue.shards)
-        edited: dict[int, WrittenShard] = {}
-        for shard in np.unique(owners).tolist():
-            own = [(position, listed[position]) for position in np.flatnonzero(owners == shard).tolist()]
-            edited[shard] = _removed(catalogue, shard, own, on_error)
-        _publish(catalogue, edited, catalogue.manifest.declarations)
+        known = known_ids(Catalogue.listed_ids(ids), _ShardedIds(catalogue), on_error)
+        owners = shards_of(known, catalogue.shards)
+        edited = {
+            shard: _removed(catalogue, shard, [known[i] for i in np.flatnonzero(owners == shard).tolist()])
+            for shard in np.unique(owners).tolist()
+        }
+        _publish(catalogue, edited, {})
     return ShardedCatalogue(folder)
 
 
@@ -85,13 +86,15 @@ class _Edit:
             catalogue = ShardedCatalogue(self._folder)
             catalogue.require(self._engine)
             batch = self._read(products, catalogue.manifest)
+            # Before any shard is written, and for all of them at once, so that errors are those of one catalogue.
+            select_ids = select_new if self._kind == "add" else select_known
+            batch = select_ids(batch, _ShardedIds(catalogue), self._on_error)
             owners = shards_of([product["id"] for product in batch.products], catalogue.shards)
             edited = {
                 shard: self._edited(catalogue, shard, _of_shard(batch, shard, catalogue.shards))
                 for shard in np.unique(owners).tolist()
             }
-            declarations = {name: value for name, value in batch.declarations.items() if value}
-            _publish(catalogue, edited, {**catalogue.manifest.declarations, **declarations})
+            _publish(catalogue, edited, batch.declarations)
         return ShardedCatalogue(self._folder)
 
     def _read(self, products: PathLike | Iterable[Product], manifest: ShardedManifest) -> ProductBatch:
@@ -122,6 +125,26 @@ class _Edit:
         return WrittenShard(folder, np.concatenate((catalogue.ordinals(shard), added)))
 
 
+@dataclass(frozen=True)
+class _ShardedIds:
+    """Finds ids in all shards of a catalogue."""
+
+    _catalogue: ShardedCatalogue
+
+    def __len__(self) -> int:
+        return len(self._catalogue)
+
+    def find(self, ids: Iterable[str]) -> Rows:
+        """Return (n,) int64, the row of each id in its shard, -1 for one that is not there."""
+        listed = list(ids)
+        owners = shards_of(listed, self._catalogue.shards)
+        rows = np.full(len(listed), -1, np.int64)
+        for shard in np.unique(owners).tolist():
+            positions = np.flatnonzero(owners == shard)
+            rows[positions] = self._catalogue.shard(shard).find([listed[i] for i in positions.tolist()])
+        return rows
+
+
 def _of_shard(batch: ProductBatch, shard: int, shards: int) -> ProductBatch:
     """The products and repeats of one shard, with the declarations of the columns that they have."""
     owners = shards_of([product["id"] for product in batch.products], shards)
@@ -133,19 +156,11 @@ def _of_shard(batch: ProductBatch, shard: int, shards: int) -> ProductBatch:
     return replace(part, declarations=declared)
 
 
-def _removed(
-    catalogue: ShardedCatalogue, shard: int, own: Sequence[tuple[int, str]], on_error: OnError
-) -> WrittenShard:
-    """A shard without some products, in a new folder."""
-    old = catalogue.shard(shard)
-    rows = old.find(id_ for _, id_ in own)
-    for (position, id_), row in zip(own, rows.tolist(), strict=True):
-        if row < 0:
-            error = UnknownIdError(f"id: expected ids of the catalogue's {len(catalogue)} products, found {id_!r}")
-            handle(on_error, position, id_, error)
-    known = [id_ for (_, id_), row in zip(own, rows.tolist(), strict=True) if row >= 0]
-    _, folder = _change_shard(catalogue, shard, lambda loaded: loaded.remove(known))
-    return WrittenShard(folder, np.delete(catalogue.ordinals(shard), rows[rows >= 0]))
+def _removed(catalogue: ShardedCatalogue, shard: int, ids: Sequence[str]) -> WrittenShard:
+    """A shard without some of its products, in a new folder."""
+    rows = catalogue.shard(shard).find(ids)
+    _, folder = _change_shard(catalogue, shard, lambda loaded: loaded.remove(ids))
+    return WrittenShard(folder, np.delete(catalogue.ordinals(shard), rows))
 
 
 def _change_shard(
@@ -158,7 +173,10 @@ def _change_shard(
 
 
 def _publish(catalogue: ShardedCatalogue, edited: dict[int, WrittenShard], declarations: Any) -> None:
-    """Publish edited shards beside the others."""
+    """Publish edited shards beside the others.
+
+    - `declarations`: of the columns of an edit by name, "" for one that no value decides.
+    """
     shards = [
         edited.get(shard) or WrittenShard(catalogue.folder / record.folder, catalogue.ordinals(shard))
         for shard, record in enumerate(catalogue.manifest.shards)
@@ -167,6 +185,10 @@ def _publish(catalogue: ShardedCatalogue, edited: dict[int, WrittenShard], decla
         catalogue.folder,
         catalogue.manifest.generation + 1,
         shards,
-        declarations,
+        {
+            **dict.fromkeys([*catalogue.manifest.kinds, *declarations], ""),
+            **catalogue.manifest.declarations,
+            **{name: declaration for name, declaration in declarations.items() if declaration},
+        },
         relevance_curve=catalogue.manifest.relevance_curve,
     )

@@ -165,7 +165,7 @@ def _with_columns(plan: Plan, source: str, executor: Executor) -> Plan:
         with durable(path) as file:
             file.write(json.dumps({"declarations": declarations, "words": words}).encode())
     columns = json.loads(path.read_text())
-    return replace(plan, declarations=tuple(sorted(columns["declarations"].items())), words=tuple(columns["words"]))
+    return replace(plan, declarations=tuple(columns["declarations"].items()), words=tuple(columns["words"]))
 
 
 def _decide_columns(plan: Plan, source: str, executor: Executor) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -184,10 +184,11 @@ def _decide_columns(plan: Plan, source: str, executor: Executor) -> tuple[dict[s
     expected = (*roles, *plan.fields.columns, *plan.fields.words)
     spellings |= {plain_name(name): name for name in expected if name in names}
     fields = match_fields(plan.fields, Source([], name=source), [*spellings.values()], (), lambda _: None)
-    declared = dict(fields.columns)
-    of_caller = {plain_name(name): declaration for name, declaration in declared.items()}
+    declared: dict[str, str] = {}
+    of_caller = {plain_name(name): declaration for name, declaration in fields.columns.items()}
     for name, of_column in evidence.items():
         declared[name] = of_caller.get(plain_name(name)) or infer(name, of_column).declaration
+    declared = {**declared, **fields.columns}
     words = dict.fromkeys("text" if name in fields.text_columns else name for name in fields.words)
     return declared, tuple(words)
 

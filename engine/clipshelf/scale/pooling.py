@@ -68,7 +68,7 @@ class Pooled:
 def pool(shards: Sequence[OpenShard], declarations: Mapping[str, str]) -> Pooled:
     """Pool shards.
 
-    - `declarations`: of the columns that are decided already, by name.
+    - `declarations`: of columns by name, "" for one that its values decide. Columns have their order; others come last.
     """
     kinds, decided = _kinds(shards, declarations)
     contents = [PooledContents(shard.catalogue.contents, kinds, decided) for shard in shards]
@@ -118,7 +118,11 @@ def _spaced_rows(shards: Sequence[OpenShard], limit: int) -> FloatArray:
 
 def _kinds(shards: Sequence[OpenShard], declarations: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Kinds and declarations of all columns of all shards."""
-    names = list(dict.fromkeys(name for shard in shards for name in shard.catalogue.contents.kinds))
+    present = dict.fromkeys(name for shard in shards for name in shard.catalogue.contents.kinds)
+    names = [
+        *(name for name in declarations if name in present),
+        *(name for name in present if name not in declarations),
+    ]
     decided = {name: declaration for name, declaration in declarations.items() if declaration}
     open_names = [name for name in names if name not in decided]
     kinds: dict[str, Any] = {name: declaration.partition(":")[0] for name, declaration in decided.items()}

@@ -259,6 +259,8 @@ def test_texts_of_several_are_filtered_and_indexed_together(engine: Engine) -> N
         ({"image": [{"data": 1}]}, "image: expected a picture, or a dict of its bytes or path"),
         ({"text": ["x"] * 1001}, "text: expected at most 1,000 texts, found 1,001"),
         ({"text": [], "image": [None]}, "expected a text, an image or both"),
+        ({"text": [["red"]]}, "text: expected a list of texts, found one with a list in it"),
+        ({"image": [["red.png"], "blue.png"]}, "image: expected a list of pictures, found one with a list in it"),
     ],
 )
 def test_lists_that_are_none_of_texts_or_pictures(engine: Engine, product: Product, message: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from clipshelf.scale.edits import add_products, remove_products, update_products
 from clipshelf.scale.index_plan import Plan
 from clipshelf.scale.indexing import LEFT_OUT_FILE, OneProcess, index_shards
 from clipshelf.scale.recommender import ShardedRecommender
+from clipshelf.scale.writing import split
 from PIL import Image
 from support import tiny
 
@@ -237,6 +239,44 @@ def test_edits_of_shards_are_the_edits_of_one_catalogue(engine: Engine, source: 
     # Two generations stay: the current one, and the one before it for those that still read it.
     names = {path.name for path in folder.iterdir()}
     assert {"pooled.4", "pooled.3"} <= names and not {"pooled.1", "pooled.2"} & names
+
+
+def test_columns_have_the_order_of_one_catalogue(engine: Engine, tmp_path: Path) -> None:
+    names = ("price", "size", "tags", "sold", "added")
+    lines = [{"id": f"p{row}", "text": "red", names[row % 5]: row, names[row * 2 % 5]: row} for row in range(9)]
+    file = tmp_path / "products.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    one = index(engine, file, tmp_path / "one")
+    indexed, _ = index_shards(engine, file, tmp_path / "many", 4, OneProcess(engine))
+    assert list(indexed.manifest.kinds) == list(one.contents.kinds) == ["price", "size", "tags", "added", "sold"]
+    assert list(split(one, tmp_path / "split", 4).manifest.kinds) == list(one.contents.kinds)
+    more = [{"id": "n", "text": "red", "new": 1, "price": 3}]
+    added = add_products(tmp_path / "many", engine, more)
+    assert list(added.manifest.kinds) == list(one.add(engine, more).contents.kinds)
+
+
+@pytest.mark.parametrize("kind", ["add", "update", "remove"])
+def test_an_edit_names_all_ids_that_do_not_fit_as_one_catalogue_does(
+    engine: Engine, source: Path, tmp_path: Path, kind: str
+) -> None:
+    one = index(engine, source, tmp_path / "one", on_error=lambda _: None)
+    folder = tmp_path / "many"
+    index_shards(engine, source, folder, 3, OneProcess(engine))
+    ids = ["p1", "p2", "p3", "p4", "x", "y", "z"]
+    products = [{"id": id_, "text": "red"} for id_ in ids]
+    edits: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
+        "add": (partial(one.add, engine, products), partial(add_products, folder, engine, products)),
+        "update": (partial(one.update, engine, products), partial(update_products, folder, engine, products)),
+        "remove": (partial(one.remove, ids), partial(remove_products, folder, ids)),
+    }
+    texts: list[object] = []
+    for edit in edits[kind]:
+        failures: list[Failure] = []
+        with pytest.raises(InputError) as error:
+            edit()
+        edit(on_error=failures.append)
+        texts.append([type(error.value), str(error.value), error.value.__notes__, failures])
+    assert texts[0] == texts[1] and len(failures) == (4 if kind == "add" else 3)
 
 
 def same_contents(one: Catalogue, sharded: ShardedCatalogue) -> None:

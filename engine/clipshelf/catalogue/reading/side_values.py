@@ -37,7 +37,7 @@ class SideReader:
         - `where`: names the record, for messages.
 
         A side gets one text or picture, or a list of them without missing ones; none where there is none. Raises
-        InputError for a text that is no string, and for a dict that is no picture.
+        InputError for a text that is no string, for a dict that is no picture, and for a list in a list.
         """
         for side in _KINDS:
             value = values.get(side)
@@ -79,6 +79,8 @@ def _checked(side: str, value: Any, where: str) -> Any:
     if isinstance(value, list):
         if len(value) > MAX_PARTS:
             raise InputError(f"{where}: {side}: expected at most {MAX_PARTS:,} {_KINDS[side]}, found {len(value):,}")
+        if any(map(is_list, value)):
+            raise InputError(f"{where}: {side}: expected a list of {_KINDS[side]}, found one with a list in it")
         items = [_checked(side, item, where) for item in value]
         return [item for item in items if item is not None]
     if side == "image":
