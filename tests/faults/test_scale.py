@@ -30,7 +30,7 @@ from clipshelf.scale.writing import split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import tiny
-from support.same_answers import DIM, QUERIES, assert_same, union
+from support.same_answers import DIM, FIELD_QUERIES, QUERIES, assert_same, union
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
 pytest.importorskip("ray.data", reason="needs Ray Data: pip install 'clipshelf[scale]'")
@@ -73,7 +73,14 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part in range(2):
         rows = range(part * PRODUCTS // 2, (part + 1) * PRODUCTS // 2)
         lines = [
-            json.dumps({"id": f"p{row}", "text": f"{words[row % 7]} {words[row // 7 % 7]} {row}", "price": row % 50})
+            json.dumps(
+                {
+                    "id": f"p{row}",
+                    "text": f"{words[row % 7]} {words[row // 7 % 7]} {row}",
+                    "price": row % 50,
+                    "size": {"eu": row % 9},
+                }
+            )
             for row in rows
         ]
         (folder / f"part-{part}.jsonl").write_text("\n".join(lines) + "\n")
@@ -138,13 +145,15 @@ def test_a_shard_that_is_killed_under_load_costs_retried_queries_and_no_answer(
     sharded = split(one.catalogue, tmp_path / "many", SHARDS)
     shards = RayShards(sharded, replicas=1, cpus=0.5, patience=60.0)
     many = ShardedRecommender(engine, sharded, shards)
-    expected = _facts(one.recommend("red shoe", k=20))
+    # An actor that is started again has lost the quantiles of the field, which it was sent.
+    query: dict[str, Any] = {"text": "red shoe", "k": 20, "boost": {"size.eu": 0.3}}
+    expected = _facts(one.recommend(**query))
     stop = threading.Event()
     answers: list[Any] = []
 
     def ask() -> None:
         while not stop.is_set():
-            answers.append(many.recommend("red shoe", k=20))
+            answers.append(many.recommend(**query))
 
     askers = [threading.Thread(target=ask) for _ in range(2)]
     for asker in askers:
@@ -184,8 +193,13 @@ def test_a_shard_that_does_not_come_back_makes_answers_partial_or_is_replaced_by
 # Parts of queries that go together in any number. The catalogue has an index of words, which every text looks into.
 PARTS: dict[str, list[dict[str, Any]]] = {
     "signals": [{"text": "red dm-42"}, {"liked": ["p3", "p17"]}, {"text": "warm shoe", "disliked": ["p5"]}],
-    "boosts": [{}, {"boost": {"price": -0.7, "sold": 0.3}}, {"fresh": {"added": "30d"}, "now": "2026-06-01"}],
-    "groups": [{}, {"group_by": "family"}, {"group_by": "price", "group_members": 2}],
+    "boosts": [
+        {},
+        {"boost": {"price": -0.7, "sold": 0.3}},
+        {"fresh": {"added": "30d"}, "now": "2026-06-01"},
+        {"boost": {"size.eu": 0.5}},
+    ],
+    "groups": [{}, {"group_by": "family"}, {"group_by": "price", "group_members": 2}, {"group_by": "size.us"}],
     "filters": [{}, {"where": "price<20"}, {"where": "sold=true and size.eu>40", "exclude": ["p4"]}],
     "counts": [{}, {"k": 3}, {"k": 40}, {"min_relevance": 0.4}],
 }
@@ -202,7 +216,7 @@ def pair(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
 
 
 def test_actors_have_the_answers_of_one_catalogue(pair: tuple[Recommender, ShardedRecommender]) -> None:
-    assert_same(*pair, QUERIES)
+    assert_same(*pair, [*QUERIES, *FIELD_QUERIES])
 
 
 @settings(max_examples=60, deadline=None)

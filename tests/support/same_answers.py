@@ -34,7 +34,13 @@ def records(count: int, seed: int) -> list[Product]:
         if row % 5 == 0:
             product["tags"] = ["a", "b"][: 1 + row % 2]
         product["sold"] = bool(rng.integers(0, 2))
-        product["size"] = {"eu": int(rng.integers(36, 46))} if row % 2 else {"us": "M"}
+        product["size"] = {"eu": int(rng.integers(36, 46))} if row % 2 else {"us": "ML"[row % 8 == 0]}
+        if row % 7:
+            product["stock"] = {
+                "shop": {"berlin": row % 11 / 2},
+                "since": f"2026-0{1 + row % 9}-01",
+                "sold": row % 3 == 0,
+            }
         made.append(product)
     return made
 
@@ -117,6 +123,24 @@ QUERIES: list[dict[str, Any]] = [
     {"text": "dm 42", "exclude": ["p1", "p2", "p3"], "k": 4},
     {"text": "red", "where": "price>1000"},
     {"text": "red", "liked": ["nothing"], "unknown": "ignore"},
+]
+
+
+# What queries need of fields of records, whose kinds and quantiles no catalogue stores.
+FIELD_QUERIES: list[dict[str, Any]] = [
+    {"text": "red", "boost": {"size.eu": 0.4}},
+    {"text": "red", "boost": {"stock.shop.berlin": -0.5, "stock.sold": 0.3, "price": 0.2}, "k": 40},
+    {"text": "shoe", "fresh": {"stock.since": "30d"}, "now": "2026-06-01", "boost": {"size.eu": 0.1}},
+    {"liked": ["p1", "p5"], "boost": {"stock.shop.berlin": 0.7}, "min_relevance": 0.4, "k": 20},
+    {"text": "green", "group_by": "size.eu", "group_members": 2, "k": 4},
+    {"text": "green", "group_by": "stock.since", "boost": {"size.eu": 0.3}, "diversity": 0.3, "k": 50},
+    {"text": "warm", "group_by": "stock.sold", "where": "size.us=M", "group_members": 3, "exclude": ["p4"]},
+    {"liked": ["p3"], "where": "size.eu<=it.size.eu", "boost": {"size.eu": -0.2}},
+    {"text": "red", "boost": {"size.uk": 1}},
+    {"text": "red", "boost": {"size.us": 1}},
+    {"text": "red", "boost": {"stock.shop": 1}},
+    {"text": "red", "fresh": {"stock.sold": "3d"}},
+    {"text": "red", "group_by": "price.eu"},
 ]
 
 

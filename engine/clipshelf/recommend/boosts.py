@@ -29,9 +29,11 @@ from clipshelf.catalogue.messages import shorten_list
 from clipshelf.catalogue.typed_columns.columns import Column
 from clipshelf.display import describe
 from clipshelf.errors import InputError
+from clipshelf.last_used import LastUsed
 from clipshelf.types import DoubleArray, FloatArray, Rows
 
 _MATCHES_KEPT = 8
+_MOST_COLUMNS = 128  # columns whose quantiles stay in memory, more than one query may have; clients may name any
 BOOST_KINDS, FRESH_KINDS = ("number", "bool"), ("date",)
 
 
@@ -90,7 +92,7 @@ def check_column(columns: Mapping[str, str], argument: str, name: str, kinds: tu
     - `argument`: of the query, for the message.
     """
     if columns.get(name) not in kinds:
-        usable = [column for column, kind in columns.items() if kind in kinds]
+        usable = sorted(column for column, kind in columns.items() if kind in kinds)
         found = f"{columns[name]} column {describe(name)}" if name in columns else describe(name)
         raise InputError(
             f"{argument}: expected a column of kind {' or '.join(kinds)} among {shorten_list(usable, 20) or 'none'}, "
@@ -123,43 +125,44 @@ def addition_offsets(additions: Sequence[Added], numbers: DoubleArray) -> FloatA
 
 
 class Booster:
-    """Works out additions for N products; it keeps columns in the form that they are added in.
+    """Works out additions for N products; it keeps columns in the form that they are added in, those used last.
 
     - `column`: opens the column of a name.
     - `words`: their index of words, None without one.
     - `count`: N.
-    - `quantiles`: gives what `quantiles_of` does for a column's name.
+
+    Its methods take `quantiles`, which gives what `quantiles_of` does for a column's name, always the same.
     """
 
-    def __init__(
-        self, column: Callable[[str], Column], words: WordIndex | None, count: int, quantiles: Quantiles
-    ) -> None:
+    def __init__(self, column: Callable[[str], Column], words: WordIndex | None, count: int) -> None:
         self._column = column
         self._words = words
         self._count = count
-        self._quantiles_of = quantiles
-        self._shares: dict[str, FloatArray] = {}
-        self._quantiles: dict[str, DoubleArray] = {}
-        self._seconds: dict[str, DoubleArray] = {}
+        self._shares: LastUsed[str, FloatArray] = LastUsed(_MOST_COLUMNS)
+        self._quantiles: LastUsed[str, DoubleArray] = LastUsed(_MOST_COLUMNS)
+        self._seconds: LastUsed[str, DoubleArray] = LastUsed(_MOST_COLUMNS)
         self._last_matches: dict[tuple[WeighedToken, ...], list[tuple[Integers, FloatArray]]] = {}
 
-    def offsets(self, additions: tuple[Added, ...]) -> FloatArray | None:
+    def offsets(self, additions: tuple[Added, ...], quantiles: Quantiles) -> FloatArray | None:
         """(N,) sum of additions for all products, None where there are none."""
         total: FloatArray | None = None
         for addition in additions:
-            shares = self._matches(addition) if isinstance(addition, WordMatch) else self._share_of_each(addition)
+            if isinstance(addition, WordMatch):
+                shares = self._matches(addition)
+            else:
+                shares = self._share_of_each(addition, quantiles)
             values = np.float32(addition.weight) * shares
             total = values if total is None else np.add(total, values, out=total)
         return total
 
-    def numbers(self, additions: tuple[Added, ...], rows: Rows) -> DoubleArray:
+    def numbers(self, additions: tuple[Added, ...], rows: Rows, quantiles: Quantiles) -> DoubleArray:
         """(A, n) what each of A additions has of n products: 2 q - 1, a time in seconds, or the word match."""
         numbers = np.empty((len(additions), len(rows)))
         for line, addition in zip(numbers, additions, strict=True):
             if isinstance(addition, WordMatch):
                 line[:] = self._matches_of(addition, rows)
             else:
-                line[:] = self._table(addition)[self._column(addition.column).codes[rows]]
+                line[:] = self._table(addition, quantiles)[self._column(addition.column).codes[rows]]
         return numbers
 
     def _matches(self, addition: WordMatch) -> FloatArray:
@@ -189,26 +192,20 @@ class Booster:
             self._last_matches[addition.tokens] = parts
         return parts
 
-    def _share_of_each(self, addition: Addition) -> FloatArray:
+    def _share_of_each(self, addition: Addition, quantiles: Quantiles) -> FloatArray:
         """(N,) addition of weight 1. That of a boost stays in memory."""
-        codes, table = self._column(addition.column).codes, self._table(addition)
+        codes, table = self._column(addition.column).codes, self._table(addition, quantiles)
         if addition.half_life is not None:
             freshness: FloatArray = np.exp2(-_ages(addition, table).astype(np.float32))
             return freshness[codes]
-        if addition.column not in self._shares:
-            self._shares[addition.column] = table.astype(np.float32)[codes]
-        return self._shares[addition.column]
+        return self._shares.get(addition.column, lambda: table.astype(np.float32)[codes])
 
-    def _table(self, addition: Addition) -> DoubleArray:
+    def _table(self, addition: Addition, quantiles: Quantiles) -> DoubleArray:
         """(V + 1,) quantiles or seconds of the distinct values; the last, which code -1 finds, is that of no value."""
         name = addition.column
         if addition.half_life is None:
-            if name not in self._quantiles:
-                self._quantiles[name] = self._quantiles_of(name)
-            return self._quantiles[name]
-        if name not in self._seconds:
-            self._seconds[name] = seconds_of(self._column(name))
-        return self._seconds[name]
+            return self._quantiles.get(name, lambda: quantiles(name))
+        return self._seconds.get(name, lambda: seconds_of(self._column(name)))
 
 
 def _ages(addition: Addition, seconds: DoubleArray) -> DoubleArray:

@@ -18,15 +18,17 @@ from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.statistics import Statistics, sample_rows
+from clipshelf.last_used import LastUsed
 from clipshelf.rank.ranker import Ranker
 from clipshelf.recommend.boosts import Booster, Quantiles, quantiles_of
 from clipshelf.recommend.calibration import COMPLETE, side_patterns
 from clipshelf.recommend.groups import Grouping
 from clipshelf.recommend.store import SAMPLE, Candidates, Search, Selection, Sides
-from clipshelf.types import FloatArray, Mask, Product, Rows
+from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
 
 # Excluded products from which on masking them costs less than finding as many candidates more.
 _MASK_EXCLUDED_FROM = 1000
+_MOST_GROUPINGS = 128  # that stay in memory; clients may name any column
 
 
 @dataclass(frozen=True)
@@ -43,22 +45,15 @@ class TableStore:
 
     - `table`: N products.
     - `threads`: of one search.
-    - `quantiles`: gives the quantiles of a column's values, by its name; those among the table's own without it.
     - `provider`: whose device scans the rows, see `clipshelf.rank.ranker.Ranker`.
     """
 
-    def __init__(
-        self,
-        table: ProductTable,
-        threads: int | None,
-        quantiles: Quantiles | None = None,
-        provider: str | None = None,
-    ) -> None:
+    def __init__(self, table: ProductTable, threads: int | None, provider: str | None = None) -> None:
         self._table = table
         self._embeddings = np.asarray(table.embeddings)  # a memory map without the price of its subclass
         self._present = table.present
         self._ranker = Ranker(self._embeddings, threads=threads, provider=provider)
-        self._booster = Booster(table.columns.column, table.words, len(table), quantiles or self._quantiles)
+        self._booster = Booster(table.columns.column, table.words, len(table))
         self._patterns = side_patterns(self._present)
         # Scores of products with the same sides differ from the ranker's by a constant and a factor for each query, so
         # the ranker's order holds among them. Each pattern is therefore searched for by itself.
@@ -68,7 +63,7 @@ class TableStore:
             if len(self._patterns_searched) < 2
             else [self._patterns == pattern for pattern in self._patterns_searched]
         )
-        self._groupings: dict[str, Grouping] = {}
+        self._groupings: LastUsed[str, Grouping] = LastUsed(_MOST_GROUPINGS)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -101,16 +96,16 @@ class TableStore:
 
     def group_values(self, name: str, rows: Rows) -> list[Any]:
         """The values (n,) of a column, None for a product without one."""
-        return self._grouping(name).values(rows)
+        return self.grouping(name).values(rows)
 
     def without_groups(self, selection: Selection, name: str, rows: Rows) -> MaskedRows:
         """A selection without the groups that some products belong to."""
-        mask = self._grouping(name).without(_mask(selection), rows)
+        mask = self.grouping(name).without(_mask(selection), rows)
         return MaskedRows(mask, int(np.count_nonzero(mask)))
 
     def others(self, selection: Selection, excluded: AbstractSet[int], name: str, row: int) -> MaskedRows:
         """The other products of the group of a row that a selection has and that are not excluded."""
-        members = self._grouping(name).members(row)
+        members = self.grouping(name).members(row)
         allowed = self._without(_mask(selection), excluded)
         mask = np.zeros(len(self), np.bool_)
         mask[members[allowed[members]]] = True
@@ -124,8 +119,19 @@ class TableStore:
         mask = self._without(_mask(selection), excluded)
         return MaskedRows(mask, int(np.count_nonzero(mask)))
 
+    def grouping(self, name: str) -> Grouping:
+        """The groups of the products by a column of one of the kinds `GROUP_KINDS`."""
+        return self._groupings.get(name, lambda: Grouping(self._table.columns.column(name)))
+
     def search(self, searches: Sequence[Search]) -> list[Candidates]:
-        """The candidates of each search; those that share a selection share the matrix products."""
+        """The candidates of each search."""
+        return self.search_with(self._quantiles, searches)
+
+    def search_with(self, quantiles: Quantiles, searches: Sequence[Search]) -> list[Candidates]:
+        """The candidates of each search; those that share a selection share the matrix products.
+
+        - `quantiles`: of the values of a column by its name, always the same.
+        """
         groups: dict[tuple[Any, ...], list[int]] = {}
         for i, search in enumerate(searches):
             masked_alone = i if len(search.excluded) > _MASK_EXCLUDED_FROM else None
@@ -134,10 +140,11 @@ class TableStore:
             groups.setdefault((id(search.selection), masked_alone, added_alone, search.additions), []).append(i)
         found: dict[int, Candidates] = {}
         for (_, masked_alone, *_), members in groups.items():
-            found |= zip(members, self._search([searches[i] for i in members], masked_alone is not None), strict=True)
+            group = self._search([searches[i] for i in members], masked_alone is not None, quantiles)
+            found |= zip(members, group, strict=True)
         return [found[i] for i in range(len(searches))]
 
-    def _search(self, searches: Sequence[Search], masks_excluded: bool) -> list[Candidates]:
+    def _search(self, searches: Sequence[Search], masks_excluded: bool, quantiles: Quantiles) -> list[Candidates]:
         """The candidates of searches with the same selection and additions."""
         first = searches[0]
         mask = _mask(first.selection)
@@ -146,19 +153,22 @@ class TableStore:
             mask, spare = self._without(mask, first.excluded), 0
         queries = np.array([search.row for search in searches])
         count = spare + max(search.count for search in searches)
-        offsets = self._booster.offsets(first.additions)
+        offsets = self._booster.offsets(first.additions, quantiles)
         parts: list[list[tuple[list[int], list[float]]]] = [[] for _ in searches]
         for pattern, pattern_mask in zip(self._patterns_searched, self._pattern_masks, strict=True):
             scale = float(first.side_factors[pattern])
             scores, best = self._top(queries, count, _both(mask, pattern_mask), offsets, scale)
             for part, search, line, rows in zip(parts, searches, scores.tolist(), best.tolist(), strict=True):
                 part.append(_allowed(rows, line, search))
-        return [self._candidates(part, search) for part, search in zip(parts, searches, strict=True)]
+        return [self._candidates(part, search, quantiles) for part, search in zip(parts, searches, strict=True)]
 
-    def _candidates(self, parts: Sequence[tuple[list[int], list[float]]], search: Search) -> Candidates:
+    def _candidates(
+        self, parts: Sequence[tuple[list[int], list[float]]], search: Search, quantiles: Quantiles
+    ) -> Candidates:
         rows = np.array([row for part, _ in parts for row in part], np.int64)
         scores = np.array([score for _, part in parts for score in part], np.float32)
-        return Candidates(rows, self._patterns[rows], scores, self._booster.numbers(search.additions, rows))
+        numbers = self._booster.numbers(search.additions, rows, quantiles)
+        return Candidates(rows, self._patterns[rows], scores, numbers)
 
     def _top(
         self, queries: FloatArray, count: int, mask: Mask | None, offsets: FloatArray | None, scale: float
@@ -175,12 +185,7 @@ class TableStore:
         allowed[[*excluded]] = False
         return allowed
 
-    def _grouping(self, name: str) -> Grouping:
-        if name not in self._groupings:
-            self._groupings[name] = Grouping(self._table.columns.column(name))
-        return self._groupings[name]
-
-    def _quantiles(self, name: str) -> Any:
+    def _quantiles(self, name: str) -> DoubleArray:
         return quantiles_of(self._table.columns.column(name))
 
 
@@ -188,7 +193,7 @@ class CatalogueStore(TableStore):
     """A whole catalogue as a `clipshelf.recommend.store.ProductStore`; `threads` and `provider` are for one search."""
 
     def __init__(self, catalogue: Catalogue, threads: int | None, provider: str | None = None) -> None:
-        super().__init__(catalogue, threads, provider=provider)
+        super().__init__(catalogue, threads, provider)
         self._catalogue = catalogue
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from clipshelf.catalogue.typed_columns.columns import Column
 from clipshelf.types import Mask, Rows
 
+_COUNTED = 1 << 53
 GROUP_KINDS = ("text", "number", "bool", "date")
 
 
@@ -27,8 +28,11 @@ class Grouping:
         self._starts = np.searchsorted(column.codes[self._rows_by_group], np.arange(len(column.values) + 1))
 
     def values(self, rows: Rows) -> list[Any]:
-        """The values (n,) that the groups of n rows share, None for a product without one."""
-        return [None if code < 0 else self._values[code] for code in self._codes[rows].tolist()]
+        """The values (n,) that the groups of n rows share, None for a product without one.
+
+        The value 42 of some products and 42.0 of others are one, which is spelt 42.
+        """
+        return [None if code < 0 else _spelt_short(self._values[code]) for code in self._codes[rows].tolist()]
 
     def members(self, row: int) -> Rows:
         """The rows of the group of a row, ascending, itself included."""
@@ -55,6 +59,11 @@ class Grouping:
         if mask is not None:
             allowed &= mask
         return allowed
+
+
+def _spelt_short(value: Any) -> Any:
+    """A value; a float as an integer where it is one that float64 counts without gaps."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= _COUNTED else value
 
 
 def first_of_groups(values: Sequence[Any]) -> Rows:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from clipshelf.catalogue.filtering.filter_columns import RECORD_COLUMNS, is_dotted
+from clipshelf.catalogue.filtering.filter_columns import RECORD_COLUMNS, is_dotted, nfc
 from clipshelf.catalogue.typed_columns.kinds import kind_of
 
 _MOST_ABSENT = 1024  # dotted names without a value that are remembered; clients may ask for any
@@ -20,13 +19,13 @@ class ShardedColumns(Mapping[str, str]):
     """
 
     def __init__(self, kinds: Mapping[str, Any], declare: Callable[[str], str]) -> None:
-        self._kinds = {unicodedata.normalize("NFC", name): kind for name, kind in kinds.items()}
+        self._kinds = {nfc(name): kind for name, kind in kinds.items()}
         self._declare = declare
         self._dotted: dict[str, str] = {}
         self._absent: dict[str, None] = {}
 
     def __getitem__(self, name: str) -> str:
-        name = unicodedata.normalize("NFC", name) if isinstance(name, str) else name
+        name = nfc(name)
         if name in self._kinds:
             return str(self._kinds[name])
         if name in RECORD_COLUMNS:
@@ -52,6 +51,6 @@ class ShardedColumns(Mapping[str, str]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def dotted(self) -> tuple[tuple[str, str], ...]:
-        """The dotted columns that were asked for, with their declarations."""
-        return tuple(sorted(self._dotted.items()))
+    def dotted(self, names: Iterable[str]) -> dict[str, str]:
+        """The declarations of the dotted columns among some names; other names are left out."""
+        return {name: self._dotted[name] for name in map(nfc, names) if name in self and name in self._dotted}

@@ -99,12 +99,18 @@ class PooledTable(ProductTable):
     """A shard's products, as filters see them.
 
     - `contents`: with pooled kinds.
-    - `dotted`: declarations of dotted columns, pooled.
+
+    A dotted column must be declared before it is named: its kind follows from the values of all shards.
     """
 
-    def __init__(self, contents: PooledContents, dotted: Mapping[str, str]) -> None:
+    def __init__(self, contents: PooledContents) -> None:
         super().__init__(contents)
-        self._filter_columns = FilterColumns(contents, dotted)
+        self._declared: dict[str, str] = {}
+        self._filter_columns = FilterColumns(contents, self._declared)
+
+    def declare(self, dotted: Mapping[str, str]) -> None:
+        """Take declarations of dotted columns, pooled; that of a column is always the same."""
+        self._declared.update(dotted)
 
     @property
     def columns(self) -> FilterColumns:

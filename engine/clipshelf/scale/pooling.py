@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,13 @@ from clipshelf.scale.pooled_table import PooledContents
 from clipshelf.types import DoubleArray, FloatArray, Product, Rows
 
 _BITS = 63  # of an ordinal
+
+
+class DistinctValues(NamedTuple):
+    """The V distinct values of a column in one shard, ascending, and the number of products (V,) that have each."""
+
+    values: list[Any]
+    counts: Rows
 
 
 @dataclass(frozen=True)
@@ -145,13 +152,18 @@ def _fields(shard: OpenShard, names: Sequence[str]) -> list[Product]:
 def _quantiles(shards: Sequence[PooledContents], name: str) -> list[DoubleArray]:
     """For each shard the quantiles (V + 1,) of its values of a column among those of all shards."""
     columns = [contents.column(name) for contents in shards]
+    return pooled_quantiles([DistinctValues(column.values, value_counts(column)) for column in columns])
+
+
+def pooled_quantiles(parts: Sequence[DistinctValues]) -> list[DoubleArray]:
+    """For each shard the quantiles (V + 1,) of its V values, and of no value, among the values of all shards."""
     counts: Counter[Any] = Counter()
-    for column in columns:
-        counts.update(dict(zip(column.values, value_counts(column).tolist(), strict=True)))
+    for part in parts:
+        counts.update(dict(zip(part.values, part.counts.tolist(), strict=True)))
     values = sorted(counts)
     table = quantiles_by_counts(np.array([counts[value] for value in values], np.int64))
     position = {value: i for i, value in enumerate(values)}
-    return [table[[*(position[value] for value in column.values), len(values)]] for column in columns]
+    return [table[[*(position[value] for value in part.values), len(values)]] for part in parts]
 
 
 def _words(shards: Sequence[OpenShard]) -> tuple[Any, Rows, WordCounts | None]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from clipshelf.catalogue.filtering.conditions import Where
 from clipshelf.recommend.store import Candidates
-from clipshelf.types import FloatArray, Product, Rows
+from clipshelf.types import DoubleArray, FloatArray, Product, Rows
 
 
 class LeftOut(NamedTuple):
@@ -36,7 +37,7 @@ class ShardedSelection:
     """Products of a sharded catalogue that a search may find, in a form that each shard evaluates.
 
     - `where`: a filter, None for all products.
-    - `dotted`: the declarations of dotted columns, pooled over the shards.
+    - `dotted`: the declarations of the dotted columns that it names, pooled over the shards.
     - `left_out`: what is taken away.
     - `group`: the group that the others belong to.
     - `excluded`: rows that are taken away.
@@ -44,12 +45,31 @@ class ShardedSelection:
     """
 
     where: Where | None = None
-    dotted: tuple[tuple[str, str], ...] = ()
+    dotted: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     group: GroupOf | None = None
     excluded: AbstractSet[int] = frozenset()
     count: int = 0
     missing: AbstractSet[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class AddedFields:
+    """The dotted columns by which searches add to scores.
+
+    - `declarations`: of these columns, pooled over the shards.
+    - `quantiles`: (V + 1,) of the V values that the shard has of those that boost, among the values of all shards. A
+      shard keeps them, so they are sent once.
+    """
+
+    declarations: Mapping[str, str] = field(default_factory=dict)
+    quantiles: Mapping[str, DoubleArray] = field(default_factory=dict)
+
+
+class LackedQuantiles(NamedTuple):
+    """The answer of a shard that has not got the quantiles of these columns, or not any more."""
+
+    columns: tuple[str, ...]
 
 
 class IdMatches(NamedTuple):

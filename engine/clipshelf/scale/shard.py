@@ -6,10 +6,7 @@ each says where its product is.
 
 from __future__ import annotations
 
-import json
-from collections import OrderedDict
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,24 +15,28 @@ import numpy as np
 
 from clipshelf.catalogue.column_summaries import ValueCounts, count_values
 from clipshelf.catalogue.filtering.conditions import Where
+from clipshelf.catalogue.filtering.filter_columns import nfc
 from clipshelf.catalogue.filtering.relative import product_value
 from clipshelf.catalogue.picture_keys import picture_keys
 from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.typed_columns.evidence import ColumnEvidence, gather_evidence
+from clipshelf.catalogue.typed_columns.kinds import kind_of
 from clipshelf.errors import CatalogueError
+from clipshelf.last_used import LastUsed
+from clipshelf.recommend.boosts import BOOST_KINDS, Quantiles, value_counts
 from clipshelf.recommend.catalogue_store import MaskedRows, TableStore
-from clipshelf.recommend.groups import Grouping
 from clipshelf.recommend.store import Candidates, Search
 from clipshelf.scale.manifest import ShardedManifest
 from clipshelf.scale.opening import open_shard, read_ordinals
 from clipshelf.scale.pooled_files import PooledFile
 from clipshelf.scale.pooled_table import PooledContents, PooledTable
-from clipshelf.scale.pooling import quantiles_name
-from clipshelf.scale.selections import IdMatches, ShardCandidates, ShardedSelection
-from clipshelf.types import DoubleArray, FloatArray, Mask, Product, Rows
+from clipshelf.scale.pooling import DistinctValues, quantiles_name
+from clipshelf.scale.selections import AddedFields, IdMatches, LackedQuantiles, ShardCandidates, ShardedSelection
+from clipshelf.scale.shard_masks import ShardMasks
+from clipshelf.types import DoubleArray, FloatArray, Product, Rows
 
-_MASKS_KEPT = 16  # of filters that were used last
 _MOST_NAMES = 1024  # dotted names whose evidence is remembered; clients may ask for any
+_MOST_QUANTILES = 128  # dotted columns whose quantiles are remembered
 _MOST_VALUES = 1 << 16  # of a column whose counts are remembered
 # What is sent unasked, since a further call takes longer: embeddings of products that ids name, records of candidates.
 _SENT_WITH_IDS, _SENT_WITH_CANDIDATES = 256, 64
@@ -57,12 +58,12 @@ class Shard:
         self._catalogue = open_shard(folder, manifest, number)
         self._contents = PooledContents(self._catalogue.contents, manifest.kinds, manifest.declarations)
         self._ordinals = read_ordinals(folder, manifest, number)
-        self._quantiles = PooledFile(folder / manifest.pooled_folder, quantiles_name(number), manifest.files)
-        columns = {name: f"column{i}" for i, name in enumerate(manifest.kinds)}
-        self._table = PooledTable(self._contents, {})
-        self._store = TableStore(self._table, threads, lambda name: self._quantile_table(name, columns[name]))
-        self._masks: OrderedDict[str, MaskedRows] = OrderedDict()
-        self._groupings: dict[str, Grouping] = {}
+        self._pooled = PooledFile(folder / manifest.pooled_folder, quantiles_name(number), manifest.files)
+        self._members = {nfc(name): f"column{i}" for i, name in enumerate(manifest.kinds)}  # of the pooled file
+        self._sent_quantiles: LastUsed[str, DoubleArray] = LastUsed(_MOST_QUANTILES)
+        self._table = PooledTable(self._contents)
+        self._store = TableStore(self._table, threads)
+        self._masks = ShardMasks(self._table, self._store.grouping, self._local_of)
         self._evidence: dict[str, ColumnEvidence] = {}
         self._value_counts: dict[str, ValueCounts] = {}
 
@@ -89,12 +90,14 @@ class Shard:
         """The records of n products."""
         return self._store.records(self._local(rows))
 
-    def group_values(self, name: str, rows: Rows) -> list[Any]:
-        """The values (n,) of a column, None for a product without one."""
+    def group_values(self, name: str, dotted: Mapping[str, str], rows: Rows) -> list[Any]:
+        """The values (n,) of a column, None for a product without one; `dotted` declares it if it is dotted."""
+        self._table.declare(dotted)
         return self._store.group_values(name, self._local(rows))
 
-    def value(self, name: str, row: int) -> Any:
-        """The value of one product that `it.NAME` stands for; raises InputError."""
+    def value(self, name: str, dotted: Mapping[str, str], row: int) -> Any:
+        """The value of one product that `it.NAME` stands for; raises InputError. `dotted` as in `group_values`."""
+        self._table.declare(dotted)
         return product_value(self._table.columns, int(self._local(np.array([row]))[0]), name)
 
     def evidence(self, name: str) -> ColumnEvidence:
@@ -106,13 +109,19 @@ class Shard:
                 self._evidence[name] = evidence
         return evidence
 
+    def count_field(self, name: str, declaration: str) -> DistinctValues:
+        """How many products have each value of a dotted column of single values; reads all records the first time."""
+        self._table.declare({name: declaration})
+        column = self._table.columns.column(name)
+        return DistinctValues(column.values, value_counts(column))
+
     def count(self, selection: ShardedSelection) -> int:
         """The number of products of a selection."""
-        return self._masked(selection).count
+        return self._masks.masked(selection).count
 
     def count_below(self, selection: ShardedSelection, ordinals: Rows) -> Rows:
         """How many products (n,) of a selection have smaller ordinals than each of n."""
-        mask = self._masked(selection).mask
+        mask = self._masks.masked(selection).mask
         selected = self._ordinals if mask is None else self._ordinals[mask]
         return np.searchsorted(selected, ordinals).astype(np.int64)
 
@@ -139,8 +148,14 @@ class Shard:
         """How many products each of several filters lets through."""
         return [self.count(replace(selection, where=term)) for term in terms]
 
-    def search(self, searches: Sequence[Search]) -> list[ShardCandidates]:
-        """The candidates of each search, with selections of `ShardedSelection`."""
+    def search(self, searches: Sequence[Search], fields: AddedFields) -> list[ShardCandidates] | LackedQuantiles:
+        """The candidates of each search, with selections of `ShardedSelection`; or which quantiles must be sent along.
+
+        - `fields`: the dotted columns by which they add to scores.
+        """
+        quantiles = self._quantiles_for(fields)
+        if isinstance(quantiles, LackedQuantiles):
+            return quantiles
         masks: dict[int, MaskedRows] = {}
         local = []
         for search in searches:
@@ -148,10 +163,10 @@ class Shard:
             if not isinstance(selection, ShardedSelection):
                 raise TypeError(f"selection: expected ShardedSelection, found {type(selection).__name__}")
             if id(selection) not in masks:
-                masks[id(selection)] = self._masked(selection)
+                masks[id(selection)] = self._masks.masked(selection)
             excluded = frozenset(self._local_of(search.excluded).tolist())
             local.append(replace(search, selection=masks[id(selection)], excluded=excluded))
-        candidates = self._store.search(local)
+        candidates = self._store.search_with(quantiles, local)
         return [self._answer(of_search, search.count) for search, of_search in zip(searches, candidates, strict=True)]
 
     def warm(self) -> None:
@@ -170,53 +185,31 @@ class Shard:
             picture_keys(self._contents, rows) if has_records else [],
         )
 
-    def _masked(self, selection: ShardedSelection) -> MaskedRows:
-        """The products of a selection in this shard."""
-        masked = self._filtered(selection)
-        if not selection.left_out and selection.group is None and not selection.excluded:
-            return masked
-        mask: Mask = np.ones(len(self._table), np.bool_) if masked.mask is None else masked.mask.copy()
-        for left_out in selection.left_out:
-            mask &= ~self._grouping(left_out.column).has_any(left_out.values)
-            mask[self._local_of(left_out.rows.tolist())] = False
-        if selection.group is not None:
-            column, value, row = selection.group
-            members = np.zeros(len(self._table), np.bool_)
-            if value is None:
-                members[self._local_of([row])] = True
-            else:
-                members = self._grouping(column).has_any([value])
-            mask &= members
-        mask[self._local_of(selection.excluded)] = False
-        return MaskedRows(mask, int(np.count_nonzero(mask)))
+    def _quantiles_for(self, fields: AddedFields) -> Quantiles | LackedQuantiles:
+        """The quantiles of columns by name, those of dotted ones as they were sent now or before."""
+        self._table.declare(fields.declarations)
+        for name, sent in fields.quantiles.items():
+            self._sent_quantiles.put(name, sent)
+        boosting = [name for name, declared in fields.declarations.items() if kind_of(declared) in BOOST_KINDS]
+        tables = {name: fields.quantiles.get(name, self._sent_quantiles.find(name)) for name in boosting}
+        if lacked := tuple(name for name, table in tables.items() if table is None):
+            return LackedQuantiles(lacked)
 
-    def _filtered(self, selection: ShardedSelection) -> MaskedRows:
-        """What the filter of a selection lets through."""
-        if selection.where is None:
-            return MaskedRows(None, len(self._table))
-        key = json.dumps([selection.where, selection.dotted], default=str)
-        masked = self._masks.get(key)
-        if masked is None:
-            table = PooledTable(self._contents, dict(selection.dotted)) if selection.dotted else self._table
-            mask = table.mask(selection.where)
-            masked = self._masks[key] = MaskedRows(mask, int(np.count_nonzero(mask)))
-            while len(self._masks) > _MASKS_KEPT:
-                self._masks.popitem(last=False)
-        return masked
+        def quantiles(name: str) -> DoubleArray:
+            table = tables.get(nfc(name))
+            return self._stored_quantiles(name) if table is None else table
 
-    def _grouping(self, name: str) -> Grouping:
-        if name not in self._groupings:
-            self._groupings[name] = Grouping(self._table.columns.column(name))
-        return self._groupings[name]
+        return quantiles
 
-    def _quantile_table(self, name: str, member: str) -> DoubleArray:
+    def _stored_quantiles(self, name: str) -> DoubleArray:
+        """The quantiles of a column of the manifest, from its pooled file."""
         values = self._table.columns.column(name).values
-        table: DoubleArray = self._quantiles.member(member, "<f8", (len(values) + 1,))
+        table: DoubleArray = self._pooled.member(self._members[nfc(name)], "<f8", (len(values) + 1,))
         if not (np.abs(table) <= 1).all():
-            raise CatalogueError(f"{self._quantiles.path}: expected quantiles of {name} from -1 to 1, found others")
+            raise CatalogueError(f"{self._pooled.path}: expected quantiles of {name} from -1 to 1, found others")
         return table
 
-    def _local_of(self, rows: AbstractSet[int] | Sequence[int]) -> Rows:
+    def _local_of(self, rows: Collection[int]) -> Rows:
         """Local rows of those of some rows that are in this shard."""
         all_rows = np.fromiter(rows, np.int64, len(rows))
         return self._local(all_rows[all_rows % self._shards == self._number])

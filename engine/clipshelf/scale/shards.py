@@ -23,6 +23,7 @@ Method: TypeAlias = Literal[
     "count",
     "count_below",
     "count_passing",
+    "count_field",
     "count_values",
     "rows_of",
     "picture_keys",
@@ -30,7 +31,7 @@ Method: TypeAlias = Literal[
 ]
 
 # They read the values of a whole column, which may take longer than a query waits.
-SLOW_METHODS: frozenset[Method] = frozenset({"evidence", "count_values"})
+SLOW_METHODS: frozenset[Method] = frozenset({"evidence", "count_field", "count_values"})
 
 
 class Shards(Protocol):

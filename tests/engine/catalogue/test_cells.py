@@ -115,6 +115,7 @@ def test_true_and_false() -> None:
 def test_texts() -> None:
     values: list[Any] = ["x", True, 42, 42.0, 0.5, {}, []]
     assert [text_of(value) for value in values] == ["x", "true", "42", "42", "0.5", None, None]
+    assert text_of(1e20) == text_of(10**20) == "1" + "0" * 20
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,10 @@ def test_fields_that_are_no_stored_columns(catalogue: Catalogue, where: Any, ids
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("size.uk=4", r"expected a column among group \(text\), .*id \(text\), text \(text\), found 'size.uk'"),
+        (
+            "size.uk=4",
+            r"expected a column among Größe \(text\), group \(text\), id \(text\), .*text \(text\), found 'size.uk'",
+        ),
         ("group.eu=4", "found 'group.eu'"),
         ("." * 500 + "=4", "expected a column among"),
         ("Text contains x", "found 'Text'; is 'text' meant"),

@@ -145,7 +145,10 @@ def test_half_lives_have_units(half_life: Any, days: float) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"boost": {"price": 1}}, r"boost: expected a column of kind number or bool among popularity, .*'price'"),
+        (
+            {"boost": {"price": 1}},
+            r"boost: expected a column of kind number or bool among margin, popularity, sold, found 'price'",
+        ),
         ({"boost": {"name": 1}}, r"boost: expected .*, found text column 'name'"),
         ({"boost": {"margin": "1"}}, r"boost: 'margin': expected 0 or a weight from 1e-09 to 1e\+09, .*'1'"),
         ({"boost": {"margin": float("nan")}}, "boost: 'margin': expected 0 or a weight"),

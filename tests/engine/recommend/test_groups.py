@@ -96,7 +96,10 @@ def test_columns_of_other_kinds_group_too(shop: Recommender) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"group_by": "colour"}, "group_by: expected a column of kind text or number or bool or date among price"),
+        (
+            {"group_by": "colour"},
+            "group_by: expected a column of kind text or number or bool or date among family, id, price, sold, text",
+        ),
         ({"group_by": "sizes"}, "group_by: expected .*, found numbers column 'sizes'"),
         ({"group_by": 3}, "group_by: expected the name of a column, found 3"),
         ({"group_members": 3}, "group_members: expected group_by beside it, found none"),

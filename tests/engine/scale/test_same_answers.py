@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from clipshelf import Catalogue, Engine, Recommender
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
-from clipshelf.errors import InputError
 from clipshelf.recommend.query import Query
 from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
 from clipshelf.scale.recommender import ShardedRecommender
@@ -19,7 +18,7 @@ from clipshelf.scale.writing import split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import tiny
-from support.same_answers import DIM, QUERIES, assert_same, facts, union
+from support.same_answers import DIM, FIELD_QUERIES, QUERIES, assert_same, facts, union
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +39,8 @@ def test_every_kind_of_query_has_the_answer_of_one_catalogue(
     catalogue = union(narrow_engine, 120, seed=1)
     one = Recommender(narrow_engine, catalogue, gap_correction=gap_correction)
     many = ShardedRecommender(narrow_engine, split(catalogue, tmp_path / "s", shards), gap_correction=gap_correction)
-    assert_same(one, many, QUERIES)
-    batch = [Query(**{**query, "unknown": "ignore"}) for query in QUERIES]
+    assert_same(one, many, [*QUERIES, *FIELD_QUERIES])
+    batch = [Query(**{**query, "unknown": "ignore"}) for query in (*QUERIES, *FIELD_QUERIES[:8])]
     pairs = zip(one.recommend_batch(batch), many.recommend_batch(batch), strict=True)
     assert all(facts(single) == facts(sharded) for single, sharded in pairs)
 
@@ -64,6 +63,10 @@ RANKING: list[dict[str, Any]] = [
     {"group_by": "family"},
     {"group_by": "family", "group_members": 2, "boost": {"price": 0.4}},
     {"group_by": "price", "diversity": 0.2},
+    {"boost": {"size.eu": 0.4, "stock.sold": -0.2}, "fresh": {"stock.since": 20}},
+    {"group_by": "size.eu", "group_members": 3, "boost": {"stock.shop.berlin": 0.6}},
+    {"group_by": "stock.since", "fresh": {"added": 9}},
+    {"boost": {"size.us": 1}},
 ]
 LIMITS: list[dict[str, Any]] = [
     {},
@@ -143,15 +146,6 @@ def test_a_missing_shard_makes_an_answer_partial(narrow_engine: Engine, tmp_path
     there = next(item.id for item, shard in zip(whole, owners, strict=True) if shard == 1)
     with pytest.raises(ConnectionError, match="found none of 1"):
         many.recommend(liked=[there])
-
-
-@pytest.mark.parametrize("arguments", [{"boost": {"size.eu": 0.2}}, {"group_by": "size.eu"}])
-def test_fields_of_records_neither_boost_nor_group(
-    narrow_engine: Engine, tmp_path: Path, arguments: dict[str, Any]
-) -> None:
-    many = ShardedRecommender(narrow_engine, split(union(narrow_engine, 30, seed=4), tmp_path / "s", 2))
-    with pytest.raises(InputError, match=r"expected a column of kind .* found 'size\.eu'"):
-        many.recommend(text="red", **arguments)
 
 
 def test_a_shard_that_is_lost_after_it_was_searched_makes_an_answer_partial(

@@ -94,6 +94,14 @@ def check_where(where: Where, kinds: Mapping[str, str]) -> Condition:
     return _Checker(kinds).condition(where)
 
 
+def tested_columns(condition: Condition) -> set[str]:
+    """The names of the columns that a condition tests."""
+    if isinstance(condition, Test):
+        return {condition.column}
+    parts = (condition.part,) if isinstance(condition, Not) else condition.parts
+    return {name for part in parts for name in tested_columns(part)}
+
+
 class _Checker:
     """Checks filters against the kinds of columns."""
 
@@ -186,8 +194,8 @@ class _Checker:
         )
 
     def _listing(self) -> str:
-        """The columns with their kinds, for a message."""
-        columns = [f"{name} ({kind})" for name, kind in self._kinds.items() if kind != "mixed"]
+        """The columns with their kinds by name, for a message; shards of a catalogue have them in another order."""
+        columns = [f"{name} ({kind})" for name, kind in sorted(self._kinds.items()) if kind != "mixed"]
         return shorten_list(columns, _COLUMNS_LISTED) or "no column at all"
 
     def _similar(self, name: Any) -> str:

@@ -63,7 +63,7 @@ def check_reference(kinds: Mapping[str, str], name: str) -> None:
     """Raise InputError unless `it.NAME` names a column of single values; `kinds` has the kind of each by name."""
     kind = kinds.get(name)
     if kind is None or kind in _LISTS:
-        usable = ", ".join(column for column, its_kind in kinds.items() if its_kind not in _LISTS)
+        usable = ", ".join(sorted(column for column, its_kind in kinds.items() if its_kind not in _LISTS))
         found = describe(name) if kind is None else f"{kind} column {describe(name)}"
         raise InputError(f"where: {REFERENCE}.: expected a column of single values among {usable}, found {found}")
 

@@ -133,12 +133,12 @@ def bool_of(value: Any) -> bool | None:
 
 
 def text_of(value: Any) -> str | None:
-    """Return a text as it is, a number or true and false as JSON spells it."""
+    """Return a text as it is, true and false as JSON spells them, and a number, of which equal ones have one text."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+    if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, (int, float)) else None
 
