@@ -132,7 +132,7 @@ def test_an_error_of_a_task_or_worker_is_told_as_it_is(
     plan = Plan(tmp_path, 1, SHARDS, None, engine.fingerprint, engine.dim, pieces, ProductFields(), keep_text=False)
     with pytest.raises(ArtifactError, match=r"^/nowhere: expected an artifact folder"):
         list(RayExecutor(1, 1).embed(replace(plan, artifact="/nowhere")))
-    gone = replace(pieces[0], path=str(tmp_path / "gone.jsonl"))
+    gone = replace(pieces[0], file=replace(pieces[0].file, path=str(tmp_path / "gone.jsonl")))
     with pytest.raises(InputError, match=r"^\S+gone.jsonl: expected JSON Lines, found: \[Errno 2\]"):
         list(RayExecutor(1, 1).embed(replace(plan, pieces=(gone,))))
     assert "Traceback" not in "".join(capfd.readouterr())

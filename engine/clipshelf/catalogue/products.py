@@ -15,7 +15,7 @@ from clipshelf.catalogue.messages import OnWarning, shorten_list
 from clipshelf.catalogue.reading.field_names import match_fields, names_of
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields, read_source
 from clipshelf.catalogue.reading.records import RecordChecker
-from clipshelf.catalogue.reading.source import Source
+from clipshelf.catalogue.reading.source import WHOLE, Part, Source
 from clipshelf.catalogue.side_parts import FALLOFF
 from clipshelf.catalogue.typed_columns.declarations import declare_columns
 from clipshelf.catalogue.typed_columns.kinds import Declaration
@@ -131,8 +131,7 @@ def read_products(
     declarations: Mapping[str, Declaration] | None = None,
     convert: bool = True,
     on_warning: OnWarning | None = None,
-    name: str | None = None,
-    is_part: bool = False,
+    part: Part | None = None,
 ) -> ProductBatch:
     """Read and check products.
 
@@ -146,8 +145,7 @@ def read_products(
       no declarations, and the values are as the source has them.
     - `on_warning`: called with each message about what fails nothing: cells that count as missing, a name in another
       case, an encoding that was guessed.
-    - `name`: what messages about products call the source; None for the path of a file.
-    - `is_part`: whether the source is a part of a larger one, so that it may lack any column.
+    - `part`: what the source is of a larger one, None where it is whole.
 
     Raises InputError for a source that cannot be read and, as `on_error` says, for a product that cannot be used. With
     `on_error="raise"` it also raises for an id that occurs again; else the first product of an id counts, and the
@@ -155,15 +153,14 @@ def read_products(
     """
     check_on_error(on_error)
     warn: OnWarning = on_warning or (lambda _: None)
-    table = read_source(source, fields)
-    if name is not None:
-        table = replace(table, name=name)
+    table = read_source(source, fields, part or WHOLE)
     for warning in table.warnings:
         warn(warning)
     if not table.records:
         warn(f"{table.name or 'products'}: there are no products")
     names = names_of(table)
-    fields = match_fields(fields, table, names, declarations or (), warn, is_part=is_part)
+    known = names if part is None or part.names is None else part.names
+    fields = match_fields(fields, table, known, declarations or (), warn, is_part=part is not None)
     _check_header(table, fields, sides_required=not partial, ids_required=ids_required)
     checker = RecordChecker(fields, is_text=table.is_text, ids_required=ids_required, partial=partial)
     batch = _check_all(table, checker, on_error)
@@ -208,9 +205,9 @@ def _check_all(source: Source, checker: RecordChecker, on_error: OnError) -> Pro
                 raise record
             products.append(_located(source, position, checker))
         except InputError as error:
-            handle(on_error, position, _source_name(source, position, checker), error)
+            handle(on_error, source.first + position, _source_name(source, position, checker), error)
         else:
-            positions.append(position)
+            positions.append(source.first + position)
             field_sets.append(checker.fields(record))
     return ProductBatch(source.root, products, positions, field_sets)
 
@@ -218,7 +215,7 @@ def _check_all(source: Source, checker: RecordChecker, on_error: OnError) -> Pro
 def _located(source: Source, position: int, checker: RecordChecker) -> Product:
     """The product of a record; an error says where the record is."""
     try:
-        return checker.product(position, source.records[position])
+        return checker.product(source.first + position, source.records[position])
     except InputError as error:
         raise InputError(f"{source.where(position)}{error}") from None
 
@@ -228,7 +225,7 @@ def _source_name(source: Source, position: int, checker: RecordChecker) -> str:
     id_ = checker.raw_id(source.records[position])
     if id_ is not None:
         return str(id_)
-    return f"line {source.lines[position]}" if source.lines else str(position)
+    return f"line {source.lines[position]}" if source.lines else str(source.first + position)
 
 
 def _warn_of_records(source: Source, checker: RecordChecker, absent_id: str, warn: OnWarning) -> None:
@@ -269,7 +266,7 @@ def _set_repeats_apart(source: Source, batch: ProductBatch, checker: RecordCheck
     if on_error == "raise":
         handle("raise", 0, "", _repeated_ids_error(source, batch))
     rows = range(len(ids))
-    has_id = [checker.raw_id(source.records[position]) is not None for position in batch.positions]
+    has_id = [checker.raw_id(source.records[_index(source, batch, row)]) is not None for row in rows]
     first_row: dict[str, int] = {}
     for row in sorted(rows, key=lambda row: not has_id[row]):
         first_row.setdefault(ids[row], row)
@@ -278,7 +275,7 @@ def _set_repeats_apart(source: Source, batch: ProductBatch, checker: RecordCheck
             batch.products[row],
             batch.positions[row],
             batch.fields[row],
-            source.where(batch.positions[row]),
+            source.where(_index(source, batch, row)),
             _place(source, batch, row),
             _place(source, batch, first_row[ids[row]]),
         )
@@ -293,10 +290,9 @@ def _repeated_ids_error(source: Source, batch: ProductBatch) -> InputError:
     rows_of: dict[str, list[int]] = {}
     for row, product in enumerate(batch.products):
         rows_of.setdefault(product["id"], []).append(row)
-    numbers = source.lines or range(len(source.records))
     what = "lines" if source.lines else "products"
     listed = [
-        f"{id_} ({what} {shorten_list(numbers[batch.positions[row]] for row in rows)})"
+        f"{id_} ({what} {shorten_list(_number(source, batch, row) for row in rows)})"
         for id_, rows in rows_of.items()
         if len(rows) > 1
     ]
@@ -306,5 +302,14 @@ def _repeated_ids_error(source: Source, batch: ProductBatch) -> InputError:
 
 def _place(source: Source, batch: ProductBatch, row: int) -> str:
     """Where a product of a batch is in its source, in words."""
-    position = batch.positions[row]
-    return f"line {source.lines[position]}" if source.lines else f"product {position}"
+    return f"{'line' if source.lines else 'product'} {_number(source, batch, row)}"
+
+
+def _number(source: Source, batch: ProductBatch, row: int) -> int:
+    """The line of a product of a batch, its position where the source has no lines."""
+    return source.lines[_index(source, batch, row)] if source.lines else batch.positions[row]
+
+
+def _index(source: Source, batch: ProductBatch, row: int) -> int:
+    """Which record of the source a product of a batch is."""
+    return batch.positions[row] - source.first

@@ -104,7 +104,7 @@ def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, keep
     """Embed a chunk and write its file, durably; returns the number of products that were left out."""
     failures = [*chunk.failures]
     number, piece = chunk.piece
-    pictures = fetch_pictures(chunk.batch, piece)
+    pictures = fetch_pictures(chunk.batch, piece.file)
     batch = pictures.batch
     of_batch: list[Failure] = []
     embedded = embed_products(engine, batch, root=batch.root, on_error=of_batch.append, keep_text=keep_text)

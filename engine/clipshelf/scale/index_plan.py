@@ -113,7 +113,7 @@ class Plan:
             keys=whole.contents.keys[first],
             parts=whole.contents.parts.take(np.array(first, np.int64)),
         )
-        save_shard(target, Catalogue(contents, self.fingerprint, Path(self.pieces[0].folder), self.artifact))
+        save_shard(target, Catalogue(contents, self.fingerprint, Path(self.pieces[0].file.folder), self.artifact))
         with durable(self.building / f"ordinals-{shard:04}.npy") as file:
             np.save(file, whole.ordinals[first], allow_pickle=False)
         failures = [

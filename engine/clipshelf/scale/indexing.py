@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -35,7 +37,7 @@ from clipshelf.scale.catalogue import ShardedCatalogue
 from clipshelf.scale.chunks import missing_chunks, read_failures
 from clipshelf.scale.index_plan import Plan
 from clipshelf.scale.manifest import ShardedManifest, current_generation, read_manifest
-from clipshelf.scale.pieces import pieces_of
+from clipshelf.scale.pieces import Piece, SourceFile, cut, files_of
 from clipshelf.scale.writing import WrittenShard, check_shards, publish, shard_folder
 from clipshelf.types import PathLike, Progress
 
@@ -104,7 +106,7 @@ def index_shards(
     folder = Path(path).absolute()
     artifact = None if engine.is_default else str(engine.artifact.path.resolve())
     with locked(folder), writing(folder):
-        generation, pieces = current_generation(folder) + 1, tuple(pieces_of(str(source)))
+        generation, pieces = current_generation(folder) + 1, _pieces(str(source), fields, executor)
         plan = Plan(
             folder, generation, shards, artifact, engine.fingerprint, engine.dim, pieces, fields, keep_text=keep_text
         )
@@ -114,6 +116,17 @@ def index_shards(
         failures = _finish(plan, executor, allow_shrink)
         shutil.rmtree(plan.building.parent)
     return ShardedCatalogue(folder), failures
+
+
+def _pieces(source: str, fields: ProductFields, executor: Executor) -> tuple[Piece, ...]:
+    """The pieces of all files of a source."""
+    files = files_of(source)
+    by_file = executor.run(partial(_cut_one, files, fields), len(files))
+    return tuple(chain.from_iterable(by_file))
+
+
+def _cut_one(files: Sequence[SourceFile], fields: ProductFields, number: int) -> list[Piece]:
+    return cut(files[number], fields)
 
 
 def _embed(plan: Plan, executor: Executor, progress: Progress | None) -> None:

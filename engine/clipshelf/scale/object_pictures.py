@@ -14,7 +14,7 @@ from clipshelf.catalogue.products import ProductBatch
 from clipshelf.errors import InputError
 from clipshelf.failures import Failure
 from clipshelf.model.image_limits import ImageLimits
-from clipshelf.scale.pieces import Piece, file_system
+from clipshelf.scale.pieces import SourceFile, file_system
 from clipshelf.types import Product
 
 _FETCHES = 16  # pictures that are fetched at the same time
@@ -69,21 +69,21 @@ class ObjectPictures:
         return {"id": id_, "image": images if id_ in self.lists else images[0], **others}
 
 
-def fetch_pictures(batch: ProductBatch, piece: Piece) -> ObjectPictures:
+def fetch_pictures(batch: ProductBatch, file: SourceFile) -> ObjectPictures:
     """Fetch the pictures of a batch that are in object stores.
 
-    - `piece`: of the source, whose relative paths start from its folder.
+    - `file`: of the source that has the products, from whose folder their relative paths start.
     """
     addresses: dict[str, list[str | None]] = {}
     for product in batch.products:
-        of_product = [_address(image, piece) if isinstance(image, str) else None for image in pictures_of(product)]
+        of_product = [_address(image, file) if isinstance(image, str) else None for image in pictures_of(product)]
         if any(of_product):
             addresses[product["id"]] = of_product
     if not addresses:
         return ObjectPictures(batch)
     distinct = list(dict.fromkeys(address for of_product in addresses.values() for address in of_product if address))
     with ThreadPoolExecutor(_FETCHES) as pool:
-        fetched = dict(zip(distinct, pool.map(lambda address: _fetch(address, piece), distinct), strict=True))
+        fetched = dict(zip(distinct, pool.map(lambda address: _fetch(address, file), distinct), strict=True))
     contents = {address: b"" if isinstance(content, str) else content for address, content in fetched.items()}
     products: list[Product] = []
     for product in batch.products:
@@ -98,21 +98,21 @@ def fetch_pictures(batch: ProductBatch, piece: Piece) -> ObjectPictures:
     return ObjectPictures(replace(batch, products=products), addresses, errors, lists)
 
 
-def _address(image: str, piece: Piece) -> str | None:
+def _address(image: str, file: SourceFile) -> str | None:
     """The address of a picture in an object store, None for one that the engine reads itself."""
     if is_path(image):
-        return None if piece.is_local else piece.address(posixpath.normpath(f"{piece.folder}/{image}"))
+        return None if file.is_local else file.address(posixpath.normpath(f"{file.folder}/{image}"))
     scheme = image.partition("://")[0].lower()
     return None if scheme in ("http", "https", "file") or image[:5].lower() == "data:" else image
 
 
-def _fetch(address: str, piece: Piece) -> bytes | str:
+def _fetch(address: str, file: SourceFile) -> bytes | str:
     """The bytes of a picture, or why there are none."""
     try:
         # An address in the bucket of the source is in the same store, whatever options the source's own has.
-        bucket = piece.path.partition("/")[0]
-        if address.startswith(piece.address(f"{bucket}/")):
-            system, path = file_system(piece.source)[0], bucket + address.removeprefix(piece.address(bucket))
+        bucket = file.path.partition("/")[0]
+        if address.startswith(file.address(f"{bucket}/")):
+            system, path = file_system(file.source)[0], bucket + address.removeprefix(file.address(bucket))
         else:
             system, path = file_system(address)
         with system.open_input_stream(path) as stream:

@@ -145,6 +145,11 @@ def find_bad_byte(text: str) -> str:
     return f"0x{ord(match[0]) - 0xDC00:02x}" if match else ""
 
 
+def is_plain_utf8(first_bytes: bytes) -> bool:
+    """Whether a file can be text in UTF-8 that is not compressed, by its first 16 bytes."""
+    return not first_bytes.startswith((_GZIP, *_OTHER_FILES)) and _marked_encoding(first_bytes) in (None, "utf-8-sig")
+
+
 def _marked_encoding(data: bytes) -> str | None:
     """The encoding that the first bytes of a file show, None if they show none."""
     for mark, encoding in _MARKS:

@@ -17,15 +17,18 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _COMMA_OR_END = re.compile(r"[ \t\r\n]*(,|\]|$)[ \t\r\n]*")
 
 
-def read_json_lines(path: Path, *, encoding: str | None, unpacked_bytes: int | None = None) -> Source:
+def read_json_lines(
+    path: Path, *, encoding: str | None, unpacked_bytes: int | None = None, skipped_lines: int = 0
+) -> Source:
     """Read a file of one JSON object a line; a line that cannot be read costs itself alone.
 
     - `path`: the file; one whose name ends in .gz is decompressed.
     - `encoding`: its encoding, None for UTF-8 or what a byte order mark shows.
     - `unpacked_bytes`: as of `encodings.read_bytes`.
+    - `skipped_lines`: the number of lines before those of the file, for messages.
     """
     data = read_bytes(path, "JSON Lines", unpacked_bytes)
-    return _read_lines(path, decode(path, data, encoding, may_guess=False))
+    return _read_lines(path, decode(path, data, encoding, may_guess=False), skipped_lines)
 
 
 def read_json(path: Path, *, encoding: str | None, unpacked_bytes: int | None = None) -> Source:
@@ -37,7 +40,7 @@ def read_json(path: Path, *, encoding: str | None, unpacked_bytes: int | None = 
     text = decoded.text
     if not text.lstrip().startswith("["):
         try:
-            whole = _DECODER.decode(text)
+            whole = parse_json(text)
         except (ValueError, RecursionError):
             return _read_lines(path, decoded)
         return _read_object(path, whole)
@@ -48,9 +51,9 @@ def read_json(path: Path, *, encoding: str | None, unpacked_bytes: int | None = 
     return Source(records, path.parent.resolve(), str(path), lines)
 
 
-def _read_lines(path: Path, decoded: DecodedText) -> Source:
+def _read_lines(path: Path, decoded: DecodedText, skipped: int = 0) -> Source:
     records, numbers = [], []
-    for number, line in enumerate(decoded.text.split("\n"), 1):
+    for number, line in enumerate(decoded.text.split("\n"), skipped + 1):
         if line.strip():
             bad = find_bad_byte(line) if decoded.has_bad_bytes else ""
             records.append(_bad(path, number, bad, decoded) if bad else _parse(path, number, line))
@@ -61,7 +64,7 @@ def _read_lines(path: Path, decoded: DecodedText) -> Source:
 def _parse(path: Path, number: int, line: str) -> Any:
     """The value of one line, or the InputError of one that cannot be read."""
     try:
-        return _DECODER.decode(line)
+        return parse_json(line)
     except (ValueError, RecursionError) as error:
         return InputError(f"{path}: line {number}: expected one JSON object in UTF-8, found: {error}")
 
@@ -116,6 +119,11 @@ def _read_object(path: Path, whole: Any) -> Source:
             "pandas writes one with to_json(path, orient='records')"
         )
     return Source([whole], path.parent.resolve(), str(path), [1])
+
+
+def parse_json(text: str) -> Any:
+    """The value that a text spells; raises ValueError, and RecursionError where it is nested too deeply."""
+    return _DECODER.decode(text)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from clipshelf.catalogue.messages import shorten_list
 from clipshelf.catalogue.reading.csv_reader import read_csv
 from clipshelf.catalogue.reading.frames import read_memory, read_parquet
 from clipshelf.catalogue.reading.json_reader import read_json, read_json_lines
-from clipshelf.catalogue.reading.source import Source
+from clipshelf.catalogue.reading.source import WHOLE, Part, Source
 from clipshelf.catalogue.side_parts import check_falloff
 from clipshelf.catalogue.typed_columns.kinds import Declaration, check_declarations
 from clipshelf.errors import InputError
@@ -87,15 +87,21 @@ class ProductFields:
 DEFAULT_FIELDS = ProductFields()
 
 
-def read_source(source: PathLike | Iterable[Any], fields: ProductFields) -> Source:
+def read_source(source: PathLike | Iterable[Any], fields: ProductFields, part: Part = WHOLE) -> Source:
     """Read the records of a source, unchecked.
 
     - `source`: a path that ends in .parquet, .csv, .tsv, .tab, .txt, .jsonl, .ndjson or .json, the last seven also
       followed by .gz; a table; or an iterable of records.
     - `fields`: names of columns, the encoding and the delimiter of a file of text.
+    - `part`: what it is of a larger source.
 
     Raises InputError naming the file, and MissingExtra for Parquet without pyarrow.
     """
+    table = _read(source, fields, part.lines)
+    return replace(table, name=part.name or table.name, first=part.records)
+
+
+def _read(source: PathLike | Iterable[Any], fields: ProductFields, skipped_lines: int) -> Source:
     if not isinstance(source, (str, os.PathLike)):
         return read_memory(source)
     path = Path(source)
@@ -103,20 +109,27 @@ def read_source(source: PathLike | Iterable[Any], fields: ProductFields) -> Sour
     if suffix == ".parquet" and suffix == path.suffix.lower():
         return read_parquet(path)
     if suffix in (".csv", ".tsv", ".tab", ".txt"):
-        known_names = {"id", "text", "image", fields.id, *fields.columns}
-        known_names |= {*fields.text_columns, *fields.image_columns}
         return read_csv(
             path,
             encoding=fields.encoding,
             delimiter=fields.delimiter,
-            known_names=known_names,
+            known_names=known_names(fields),
             unpacked_bytes=fields.unpacked_bytes,
+            skipped_lines=skipped_lines,
         )
     if suffix in (".jsonl", ".ndjson"):
-        return read_json_lines(path, encoding=fields.encoding, unpacked_bytes=fields.unpacked_bytes)
+        return read_json_lines(
+            path, encoding=fields.encoding, unpacked_bytes=fields.unpacked_bytes, skipped_lines=skipped_lines
+        )
     if suffix == ".json":
         return read_json(path, encoding=fields.encoding, unpacked_bytes=fields.unpacked_bytes)
     if path.is_dir():
         raise InputError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}, found a folder")
     hint = "; a spreadsheet can be saved as CSV" if suffix in (".xls", ".xlsx", ".ods") else ""
     raise InputError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}, found {path.suffix or 'none'}{hint}")
+
+
+def known_names(fields: ProductFields) -> set[str]:
+    """Names of columns, of which the header of a table has some."""
+    roles = {fields.id, *fields.text_columns, *fields.image_columns}
+    return {"id", "text", "image", *roles, *fields.columns}

@@ -12,6 +12,26 @@ from clipshelf.errors import InputError
 
 
 @dataclass(frozen=True)
+class Part:
+    """What a source is of a larger one, any of whose columns it may lack.
+
+    - `name`: of the larger source, for messages; "" where the source is not read as another file.
+    - `names`: of the columns of the larger one, None where those of the part count.
+    - `records`: their number before the part.
+    - `lines`: the number of lines before the part, without those of the header, which the part has again.
+    """
+
+    name: str = ""
+    names: tuple[str, ...] | None = None
+    records: int = 0
+    lines: int = 0
+
+
+# Of a source that is not a part of another one.
+WHOLE = Part()
+
+
+@dataclass(frozen=True)
 class Source:
     """The records of a source, unchecked.
 
@@ -23,6 +43,7 @@ class Source:
     - `names`: the names of the columns, None where each record has its own.
     - `is_text`: whether all values are text, as in a CSV file; a blank cell is an empty string.
     - `warnings`: what was guessed or left out.
+    - `first`: the number of records before these, where they are a part of a larger source.
     """
 
     records: Sequence[Any]
@@ -32,6 +53,7 @@ class Source:
     names: Sequence[str] | None = None
     is_text: bool = False
     warnings: Sequence[str] = ()
+    first: int = 0
 
     def where(self, position: int) -> str:
         """The file and line of a record, to begin a message with; "" for a source without lines."""
