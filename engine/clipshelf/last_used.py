@@ -34,6 +34,9 @@ class LastUsed(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._values
+
     def get(self, key: K, make: Callable[[], V]) -> V:
         """The value of a key, made if it is not here. Threads that come at the same time may each make it."""
         with self._lock:

@@ -51,6 +51,7 @@ class ShardedColumns(Mapping[str, str]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def dotted(self, names: Iterable[str]) -> dict[str, str]:
-        """The declarations of the dotted columns among some names; other names are left out."""
-        return {name: self._dotted[name] for name in map(nfc, names) if name in self and name in self._dotted}
+    def of_records(self, names: Iterable[str]) -> dict[str, str]:
+        """The declarations of those of some columns that are read from records: dotted ones, `id` and `text`."""
+        present = [name for name in map(nfc, names) if name in self and name not in self._kinds]
+        return {name: self._dotted.get(name, "text") for name in present}

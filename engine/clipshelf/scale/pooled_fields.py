@@ -52,7 +52,7 @@ class PooledFields:
     def added(self, searches: Sequence[Search]) -> AddedFields:
         """The fields by which searches add to scores, without quantiles."""
         additions = {each for search in searches for each in search.additions if isinstance(each, Addition)}
-        return AddedFields(self.columns.dotted(addition.column for addition in additions))
+        return AddedFields(self.columns.of_records(addition.column for addition in additions))
 
     def send_ahead(self, names: Iterable[str]) -> None:
         """Send the quantiles of some fields, which a shard lacked, along with some of the next searches.

@@ -7,12 +7,13 @@ from typing import Any
 
 from clipshelf.catalogue.content_keys import Keys
 from clipshelf.catalogue.contents import Contents
-from clipshelf.catalogue.filtering.filter_columns import FilterColumns
+from clipshelf.catalogue.filtering.filter_columns import MOST_DOTTED, FilterColumns
 from clipshelf.catalogue.lexical.word_index import WordIndex
 from clipshelf.catalogue.product_table import ProductTable
 from clipshelf.catalogue.side_parts import SideParts
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.columns import Column, columns_of, empty_column
+from clipshelf.scale.selections import ColumnsUnread
 from clipshelf.types import FloatArray, Product, Rows
 
 
@@ -108,9 +109,20 @@ class PooledTable(ProductTable):
         self._declared: dict[str, str] = {}
         self._filter_columns = FilterColumns(contents, self._declared)
 
-    def declare(self, dotted: Mapping[str, str]) -> None:
-        """Take declarations of dotted columns, pooled; that of a column is always the same."""
-        self._declared.update(dotted)
+    def require(self, declarations: Mapping[str, str]) -> None:
+        """Take declarations of columns that are read from records, pooled; that of a column is always the same.
+
+        Raises ColumnsUnread where some have not been read; not for more than stay in memory, which are read when used.
+        """
+        self._declared.update(declarations)
+        if len(declarations) <= MOST_DOTTED and not all(map(self._filter_columns.is_read, declarations)):
+            raise ColumnsUnread(declarations)
+
+    def read(self, declarations: Mapping[str, str]) -> None:
+        """Read columns from the records."""
+        self._declared.update(declarations)
+        for name in declarations:
+            self._filter_columns.column(name)
 
     @property
     def columns(self) -> FilterColumns:

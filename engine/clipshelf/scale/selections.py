@@ -37,7 +37,7 @@ class ShardedSelection:
     """Products of a sharded catalogue that a search may find, in a form that each shard evaluates.
 
     - `where`: a filter, None for all products.
-    - `dotted`: the declarations of the dotted columns that it names, pooled over the shards.
+    - `of_records`: declarations, pooled over the shards, of the columns that it names and that are read from records.
     - `left_out`: what is taken away.
     - `group`: the group that the others belong to.
     - `excluded`: rows that are taken away.
@@ -45,7 +45,7 @@ class ShardedSelection:
     """
 
     where: Where | None = None
-    dotted: Mapping[str, str] = field(default_factory=dict)
+    of_records: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     group: GroupOf | None = None
     excluded: AbstractSet[int] = frozenset()
@@ -64,6 +64,17 @@ class AddedFields:
 
     declarations: Mapping[str, str] = field(default_factory=dict)
     quantiles: Mapping[str, DoubleArray] = field(default_factory=dict)
+
+
+class ColumnsUnread(Exception):
+    """Raised by a shard that has not read all records yet for a column that is named; `read_columns` does it.
+
+    - `declarations`: of the columns.
+    """
+
+    def __init__(self, declarations: Mapping[str, str]) -> None:
+        super().__init__(declarations)
+        self.declarations = declarations
 
 
 class LackedQuantiles(NamedTuple):

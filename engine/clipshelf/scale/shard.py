@@ -25,7 +25,7 @@ from clipshelf.errors import CatalogueError
 from clipshelf.last_used import LastUsed
 from clipshelf.recommend.boosts import BOOST_KINDS, Quantiles, value_counts
 from clipshelf.recommend.catalogue_store import MaskedRows, TableStore
-from clipshelf.recommend.store import Candidates, Search
+from clipshelf.recommend.store import Candidates, Search, Selection
 from clipshelf.scale.manifest import ShardedManifest
 from clipshelf.scale.opening import open_shard, read_ordinals
 from clipshelf.scale.pooled_files import PooledFile
@@ -90,14 +90,17 @@ class Shard:
         """The records of n products."""
         return self._store.records(self._local(rows))
 
-    def group_values(self, name: str, dotted: Mapping[str, str], rows: Rows) -> list[Any]:
-        """The values (n,) of a column, None for a product without one; `dotted` declares it if it is dotted."""
-        self._table.declare(dotted)
+    def group_values(self, name: str, of_records: Mapping[str, str], rows: Rows) -> list[Any]:
+        """The values (n,) of a column, None for a product without one.
+
+        - `of_records`: its declaration if it is read from records, else none.
+        """
+        self._table.require(of_records)
         return self._store.group_values(name, self._local(rows))
 
-    def value(self, name: str, dotted: Mapping[str, str], row: int) -> Any:
-        """The value of one product that `it.NAME` stands for; raises InputError. `dotted` as in `group_values`."""
-        self._table.declare(dotted)
+    def value(self, name: str, of_records: Mapping[str, str], row: int) -> Any:
+        """The value of one product that `it.NAME` stands for; raises InputError. `of_records` as in `group_values`."""
+        self._table.require(of_records)
         return product_value(self._table.columns, int(self._local(np.array([row]))[0]), name)
 
     def evidence(self, name: str) -> ColumnEvidence:
@@ -111,16 +114,22 @@ class Shard:
 
     def count_field(self, name: str, declaration: str) -> DistinctValues:
         """How many products have each value of a dotted column of single values; reads all records the first time."""
-        self._table.declare({name: declaration})
+        self._table.read({name: declaration})
         column = self._table.columns.column(name)
         return DistinctValues(column.values, value_counts(column))
 
+    def read_columns(self, declarations: Mapping[str, str]) -> None:
+        """Read columns from the records, for the methods that raise ColumnsUnread without them."""
+        self._table.read(declarations)
+
     def count(self, selection: ShardedSelection) -> int:
         """The number of products of a selection."""
+        self._table.require(selection.of_records)
         return self._masks.masked(selection).count
 
     def count_below(self, selection: ShardedSelection, ordinals: Rows) -> Rows:
         """How many products (n,) of a selection have smaller ordinals than each of n."""
+        self._table.require(selection.of_records)
         mask = self._masks.masked(selection).mask
         selected = self._ordinals if mask is None else self._ordinals[mask]
         return np.searchsorted(selected, ordinals).astype(np.int64)
@@ -156,16 +165,14 @@ class Shard:
         quantiles = self._quantiles_for(fields)
         if isinstance(quantiles, LackedQuantiles):
             return quantiles
-        masks: dict[int, MaskedRows] = {}
+        selections = {id(search.selection): _sharded(search.selection) for search in searches}
+        named = [fields.declarations, *(selection.of_records for selection in selections.values())]
+        self._table.require({name: declared for each in named for name, declared in each.items()})
+        masks = {key: self._masks.masked(selection) for key, selection in selections.items()}
         local = []
         for search in searches:
-            selection = search.selection
-            if not isinstance(selection, ShardedSelection):
-                raise TypeError(f"selection: expected ShardedSelection, found {type(selection).__name__}")
-            if id(selection) not in masks:
-                masks[id(selection)] = self._masks.masked(selection)
             excluded = frozenset(self._local_of(search.excluded).tolist())
-            local.append(replace(search, selection=masks[id(selection)], excluded=excluded))
+            local.append(replace(search, selection=masks[id(search.selection)], excluded=excluded))
         candidates = self._store.search_with(quantiles, local)
         return [self._answer(of_search, search.count) for search, of_search in zip(searches, candidates, strict=True)]
 
@@ -187,7 +194,6 @@ class Shard:
 
     def _quantiles_for(self, fields: AddedFields) -> Quantiles | LackedQuantiles:
         """The quantiles of columns by name, those of dotted ones as they were sent now or before."""
-        self._table.declare(fields.declarations)
         for name, sent in fields.quantiles.items():
             self._sent_quantiles.put(name, sent)
         boosting = [name for name, declared in fields.declarations.items() if kind_of(declared) in BOOST_KINDS]
@@ -220,3 +226,9 @@ class Shard:
     def _global(self, local: Rows) -> Rows:
         rows: Rows = self._ordinals[local] * self._shards + self._number
         return rows
+
+
+def _sharded(selection: Selection) -> ShardedSelection:
+    if not isinstance(selection, ShardedSelection):
+        raise TypeError(f"selection: expected ShardedSelection, found {type(selection).__name__}")
+    return selection

@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from clipshelf.display import describe
+from clipshelf.errors import ShardLost
+from clipshelf.scale.selections import ColumnsUnread
 from clipshelf.scale.shards import Method, Shards, require_all
 from clipshelf.types import FloatArray, Rows
+
+_MOST_READS = 16  # more than a shard has replicas
 
 
 class ShardCalls:
@@ -19,12 +24,26 @@ class ShardCalls:
         self.count = count
 
     def some(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> dict[int, Any]:
-        """The results of those of some shards that answer, by shard."""
-        return self._shards.call(method, arguments)
+        """The results of those of some shards that answer, by shard.
+
+        Where a column must be read from all records, which takes long, the shards are called for that first. Replicas
+        take turns, so that this may reach another one than the method did, each time again; so it is called once more
+        each time. A shard that does not end with it in time is as one that does not answer.
+        """
+        for times in range(1, _MOST_READS):
+            try:
+                return self._shards.call(method, arguments)
+            except ColumnsUnread as unread:
+                columns = unread.declarations
+            for _ in range(times):
+                read = self._shards.call("read_columns", dict.fromkeys(arguments, (columns,)))
+                arguments = {shard: arguments[shard] for shard in read}
+        names = ", ".join(map(describe, columns))
+        raise ShardLost(f"shards: expected {names} in memory, found that other columns took their place; ask again")
 
     def all(self, method: Method, *arguments: Any) -> dict[int, Any]:
         """The results of those of all shards that answer, by shard."""
-        return self._shards.call(method, dict.fromkeys(range(self.count), arguments))
+        return self.some(method, dict.fromkeys(range(self.count), arguments))
 
     def require_some(self, method: Method, arguments: Mapping[int, Sequence[Any]]) -> Mapping[int, Any]:
         """The results of some shards; raises ShardLost where one does not answer."""

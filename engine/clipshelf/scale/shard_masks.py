@@ -34,8 +34,7 @@ class ShardMasks:
         self._filtered: LastUsed[str, MaskedRows] = LastUsed(_MOST_MASKS)
 
     def masked(self, selection: ShardedSelection) -> MaskedRows:
-        """The products of a selection."""
-        self._table.declare(selection.dotted)
+        """The products of a selection, whose columns are required before."""
         masked = self._of_filter(selection)
         if not selection.left_out and selection.group is None and not selection.excluded:
             return masked

@@ -27,11 +27,12 @@ Method: TypeAlias = Literal[
     "count_values",
     "rows_of",
     "picture_keys",
+    "read_columns",
     "search",
 ]
 
 # They read the values of a whole column, which may take longer than a query waits.
-SLOW_METHODS: frozenset[Method] = frozenset({"evidence", "count_field", "count_values"})
+SLOW_METHODS: frozenset[Method] = frozenset({"evidence", "count_field", "count_values", "read_columns"})
 
 
 class Shards(Protocol):
@@ -43,6 +44,8 @@ class Shards(Protocol):
         - `arguments`: of each shard that is called, by its number.
 
         Returns the results by shard, without those of shards that did not answer. Raises what a method raises.
+
+        A method other than `SLOW_METHODS` raises ColumnsUnread instead of reading a column from all records.
         """
 
     def close(self) -> None:

@@ -122,7 +122,7 @@ class ShardedStore:
         """The value of one product that `it.NAME` stands for; raises InputError."""
         check_reference(self.columns, name)
         shard = row % self._catalogue.shards
-        arguments = {shard: (name, self._fields.columns.dotted([name]), row)}
+        arguments = {shard: (name, self._fields.columns.of_records([name]), row)}
         return self._calls.require_some("value", arguments)[shard]
 
     def count(self, selection: Selection, excluded: AbstractSet[int]) -> int:
@@ -192,8 +192,8 @@ class ShardedStore:
 
     def group_values(self, name: str, rows: Rows) -> list[Any]:
         """The values (n,) of a column that groups."""
-        dotted = self._fields.columns.dotted([name])
-        return self._calls.of_items("group_values", self._owners(rows), rows, name, dotted)
+        of_records = self._fields.columns.of_records([name])
+        return self._calls.of_items("group_values", self._owners(rows), rows, name, of_records)
 
     def without_groups(self, selection: Selection, name: str, rows: Rows) -> ShardedSelection:
         """A selection without the groups that some products belong to."""
@@ -223,11 +223,11 @@ class ShardedStore:
         The shards would find the same faults in it. Without products it takes no time to find them here.
         """
         names = tested_columns(check_where(where, self.columns))
-        return ShardedSelection(where, self._fields.columns.dotted(names))
+        return ShardedSelection(where, self._fields.columns.of_records(names))
 
     def _naming(self, selection: ShardedSelection, name: str) -> ShardedSelection:
         """A selection that may name one more column."""
-        return replace(selection, dotted={**selection.dotted, **self._fields.columns.dotted([name])})
+        return replace(selection, of_records={**selection.of_records, **self._fields.columns.of_records([name])})
 
     def _counted(self, selection: ShardedSelection) -> ShardedSelection:
         counts = self._calls.all("count", selection)

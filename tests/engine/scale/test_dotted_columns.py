@@ -15,15 +15,16 @@ from clipshelf.catalogue.content_keys import id_keys
 from clipshelf.catalogue.contents import MemoryContents
 from clipshelf.errors import InputError, ShardLost
 from clipshelf.scale.catalogue import ShardedCatalogue, shards_of
+from clipshelf.scale.pooled_table import PooledContents
 from clipshelf.scale.recommender import ShardedRecommender
 from clipshelf.scale.selections import LackedQuantiles
-from clipshelf.scale.shards import LocalShards
+from clipshelf.scale.shards import SLOW_METHODS, LocalShards
 from clipshelf.scale.writing import split
 from clipshelf.types import Product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import tiny
-from support.same_answers import DIM, assert_same, facts, union
+from support.same_answers import DIM, FIELD_QUERIES, assert_same, facts, union
 from support.shelves import clustered
 
 # Values of a field, of which each shard gets those of one or two sorts.
@@ -173,6 +174,45 @@ def test_every_replica_gets_quantiles_and_no_later_query_carries_them(
         shards.restart()
         shards.sent = shards.lacked = 0
     assert shards.methods.count("evidence") == shards.methods.count("count_field") == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_no_query_waits_for_a_pass_over_all_records(
+    engine: Engine, tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = union(engine, 60, seed=8)
+    sharded = split(catalogue, tmp_path / "s", 3)
+    many = ShardedRecommender(engine, sharded, shards := Replicas(sharded, count))
+    readers: set[str] = set()
+
+    def products(contents: PooledContents) -> Any:
+        readers.add(shards.methods[-1])
+        return original(contents)
+
+    original = vars(PooledContents)["products"].fget
+    monkeypatch.setattr(PooledContents, "products", property(products))
+    queries = [*FIELD_QUERIES, {"text": "red", "where": "text contains shoe"}, {"text": "red", "where": "size.us=L"}]
+    for _ in range(count):
+        assert_same(Recommender(engine, catalogue), many, queries)
+    assert "read_columns" in readers and readers <= SLOW_METHODS
+    readers.clear()
+    assert_same(Recommender(engine, catalogue), many, queries)
+    assert readers == set()
+
+
+def test_a_shard_that_does_not_end_reading_in_time_makes_an_answer_partial(engine: Engine, tmp_path: Path) -> None:
+    sharded = split(union(engine, 60, seed=8), tmp_path / "s", 3)
+
+    class Reading(Replicas):
+        def call(self, method: Any, arguments: Any) -> dict[int, Any]:
+            results = super().call(method, arguments)
+            return {number: result for number, result in results.items() if method != "read_columns" or number != 1}
+
+    many = ShardedRecommender(engine, sharded, shards := Reading(sharded, 1))
+    query: dict[str, Any] = {"text": "red", "fresh": {"stock.since": "30d"}, "now": "2026-06-01", "k": 60}
+    assert many.recommend(**query).missing_shards == (1,)
+    assert many.recommend(**query).missing_shards == ()  # it has read them meanwhile
+    assert shards.methods.count("read_columns") == 1
 
 
 def test_a_lost_shard_is_an_error_as_long_as_its_values_are_not_known(engine: Engine, tmp_path: Path) -> None:

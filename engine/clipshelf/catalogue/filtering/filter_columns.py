@@ -25,7 +25,7 @@ from clipshelf.types import Product
 
 RECORD_COLUMNS = ("id", "text")
 _MAX_PARTS = 20  # of a dotted name
-_MOST_DOTTED = 128  # dotted columns that stay in memory; clients may name any
+MOST_DOTTED = 128  # dotted columns that stay in memory; clients may name any
 
 
 class FilterColumns(Mapping[str, str]):
@@ -43,7 +43,7 @@ class FilterColumns(Mapping[str, str]):
         self._declared = {} if dotted is None else dotted
         self._stored_name = {nfc(name): name for name in contents.kinds}
         self._opened: dict[str, Column] = {}
-        self._dotted: LastUsed[tuple[str, str], Column | None] = LastUsed(_MOST_DOTTED)
+        self._dotted: LastUsed[tuple[str, str], Column | None] = LastUsed(MOST_DOTTED)
 
     def __getitem__(self, name: str) -> str:
         name = nfc(name)
@@ -70,6 +70,13 @@ class FilterColumns(Mapping[str, str]):
         if column is None:
             column = self._opened[name] = self._open(name)
         return column
+
+    def is_read(self, name: str) -> bool:
+        """Whether a column that is there can be opened without a pass over all records."""
+        name = nfc(name)
+        if name in RECORD_COLUMNS:
+            return name in self._opened
+        return name in self._stored_name or (name, self._declared.get(name, "")) in self._dotted
 
     def _open(self, name: str) -> Column:
         if name in self._stored_name:
