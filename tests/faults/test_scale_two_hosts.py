@@ -1,4 +1,4 @@
-"""Two network namespaces as two hosts, whose link is cut while they rank.
+"""Two network namespaces as two hosts, whose link is cut while they rank, and while they embed.
 
 Each program is a process of its own (`support.two_hosts`), and takes most of a minute: the nodes of Ray start on two
 hosts, and one of them is lost.
@@ -23,6 +23,10 @@ WITHIN = 400  # seconds
 
 def test_shards_on_two_hosts_answer_as_one_catalogue_does() -> None:
     print(run("rank_on_two_hosts.py"))
+
+
+def test_hosts_that_embed_make_the_same_bytes_when_their_link_is_cut() -> None:
+    print(run("embed_on_two_hosts.py"))
 
 
 def run(program: str) -> str:

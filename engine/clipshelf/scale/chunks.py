@@ -156,16 +156,25 @@ def embedded_chunks(folder: Path, pieces: int) -> list[list[int]]:
     return [sorted(of_piece) for of_piece in numbers]
 
 
+def unfinished_pieces(folder: Path, pieces: int) -> dict[int, list[int]]:
+    """The pieces whose chunks are not all embedded, each with the numbers of those that are."""
+    embedded = enumerate(embedded_chunks(folder, pieces))
+    return {piece: numbers for piece, numbers in embedded if _missing(folder, piece, numbers)}
+
+
 def missing_chunks(folder: Path, pieces: int) -> list[str]:
     """The names of the files of chunks that are not embedded, of each piece at least the first."""
-    missing = []
-    for piece, numbers in enumerate(embedded_chunks(folder, pieces)):
-        count = 1
-        if numbers:
-            with np.load(folder / chunk_name(piece, numbers[0]), allow_pickle=False) as arrays:
-                count = int(arrays["of"])
-        missing += [chunk_name(piece, number) for number in sorted(set(range(count)) - set(numbers))]
-    return missing
+    embedded = enumerate(embedded_chunks(folder, pieces))
+    return [chunk_name(piece, number) for piece, numbers in embedded for number in _missing(folder, piece, numbers)]
+
+
+def _missing(folder: Path, piece: int, numbers: Sequence[int]) -> list[int]:
+    """The numbers of the chunks that a piece lacks, where it has those in `numbers`."""
+    count = 1
+    if numbers:
+        with np.load(folder / chunk_name(piece, numbers[0]), allow_pickle=False) as arrays:
+            count = int(arrays["of"])
+    return sorted(set(range(count)) - set(numbers))
 
 
 def read_failures(path: Path) -> list[Failure]:

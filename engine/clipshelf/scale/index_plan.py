@@ -18,7 +18,7 @@ from clipshelf.catalogue.typed_columns.evidence import ColumnEvidence, gather_ev
 from clipshelf.failures import Failure
 from clipshelf.files import FileRecord, durable
 from clipshelf.model.engine import Engine
-from clipshelf.scale.chunks import Chunk, chunks_of, embed_chunk, embedded_chunks, join_parts, read_part
+from clipshelf.scale.chunks import Chunk, chunks_of, embed_chunk, join_parts, read_part, unfinished_pieces
 from clipshelf.scale.pieces import Piece, read_piece
 from clipshelf.scale.writing import save_shard, shard_folder
 
@@ -68,9 +68,9 @@ class Plan:
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
         return self.folder / _BUILDING / digest[:16]
 
-    def embedded(self) -> list[list[int]]:
-        """The numbers of the chunks that are embedded, for each piece."""
-        return embedded_chunks(self.building, len(self.pieces))
+    def unfinished(self) -> dict[int, list[int]]:
+        """The pieces whose chunks are not all embedded, each with the numbers of those that are."""
+        return unfinished_pieces(self.building, len(self.pieces))
 
     def chunks(self, number: int, embedded: Container[int] = ()) -> Iterator[Chunk]:
         """The chunks of a piece but those whose numbers are in `embedded`.

@@ -70,7 +70,7 @@ class OneProcess:
         """Embed all chunks."""
         return (
             plan.embed(self.engine, chunk)
-            for number, embedded in enumerate(plan.embedded())
+            for number, embedded in plan.unfinished().items()
             for chunk in plan.chunks(number, embedded)
         )
 
@@ -114,7 +114,8 @@ def index_shards(
         plan = _with_columns(plan, str(source), executor)
         _embed(plan, executor, progress)
         failures = _finish(plan, executor, allow_shrink)
-        shutil.rmtree(plan.building.parent)
+        # A worker on a node that was lost may still write there. What it leaves goes with the next run.
+        shutil.rmtree(plan.building.parent, ignore_errors=True)
     return ShardedCatalogue(folder), failures
 
 

@@ -1,13 +1,14 @@
 """Embeds on Ray Data: tasks read pieces, and actors with one engine each embed chunks.
 
-Back-pressure and retries are Ray's.
+Back-pressure and retries are Ray's, except where it waits for a node that is lost.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -18,13 +19,18 @@ from clipshelf.model.engine import Engine
 from clipshelf.scale.chunks import pack, unpack
 from clipshelf.scale.index_plan import Plan
 from clipshelf.scale.indexing import Result
-from clipshelf.scale.ray_runtime import load_ray, load_ray_data, raised_by_task
+from clipshelf.scale.lost_nodes import PATIENCE, LostNodeWatch, WorkStopped
+from clipshelf.scale.ray_runtime import cause_of, load_ray, load_ray_data, raised_by_task, says_lost
+
+_log = logging.getLogger(__name__)
 
 # Other than those of a worker: Ray would join both steps, and one worker would embed all of a piece. None, since
 # workers that have reserved all CPUs would wait for ever for readers, and these for a CPU.
 _READER_CPUS = 0
 # Of a step whose worker or node is lost.
 _RETRIES = 20
+_LOOK_EVERY = 1.0  # seconds, for lost nodes
+_TRIES = 5  # jobs in a row in which no chunk is done
 
 
 @dataclass(frozen=True)
@@ -51,25 +57,87 @@ class RayExecutor:
             raise raised_by_task(error) from error
 
     def embed(self, plan: Plan) -> Iterator[int]:
-        """Embed all chunks, as they come."""
+        """Embed all chunks, as they come.
+
+        A job that has stopped since a node was lost is ended, and another one, with more patience, embeds the chunks
+        that are missing. Raises ClipshelfError where this happens several times before any chunk is done.
+        """
+        tries = 0
+        while unfinished := plan.unfinished():
+            try:
+                for count in self._counts(plan, unfinished, PATIENCE * 2**tries):
+                    yield count
+                    tries = 0
+                return
+            except Exception as error:
+                if not (isinstance(error, WorkStopped) or says_lost(error)):
+                    raise
+                tries += 1
+                if tries == _TRIES:
+                    raise ClipshelfError(
+                        f"{plan.folder}: expected workers that embed, found {tries} times in a row that some were lost "
+                        f"and no chunk was done; run it again, and it goes on. {cause_of(error)}"
+                    ) from error
+                _log.warning("embedding: begins again with the chunks that are missing: %s", cause_of(error))
+
+    def _counts(self, plan: Plan, unfinished: Mapping[int, Sequence[int]], patience: float) -> Iterator[int]:
+        """Embed the chunks that pieces lack in one job, and yield the number of products of each.
+
+        Raises WorkStopped where it has stopped since a node was lost.
+        """
+        ray = load_ray()
+        # On this node, which is not lost before this process is.
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )
+        job = ray.remote(num_cpus=0, scheduling_strategy=here)(_Job).remote()
+        watch = LostNodeWatch(ray.nodes, patience)
+        counts = job.embed.remote(plan, unfinished, self.workers, self.threads, self.provider)
+        try:
+            while True:
+                ready, _ = ray.wait([counts], timeout=_LOOK_EVERY)
+                if ready:
+                    reference = next(counts, None)
+                    if reference is None:
+                        return
+                    count: int | Exception = ray.get(reference)
+                    if isinstance(count, Exception):
+                        raise count
+                    yield count
+                    watch.note_result()
+                elif watch.has_stopped():
+                    raise WorkStopped("a node was lost, and no chunk was done since")
+        finally:
+            if ray.is_initialized():  # else Ray would start again to end what has ended with it
+                ray.kill(job)  # and with it all that it has started
+
+
+class _Job:
+    """A job of Ray Data in a process of its own, since Ray Data cannot be stopped where it waits."""
+
+    def embed(
+        self, plan: Plan, unfinished: Mapping[int, Sequence[int]], workers: int, threads: int, provider: str
+    ) -> Iterator[int | Exception]:
+        """Embed the chunks that pieces lack, and yield the number of products of each, and what Ray Data raised."""
         data = load_ray_data()
-        pieces = [{"piece": number, "embedded": json.dumps(done)} for number, done in enumerate(plan.embedded())]
+        pieces = [{"piece": number, "embedded": json.dumps(done)} for number, done in unfinished.items()]
         with _one_row_a_block(data):
             chunks = data.from_items(pieces, override_num_blocks=len(pieces)).map_batches(
-                _read, fn_args=(plan,), batch_size=1, num_cpus=_READER_CPUS, concurrency=min(self.workers, len(pieces))
+                _read, fn_args=(plan,), batch_size=1, num_cpus=_READER_CPUS, concurrency=min(workers, len(pieces))
             )
             counts = chunks.map_batches(
                 _Embedder,
-                fn_constructor_args=(plan, self.threads, self.provider),
+                fn_constructor_args=(plan, threads, provider),
                 batch_size=1,
-                concurrency=self.workers,
-                num_cpus=self.threads,
-                num_gpus=1 if self.provider == "cuda" else None,
+                concurrency=workers,
+                num_cpus=threads,
+                num_gpus=1 if provider == "cuda" else None,
             )
-        for row in counts.iter_rows():
-            if row["error"]:
-                raise pickle.loads(row["error"])
-            yield int(row["products"])
+        try:
+            for row in counts.iter_rows():
+                yield pickle.loads(row["error"]) if row["error"] else int(row["products"])
+        except Exception as error:  # as Ray Data raised it: Ray would put its own error around it
+            yield error
 
 
 @contextmanager

@@ -90,6 +90,14 @@ def cause_of(error: BaseException) -> str:
     return text
 
 
+def says_lost(error: BaseException) -> bool:
+    """Whether an error of Ray says that a process or a node was lost, and with it what it was at or had made."""
+    errors, cause = load_ray().exceptions, raised_by_task(error)
+    if isinstance(cause, errors.RayActorError):
+        return not cause.actor_init_failed
+    return isinstance(cause, (errors.NodeDiedError, errors.WorkerCrashedError, errors.ObjectLostError))
+
+
 def _check_reachable(address: str) -> None:
     """Raise ClipshelfError unless something listens at HOST:PORT: Ray would try it for minutes."""
     host, _, port = address.rpartition(":")

@@ -196,7 +196,7 @@ def test_chunks_are_the_same_again_whatever_is_embedded_meanwhile(
 
     class Twice(OneProcess):
         def embed(self, plan: Plan) -> Iterator[int]:
-            before = plan.embedded()[0]
+            before = plan.unfinished()[0]
             first = [chunk.number for chunk in plan.chunks(0, before)]
             counts = list(super().embed(plan))
             seen.append((first, [chunk.number for chunk in plan.chunks(0, before)]))
