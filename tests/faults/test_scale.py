@@ -17,6 +17,7 @@ import pytest
 from clipshelf import Catalogue, Engine, ProductFields, Recommender, index
 from clipshelf.catalogue.contents import contents_of_rows
 from clipshelf.errors import ArtifactError, InputError, ShardLost
+from clipshelf.model.image_limits import ImageLimits
 from clipshelf.scale.chunks import CHUNK
 from clipshelf.scale.connections import Connections
 from clipshelf.scale.index_plan import Plan
@@ -29,6 +30,7 @@ from clipshelf.scale.recommender import ShardedRecommender
 from clipshelf.scale.writing import split
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from support import tiny
 from support.same_answers import DIM, FIELD_QUERIES, QUERIES, assert_same, union
 
@@ -129,13 +131,25 @@ def test_an_error_of_a_task_or_worker_is_told_as_it_is(
     with pytest.raises(InputError, match=r"^\S+bad.csv: expected columns, one named text or image, found id"):
         index_shards(engine, tmp_path / "bad.csv", tmp_path / "many", SHARDS, RayExecutor(1, 1))
     pieces = tuple(pieces_of(str(source)))
-    plan = Plan(tmp_path, 1, SHARDS, None, engine.fingerprint, engine.dim, pieces, ProductFields(), keep_text=False)
+    model, fields = (engine.fingerprint, engine.dim), ProductFields()
+    plan = Plan(
+        tmp_path, 1, SHARDS, None, *model, pieces, tmp_path, fields, keep_text=False, limits=engine.image_limits
+    )
     with pytest.raises(ArtifactError, match=r"^/nowhere: expected an artifact folder"):
         list(RayExecutor(1, 1).embed(replace(plan, artifact="/nowhere")))
     gone = replace(pieces[0], file=replace(pieces[0].file, path=str(tmp_path / "gone.jsonl")))
     with pytest.raises(InputError, match=r"^\S+gone.jsonl: expected JSON Lines, found: \[Errno 2\]"):
         list(RayExecutor(1, 1).embed(replace(plan, pieces=(gone,))))
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_workers_have_the_limits_on_pictures_of_the_engine(cluster: Any, artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "products.csv").write_text("id,text,image\na,red,\nb,red,photo.png\n")
+    Image.fromarray(tiny.picture("red")).save(tmp_path / "photo.png")
+    engine = Engine.load(artifact, limits=ImageLimits(pixels=10))
+    sharded, failures = index_shards(engine, tmp_path / "products.csv", tmp_path / "many", SHARDS, RayExecutor(1, 1))
+    assert len(sharded) == 1 and [failure.source for failure in failures] == ["b"]
+    assert "more than the limit of 10" in failures[0].reason
 
 
 def test_a_shard_that_is_killed_under_load_costs_retried_queries_and_no_answer(

@@ -126,7 +126,19 @@ def _plans(engine: Engine, source: Path, folder: Path) -> Iterator[Plan]:
     pieces = tuple(pieces_of(str(source)))
     for number in itertools.count():
         target = folder / f"run-{number}"
-        plan = Plan(target, 1, 1, None, engine.fingerprint, engine.dim, pieces, ProductFields(), keep_text=False)
+        plan = Plan(
+            target,
+            1,
+            1,
+            None,
+            engine.fingerprint,
+            engine.dim,
+            pieces,
+            source.parent,
+            ProductFields(),
+            keep_text=False,
+            limits=engine.image_limits,
+        )
         plan.building.mkdir(parents=True)
         yield plan
 

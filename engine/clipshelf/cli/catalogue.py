@@ -12,6 +12,7 @@ from clipshelf.cli.catalogue_folder import load_engine
 from clipshelf.cli.options import (
     Commands,
     add_embedding_options,
+    add_removal_options,
     add_waiting_option,
     add_writing_options,
     image_limits,
@@ -51,12 +52,7 @@ def add_commands(commands: Commands) -> None:
     remove = commands.add_parser("remove", help="take products out of a catalogue")
     remove.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
     remove.add_argument("ids", metavar="ID", nargs="+", help="id of a product")
-    remove.add_argument(
-        "--on-error",
-        choices=("raise", "skip"),
-        default="raise",
-        help="at an id that the catalogue does not have stop, or go on and exit with 1 (default: %(default)s)",
-    )
+    add_removal_options(remove)
     add_waiting_option(remove)
     remove.set_defaults(run=_remove)
 

@@ -22,7 +22,7 @@ else:
 # Stands before a value that looks like an option. No argument of a process holds this character.
 _MARK = "\0"
 # The commands that take ids as values, and the options of one letter that they have.
-_COMMANDS_WITH_IDS = ("recommend", "remove")
+_COMMANDS_WITH_IDS = (("recommend",), ("remove",), ("scale", "remove"))
 _SHORT_OPTIONS = ("-k", "-h")
 
 _THREADS_PER_CPU, _THREADS = 16, 64  # more than the larger of the two numbers only slow a machine down
@@ -42,7 +42,7 @@ def mark_values(argv: Sequence[str]) -> list[str]:
 
     Otherwise argparse takes them for options. One that begins with two dashes follows a `=`, as in `--like=--abc`.
     """
-    if not argv or argv[0] not in _COMMANDS_WITH_IDS:
+    if not any(tuple(argv[: len(command)]) == command for command in _COMMANDS_WITH_IDS):
         return list(argv)
     return [_MARK + argument if _is_value(argument) else argument for argument in argv]
 
@@ -117,6 +117,21 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, default: str = "th
         help="at a bad product stop, or leave it out, say why and exit with 1; keep-text leaves out the picture alone, "
         "where there is a text (default: %(default)s)",
     )
+    add_product_options(parser, default=default)
+
+
+def add_removal_options(parser: argparse.ArgumentParser) -> None:
+    """Add --on-error of commands that remove products."""
+    parser.add_argument(
+        "--on-error",
+        choices=("raise", "skip"),
+        default="raise",
+        help="at an id that the catalogue does not have stop, or go on and exit with 1 (default: %(default)s)",
+    )
+
+
+def add_product_options(parser: argparse.ArgumentParser, *, default: str = "the embedded one") -> None:
+    """Add the names of columns and the engine's options."""
     parser.add_argument("--id-column", metavar="NAME", default="id", help="column of the id (default: %(default)s)")
     for field in ("text", "image"):
         parser.add_argument(

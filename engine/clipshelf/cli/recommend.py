@@ -123,12 +123,16 @@ def _run(args: argparse.Namespace) -> int:
     if not any(getattr(args, name) for name in _SIGNALS):
         args.misuse("expected --text, --image, --like, --dislike, --history or --profile")
     from clipshelf.catalogue.messages import shorten_list
+    from clipshelf.recommend.recommender import Recommender
 
     try:
         query = _query(args)
     except InputError as error:
         args.misuse(str(error))
-    recommender = _sharded(args) if _is_sharded(args.catalogue) else _whole(args)
+    is_sharded = _is_sharded(args.catalogue)
+    if is_sharded and args.html is not None:
+        raise InputError("--html: expected the folder of an ordinary catalogue, found one in shards")
+    recommender = _sharded(args) if is_sharded else _whole(args)
     answer = recommender.answer(query)
     if args.json:
         print_json(answer.to_dict(explain=args.explain))
@@ -136,12 +140,9 @@ def _run(args: argparse.Namespace) -> int:
         print(answer.table(explain=args.explain))
     if answer.unknown_ids:
         print_note(f"ignored ids that the catalogue does not have: {shorten_list(map(describe, answer.unknown_ids))}")
-    if args.html is not None:
+    if isinstance(recommender, Recommender) and args.html is not None:
         from clipshelf.cli.html_page import Section, write_page
-        from clipshelf.recommend.recommender import Recommender
 
-        if not isinstance(recommender, Recommender):
-            raise InputError("--html: expected the folder of an ordinary catalogue, found one in shards")
         section = Section("What fits", query, answer, recommender.catalogue)
         write_page(args.html, "Recommendations", f"from {args.catalogue}", [section])
     return 0

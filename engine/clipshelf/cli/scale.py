@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from clipshelf.cli import scale_serve
 from clipshelf.cli.catalogue_folder import load_engine
-from clipshelf.cli.options import Commands, add_embedding_options, image_limits, positive, product_fields, share
+from clipshelf.cli.options import (
+    Commands,
+    add_embedding_options,
+    add_product_options,
+    add_removal_options,
+    image_limits,
+    positive,
+    product_fields,
+    share,
+)
 from clipshelf.cli.output import print_error
 
 if TYPE_CHECKING:
@@ -38,7 +47,14 @@ def add_commands(commands: Commands) -> None:
         default=0.1,
         help="0 to 1: how much of its products a catalogue may lose (default: %(default)s)",
     )
-    add_embedding_options(index)
+    index.add_argument(
+        "--on-error",
+        choices=("skip", "keep-text"),
+        default="skip",
+        help="a bad product is left out, with the reason, and the exit code is 1; keep-text leaves out the picture "
+        "alone, where there is a text (default: %(default)s)",
+    )
+    add_product_options(index)
     index.set_defaults(run=_index)
 
     divide = actions.add_parser("split", help="make a sharded catalogue of an ordinary one; nothing is embedded")
@@ -60,6 +76,7 @@ def add_commands(commands: Commands) -> None:
     remove = actions.add_parser("remove", help="take products out of a sharded catalogue")
     remove.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
     remove.add_argument("ids", metavar="ID", nargs="+", help="id of a product")
+    add_removal_options(remove)
     remove.set_defaults(run=_remove)
 
     scale_serve.add_action(actions)
@@ -121,7 +138,11 @@ def _add_or_update(args: argparse.Namespace) -> int:
 def _remove(args: argparse.Namespace) -> int:
     from clipshelf.scale.edits import remove_products
 
-    return _report(remove_products(args.catalogue, args.ids), ())
+    failures: list[Failure] = []
+    catalogue = remove_products(
+        args.catalogue, args.ids, on_error="raise" if args.on_error == "raise" else failures.append
+    )
+    return _report(catalogue, failures)
 
 
 def _report(catalogue: ShardedCatalogue, failures: Sequence[Failure]) -> int:

@@ -153,6 +153,11 @@ class Engine:
         return self.artifact.manifest.fingerprint
 
     @property
+    def image_limits(self) -> ImageLimits:
+        """What a picture may cost."""
+        return self._reader.limits
+
+    @property
     def kernels(self) -> dict[TowerName, str]:
         """What computes each tower: the instruction set of the native kernels, or "onnxruntime".
 

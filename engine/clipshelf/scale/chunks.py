@@ -100,14 +100,20 @@ def _occurrences(batch: ProductBatch) -> list[list[int]]:
     return listed
 
 
-def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, keep_text: bool) -> int:
-    """Embed a chunk and write its file, durably; returns the number of products that were left out."""
+def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, root: Path, keep_text: bool) -> int:
+    """Embed a chunk and write its file, durably; returns the number of products that were left out.
+
+    - `shards`: their number.
+    - `folder`: of the file.
+    - `root`: the folder that paths of pictures in the catalogue start from.
+    - `keep_text`: as `clipshelf.index` takes it.
+    """
     failures = [*chunk.failures]
     number, piece = chunk.piece
-    pictures = fetch_pictures(chunk.batch, piece.file)
+    pictures = fetch_pictures(chunk.batch, piece.file, engine.image_limits)
     batch = pictures.batch
     of_batch: list[Failure] = []
-    embedded = embed_products(engine, batch, root=batch.root, on_error=of_batch.append, keep_text=keep_text)
+    embedded = embed_products(engine, batch, root=root, on_error=of_batch.append, keep_text=keep_text)
     contents = embedded.contents
     products = [pictures.record(product, of_batch) for product in contents.products]
     failures += map(pictures.explained, of_batch)

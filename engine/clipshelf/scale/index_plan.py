@@ -18,6 +18,7 @@ from clipshelf.catalogue.typed_columns.evidence import ColumnEvidence, gather_ev
 from clipshelf.failures import Failure
 from clipshelf.files import FileRecord, durable
 from clipshelf.model.engine import Engine
+from clipshelf.model.image_limits import ImageLimits
 from clipshelf.scale.chunks import Chunk, chunks_of, embed_chunk, join_parts, read_part, unfinished_pieces
 from clipshelf.scale.pieces import Piece, read_piece
 from clipshelf.scale.writing import save_shard, shard_folder
@@ -45,7 +46,9 @@ class Plan:
     - `shards`: their number.
     - `artifact`: path of the model, None for the embedded default; `fingerprint`, `dim` are those of the model.
     - `pieces`: of the source.
+    - `root`: the folder of the source, which relative paths of pictures in the catalogue start from.
     - `fields`, `keep_text`: as `clipshelf.index` takes them.
+    - `limits`: what a picture may cost.
     - `declarations`, `words`: of all columns, and the columns whose words are indexed, as all pieces decide them.
     """
 
@@ -56,15 +59,18 @@ class Plan:
     fingerprint: str
     dim: int
     pieces: tuple[Piece, ...]
+    root: Path
     fields: ProductFields
     keep_text: bool
+    limits: ImageLimits
     declarations: tuple[tuple[str, str], ...] = ()
     words: tuple[str, ...] = ()
 
     @property
     def building(self) -> Path:
         """Where the files of this plan are until it is published."""
-        facts = {**asdict(self), "folder": None, "artifact": None, "declarations": None, "words": None, "format": 4}
+        facts = {**asdict(self), "folder": None, "artifact": None, "declarations": None, "words": None, "format": 5}
+        facts["limits"] |= {"memory": None}  # free memory decides it, and it does not decide what a picture becomes
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
         return self.folder / _BUILDING / digest[:16]
 
@@ -85,7 +91,7 @@ class Plan:
 
     def embed(self, engine: Engine, chunk: Chunk) -> int:
         """Embed a chunk; returns the number of its products."""
-        embed_chunk(engine, chunk, self.shards, self.building, keep_text=self.keep_text)
+        embed_chunk(engine, chunk, self.shards, self.building, root=self.root, keep_text=self.keep_text)
         return len(chunk.batch.products)
 
     def survey(self, number: int) -> PieceSurvey:
@@ -113,7 +119,7 @@ class Plan:
             keys=whole.contents.keys[first],
             parts=whole.contents.parts.take(np.array(first, np.int64)),
         )
-        save_shard(target, Catalogue(contents, self.fingerprint, Path(self.pieces[0].file.folder), self.artifact))
+        save_shard(target, Catalogue(contents, self.fingerprint, self.root, self.artifact))
         with durable(self.building / f"ordinals-{shard:04}.npy") as file:
             np.save(file, whole.ordinals[first], allow_pickle=False)
         failures = [

@@ -37,7 +37,7 @@ from clipshelf.scale.catalogue import ShardedCatalogue
 from clipshelf.scale.chunks import missing_chunks, read_failures
 from clipshelf.scale.index_plan import Plan
 from clipshelf.scale.manifest import ShardedManifest, current_generation, read_manifest
-from clipshelf.scale.pieces import Piece, SourceFile, cut, files_of
+from clipshelf.scale.pieces import Piece, SourceFile, cut, files_of, root_of
 from clipshelf.scale.writing import WrittenShard, check_shards, publish, shard_folder
 from clipshelf.types import PathLike, Progress
 
@@ -89,7 +89,7 @@ def index_shards(
 ) -> tuple[ShardedCatalogue, list[Failure]]:
     """Embed products into a sharded catalogue.
 
-    - `engine`: the model; workers open their own.
+    - `engine`: the model, and what a picture may cost; workers open their own.
     - `source`: see `clipshelf.scale.pieces`. Every product must have an id.
     - `path`: the folder of the catalogue, on a file system that all workers share.
     - `shards`: their number.
@@ -105,10 +105,21 @@ def index_shards(
     check_allow_shrink(allow_shrink)
     folder = Path(path).absolute()
     artifact = None if engine.is_default else str(engine.artifact.path.resolve())
+    files, root = files_of(str(source)), root_of(str(source))
     with locked(folder), writing(folder):
-        generation, pieces = current_generation(folder) + 1, _pieces(str(source), fields, executor)
+        pieces = _pieces(files, fields, executor)
         plan = Plan(
-            folder, generation, shards, artifact, engine.fingerprint, engine.dim, pieces, fields, keep_text=keep_text
+            folder,
+            current_generation(folder) + 1,
+            shards,
+            artifact,
+            engine.fingerprint,
+            engine.dim,
+            pieces,
+            root,
+            fields,
+            keep_text=keep_text,
+            limits=engine.image_limits,
         )
         plan.building.mkdir(parents=True, exist_ok=True)
         plan = _with_columns(plan, str(source), executor)
@@ -119,9 +130,8 @@ def index_shards(
     return ShardedCatalogue(folder), failures
 
 
-def _pieces(source: str, fields: ProductFields, executor: Executor) -> tuple[Piece, ...]:
-    """The pieces of all files of a source."""
-    files = files_of(source)
+def _pieces(files: Sequence[SourceFile], fields: ProductFields, executor: Executor) -> tuple[Piece, ...]:
+    """The pieces of all files."""
     by_file = executor.run(partial(_cut_one, files, fields), len(files))
     return tuple(chain.from_iterable(by_file))
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from clipshelf.catalogue.picture_paths import is_path
 from clipshelf.catalogue.product_sides import pictures_of
@@ -18,8 +19,6 @@ from clipshelf.scale.pieces import SourceFile, file_system
 from clipshelf.types import Product
 
 _FETCHES = 16  # pictures that are fetched at the same time
-# One byte more than an engine takes, so that it refuses what is longer.
-_MOST_BYTES = ImageLimits().encoded_bytes + 1
 _OF_IMAGE = re.compile(r"image(?: ([0-9]+))?")  # the part of a failure
 _OF_BYTES = re.compile(r"^[0-9]+ bytes: ")
 
@@ -69,11 +68,13 @@ class ObjectPictures:
         return {"id": id_, "image": images if id_ in self.lists else images[0], **others}
 
 
-def fetch_pictures(batch: ProductBatch, file: SourceFile) -> ObjectPictures:
+def fetch_pictures(batch: ProductBatch, file: SourceFile, limits: ImageLimits) -> ObjectPictures:
     """Fetch the pictures of a batch that are in object stores.
 
     - `file`: of the source that has the products, from whose folder their relative paths start.
+    - `limits`: of the engine that embeds them.
     """
+    most_bytes = limits.encoded_bytes + 1  # one more than the engine takes, so that it refuses what is longer
     addresses: dict[str, list[str | None]] = {}
     for product in batch.products:
         of_product = [_address(image, file) if isinstance(image, str) else None for image in pictures_of(product)]
@@ -83,7 +84,8 @@ def fetch_pictures(batch: ProductBatch, file: SourceFile) -> ObjectPictures:
         return ObjectPictures(batch)
     distinct = list(dict.fromkeys(address for of_product in addresses.values() for address in of_product if address))
     with ThreadPoolExecutor(_FETCHES) as pool:
-        fetched = dict(zip(distinct, pool.map(lambda address: _fetch(address, file), distinct), strict=True))
+        fetch = partial(_fetch, file=file, most_bytes=most_bytes)
+        fetched = dict(zip(distinct, pool.map(fetch, distinct), strict=True))
     contents = {address: b"" if isinstance(content, str) else content for address, content in fetched.items()}
     products: list[Product] = []
     for product in batch.products:
@@ -106,8 +108,8 @@ def _address(image: str, file: SourceFile) -> str | None:
     return None if scheme in ("http", "https", "file") or image[:5].lower() == "data:" else image
 
 
-def _fetch(address: str, file: SourceFile) -> bytes | str:
-    """The bytes of a picture, or why there are none."""
+def _fetch(address: str, file: SourceFile, most_bytes: int) -> bytes | str:
+    """The bytes of a picture, at most so many, or why there are none."""
     try:
         # An address in the bucket of the source is in the same store, whatever options the source's own has.
         bucket = file.path.partition("/")[0]
@@ -116,7 +118,7 @@ def _fetch(address: str, file: SourceFile) -> bytes | str:
         else:
             system, path = file_system(address)
         with system.open_input_stream(path) as stream:
-            return bytes(stream.read(_MOST_BYTES))
+            return bytes(stream.read(most_bytes))
     except InputError as error:
         return str(error)
     except (OSError, ValueError) as error:

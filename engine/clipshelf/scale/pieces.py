@@ -119,6 +119,14 @@ def pieces_of(source: str, fields: ProductFields = DEFAULT_FIELDS) -> list[Piece
     return [piece for file in files_of(source) for piece in cut(file, fields)]
 
 
+def root_of(source: str) -> Path:
+    """The folder of a source: itself, or that of its file. Raises InputError."""
+    system, path = file_system(source)
+    fs = importlib.import_module("pyarrow.fs")
+    is_folder = system.get_file_info(path).type == fs.FileType.Directory
+    return Path(path) if is_folder else Path(path).parent
+
+
 def read_piece(
     piece: Piece,
     fields: ProductFields,

@@ -173,7 +173,7 @@ class _Embedder:
 
     def __init__(self, plan: Plan, threads: int, provider: str) -> None:
         self._plan = plan
-        self._load = partial(Engine.load, plan.artifact, threads=threads, provider=provider)
+        self._load = partial(Engine.load, plan.artifact, threads=threads, provider=provider, limits=plan.limits)
 
     @cached_property
     def _engine(self) -> Engine:

@@ -39,7 +39,8 @@ def test_both_folders_give_the_same_answer(sharded: Path, capsys: pytest.Capture
         answers.append(answer)
     assert answers[0] == answers[1] and len(answers[0]["recommendations"]) == 10
     assert main(["recommend", "--catalogue", str(sharded), "--text", "red", "--html", str(sharded / "page.html")]) == 1
-    assert "--html: expected the folder of an ordinary catalogue" in capsys.readouterr().err
+    output = capsys.readouterr()
+    assert "--html: expected the folder of an ordinary catalogue" in output.err and not output.out
 
 
 def test_products_are_added_changed_and_removed(
@@ -59,6 +60,9 @@ def test_products_are_added_changed_and_removed(
     assert [item["id"] for item in json.loads(capsys.readouterr().out)["recommendations"]] == ["n1"]
     assert main(["scale", "remove", str(sharded), "nobody"]) == 1
     assert "found 'nobody'" in capsys.readouterr().err
+    assert main(["scale", "remove", str(sharded), "-abc", "p5", "--on-error", "skip"]) == 1
+    output = capsys.readouterr()
+    assert "18 products in 3 shards" in output.out and "left out product '-abc'" in output.err
 
 
 def test_without_ray_the_extra_is_named(
@@ -70,6 +74,12 @@ def test_without_ray_the_extra_is_named(
     command = ["scale", "index", str(source), str(tmp_path / "many"), "--artifact", str(artifact)]
     assert main(command) == 1
     assert "pip install 'clipshelf[scale]'" in capsys.readouterr().err
+
+
+def test_an_index_leaves_out_what_cannot_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["scale", "index", "products.csv", "many", "--on-error", "raise"])
+    assert "--on-error: invalid choice: 'raise' (choose from 'skip', 'keep-text')" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("option", "found"), [("--patience=0", "0"), ("--patience=10", "10"), ("--patience=99", "99")])

@@ -20,6 +20,7 @@ from clipshelf.scale.edits import add_products, remove_products, update_products
 from clipshelf.scale.index_plan import Plan
 from clipshelf.scale.indexing import LEFT_OUT_FILE, OneProcess, index_shards
 from clipshelf.scale.recommender import ShardedRecommender
+from clipshelf.scale.shelf import ShardedShelf
 from clipshelf.scale.writing import split
 from PIL import Image
 from support import tiny
@@ -241,6 +242,20 @@ def test_edits_of_shards_are_the_edits_of_one_catalogue(engine: Engine, source: 
     assert {"pooled.4", "pooled.3"} <= names and not {"pooled.1", "pooled.2"} & names
 
 
+def test_pictures_of_files_in_several_folders_are_found_below_the_source(engine: Engine, tmp_path: Path) -> None:
+    for colour in ("red", "blue"):
+        folder = tmp_path / "source" / colour
+        folder.mkdir(parents=True)
+        Image.fromarray(tiny.picture(colour)).save(folder / "photo.png")
+        (folder / "products.csv").write_text(f"id,image\n{colour},photo.png\n{colour}-2,../{colour}/photo.png\n")
+    sharded, failures = index_shards(engine, tmp_path / "source", tmp_path / "many", 2, OneProcess(engine))
+    shelf = ShardedShelf(ShardedRecommender(engine, sharded))
+    products = {id_: shelf.find(id_) for id_ in ("red", "red-2", "blue", "blue-2")}
+    assert not failures and all(products.values())
+    paths = {id_: shelf.picture(product, 0) for id_, product in products.items() if product}
+    assert paths == {id_: tmp_path / "source" / id_.removesuffix("-2") / "photo.png" for id_ in products}
+
+
 def test_columns_have_the_order_of_one_catalogue(engine: Engine, tmp_path: Path) -> None:
     names = ("price", "size", "tags", "sold", "added")
     lines = [{"id": f"p{row}", "text": "red", names[row % 5]: row, names[row * 2 % 5]: row} for row in range(9)]
@@ -423,3 +438,9 @@ def _files(folder: Path) -> dict[str, bytes]:
     """The content of all files of a sharded catalogue but its locks; paths of the folder itself are taken out."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_a_source_that_is_not_there_makes_no_folder(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.csv: expected a file of products, or a folder of such, found none"):
+        index_shards(engine, tmp_path / "nowhere.csv", tmp_path / "many", 2, OneProcess(engine))
+    assert not (tmp_path / "many").exists()
