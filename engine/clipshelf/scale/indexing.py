@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -38,19 +38,18 @@ from clipshelf.scale.chunks import missing_chunks, read_failures
 from clipshelf.scale.index_plan import Plan
 from clipshelf.scale.manifest import ShardedManifest, current_generation, read_manifest
 from clipshelf.scale.pieces import Piece, SourceFile, cut, files_of, root_of
+from clipshelf.scale.steps import Result, run_here
 from clipshelf.scale.writing import WrittenShard, check_shards, publish, shard_folder
 from clipshelf.types import PathLike, Progress
 
 LEFT_OUT_FILE = "left-out.jsonl"
 
-Result = TypeVar("Result")
-
 
 class Executor(Protocol):
     """Runs the steps of a plan, wherever it likes."""
 
-    def run(self, step: Callable[[int], Result], count: int) -> Iterable[Result]:
-        """The results of a step for the numbers from 0 to `count`, in order."""
+    def run(self, step: Callable[[int], Result], count: int, /) -> Iterable[Result]:
+        """Take a step for the numbers from 0 to `count`; returns the results in order, as `steps.Run`."""
 
     def embed(self, plan: Plan) -> Iterable[int]:
         """Embed all chunks, and yield the number of products of each."""
@@ -62,9 +61,9 @@ class OneProcess:
 
     engine: Engine
 
-    def run(self, step: Callable[[int], Result], count: int) -> Iterable[Result]:
-        """Run a step for all numbers, one after the other."""
-        return map(step, range(count))
+    def run(self, step: Callable[[int], Result], count: int, /) -> Iterable[Result]:
+        """Take a step for all numbers in this process."""
+        return run_here(step, count)
 
     def embed(self, plan: Plan) -> Iterable[int]:
         """Embed all chunks."""
@@ -160,14 +159,19 @@ def _finish(plan: Plan, executor: Executor, allow_shrink: float) -> list[Failure
     failures = [failure for path in sorted(plan.building.glob("*-*.npz")) for failure in read_failures(path)]
     failures += [failure for of_shard in executor.run(plan.finish, plan.shards) for failure in of_shard]
     written = [
-        WrittenShard(folder / shard_folder(n, plan.generation), np.load(plan.building / f"ordinals-{n:04}.npy"))
-        for n in range(plan.shards)
+        WrittenShard(
+            folder / shard_folder(number, plan.generation),
+            np.load(plan.building / f"ordinals-{number:04}.npy", mmap_mode="r"),
+        )
+        for number in range(plan.shards)
     ]
     before = read_manifest(folder) if plan.generation > 1 else None
     _check_shrink(folder, before, sum(len(shard.ordinals) for shard in written), allow_shrink)
     curve = before.relevance_curve if before and before.fingerprint == plan.fingerprint else None
     extra = {LEFT_OUT_FILE: b"".join(map(_line, failures))}
-    publish(folder, plan.generation, written, dict(plan.declarations), relevance_curve=curve, extra=extra)
+    publish(
+        folder, plan.generation, written, dict(plan.declarations), relevance_curve=curve, extra=extra, run=executor.run
+    )
     return failures
 
 

@@ -11,13 +11,15 @@ shards are the rows of the one catalogue, and those of each shard are ascending.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import STATISTICS_ROWS, Statistics, sample_rows
@@ -27,7 +29,8 @@ from clipshelf.recommend.boosts import BOOST_KINDS, quantiles_by_counts, value_c
 from clipshelf.recommend.store import SAMPLE
 from clipshelf.scale.manifest import WordCounts
 from clipshelf.scale.pooled_table import PooledContents
-from clipshelf.types import DoubleArray, FloatArray, Product, Rows
+from clipshelf.scale.steps import Run
+from clipshelf.types import DoubleArray, FloatArray, Rows
 
 _BITS = 63  # of an ordinal
 
@@ -39,16 +42,42 @@ class DistinctValues(NamedTuple):
     counts: Rows
 
 
-@dataclass(frozen=True)
-class OpenShard:
-    """A shard that is being pooled.
+class SavedShards:
+    """Shards that are being pooled. Each process opens those that it needs.
 
-    - `catalogue`: its products.
-    - `ordinals`: (n,) int64, ascending.
+    - `folders`: of the shards, ordinary catalogues.
     """
 
-    catalogue: Catalogue
-    ordinals: Rows
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._open: dict[int, Catalogue] = {}
+
+    def __len__(self) -> int:
+        return len(self._folders)
+
+    def __getitem__(self, number: int) -> Catalogue:
+        if number not in self._open:
+            self._open[number] = Catalogue.load(self._folders[number])
+        return self._open[number]
+
+    def __iter__(self) -> Iterator[Catalogue]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SavedShards, (self._folders,)
+
+
+@dataclass(frozen=True)
+class ShardWords:
+    """What a shard's index of words says: its tokens (m,), how many of its products have each, and their sums.
+
+    - `count`: of products; `length`: of all their texts, in tokens.
+    """
+
+    keys: npt.NDArray[np.uint64]
+    having: Rows
+    count: int
+    length: int
 
 
 @dataclass(frozen=True)
@@ -72,22 +101,23 @@ class Pooled:
     word_counts: Rows
 
 
-def pool(shards: Sequence[OpenShard], declarations: Mapping[str, str]) -> Pooled:
+def pool(shards: SavedShards, ordinals: Sequence[Rows], declarations: Mapping[str, str], run: Run) -> Pooled:
     """Pool shards.
 
+    - `ordinals`: (n,) int64 of the products of each shard, ascending.
     - `declarations`: of columns by name, "" for one that its values decide. Columns have their order; others come last.
+    - `run`: takes the steps that read all products of a shard.
     """
-    kinds, decided = _kinds(shards, declarations)
-    contents = [PooledContents(shard.catalogue.contents, kinds, decided) for shard in shards]
-    columns = [name for name, kind in kinds.items() if kind in BOOST_KINDS]
-    quantiles: list[dict[str, DoubleArray]] = [{} for _ in shards]
-    for name in columns:
-        for of_shard, table in zip(quantiles, _quantiles(contents, name), strict=True):
+    kinds, decided = _kinds(shards, declarations, run)
+    quantiles: list[dict[str, DoubleArray]] = [{} for _ in range(len(shards))]
+    for name in (name for name, kind in kinds.items() if kind in BOOST_KINDS):
+        step = partial(_distinct_values, shards, kinds, decided, name)
+        for of_shard, table in zip(quantiles, pooled_quantiles([*run(step, len(shards))]), strict=True):
             of_shard[name] = table
-    keys, counts, words = _words(shards)
+    keys, counts, words = _pool_words([*run(partial(_words, shards), len(shards))])
     return Pooled(
-        Statistics.of(_spaced_rows(shards, STATISTICS_ROWS)),
-        _spaced_rows(shards, SAMPLE),
+        Statistics.of(_spaced_rows(shards, ordinals, STATISTICS_ROWS)),
+        _spaced_rows(shards, ordinals, SAMPLE),
         kinds,
         decided,
         quantiles,
@@ -110,22 +140,21 @@ def ordinals_at(ordinals: Sequence[Rows], ranks: Rows) -> Rows:
     return low
 
 
-def _spaced_rows(shards: Sequence[OpenShard], limit: int) -> FloatArray:
+def _spaced_rows(shards: SavedShards, ordinals: Sequence[Rows], limit: int) -> FloatArray:
     """Embeddings (m, 2D) of the rows of all products that `sample_rows` names."""
-    ordinals = [shard.ordinals for shard in shards]
     sampled = ordinals_at(ordinals, sample_rows(sum(map(len, ordinals)), limit))
-    rows = np.zeros((len(sampled), 2 * shards[0].catalogue.dim), np.float32)
-    for shard in shards:
-        positions = np.searchsorted(shard.ordinals, sampled)
-        is_here = positions < len(shard.ordinals)
-        is_here[is_here] = shard.ordinals[positions[is_here]] == sampled[is_here]
-        rows[is_here] = np.asarray(shard.catalogue.embeddings)[positions[is_here]]
+    rows = np.zeros((len(sampled), 2 * shards[0].dim), np.float32)
+    for shard, of_shard in zip(shards, ordinals, strict=True):
+        positions = np.searchsorted(of_shard, sampled)
+        is_here = positions < len(of_shard)
+        is_here[is_here] = of_shard[positions[is_here]] == sampled[is_here]
+        rows[is_here] = np.asarray(shard.embeddings)[positions[is_here]]
     return rows
 
 
-def _kinds(shards: Sequence[OpenShard], declarations: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _kinds(shards: SavedShards, declarations: Mapping[str, str], run: Run) -> tuple[dict[str, Any], dict[str, str]]:
     """Kinds and declarations of all columns of all shards."""
-    present = dict.fromkeys(name for shard in shards for name in shard.catalogue.contents.kinds)
+    present = dict.fromkeys(name for shard in shards for name in shard.contents.kinds)
     names = [
         *(name for name in declarations if name in present),
         *(name for name in present if name not in declarations),
@@ -135,7 +164,7 @@ def _kinds(shards: Sequence[OpenShard], declarations: Mapping[str, str]) -> tupl
     kinds: dict[str, Any] = {name: declaration.partition(":")[0] for name, declaration in decided.items()}
     kinds = {name: kind for name, kind in kinds.items() if name in names}
     if open_names:
-        parts = [gather_evidence(_fields(shard, open_names)) for shard in shards]
+        parts = [*run(partial(_evidence, shards, open_names), len(shards))]
         for name in open_names:
             inferred = infer(name, reduce(add, (part.get(name, ColumnEvidence()) for part in parts)))
             kinds[name] = inferred.kind
@@ -144,15 +173,18 @@ def _kinds(shards: Sequence[OpenShard], declarations: Mapping[str, str]) -> tupl
     return {name: kinds[name] for name in names}, decided
 
 
-def _fields(shard: OpenShard, names: Sequence[str]) -> list[Product]:
-    """Some fields of all records of a shard."""
-    return [{name: record[name] for name in names if name in record} for record in shard.catalogue.products]
+def _evidence(shards: SavedShards, names: Sequence[str], number: int) -> dict[str, ColumnEvidence]:
+    """What the values of some columns of a shard are evidence of."""
+    products = shards[number].products
+    return gather_evidence({name: record[name] for name in names if name in record} for record in products)
 
 
-def _quantiles(shards: Sequence[PooledContents], name: str) -> list[DoubleArray]:
-    """For each shard the quantiles (V + 1,) of its values of a column among those of all shards."""
-    columns = [contents.column(name) for contents in shards]
-    return pooled_quantiles([DistinctValues(column.values, value_counts(column)) for column in columns])
+def _distinct_values(
+    shards: SavedShards, kinds: Mapping[str, Any], declarations: Mapping[str, str], name: str, number: int
+) -> DistinctValues:
+    """The distinct values of a column of a shard."""
+    column = PooledContents(shards[number].contents, kinds, declarations).column(name)
+    return DistinctValues(column.values, value_counts(column))
 
 
 def pooled_quantiles(parts: Sequence[DistinctValues]) -> list[DoubleArray]:
@@ -166,18 +198,26 @@ def pooled_quantiles(parts: Sequence[DistinctValues]) -> list[DoubleArray]:
     return [table[[*(position[value] for value in part.values), len(values)]] for part in parts]
 
 
-def _words(shards: Sequence[OpenShard]) -> tuple[Any, Rows, WordCounts | None]:
+def _words(shards: SavedShards, number: int) -> ShardWords | None:
+    """What the index of words of a shard says, None without one."""
+    index = shards[number].words
+    if index is None:
+        return None
+    return ShardWords(
+        np.asarray(index.keys), np.diff(index.starts), index.count, int(index.lengths.sum(dtype=np.int64))
+    )
+
+
+def _pool_words(parts: Sequence[ShardWords | None]) -> tuple[Any, Rows, WordCounts | None]:
     """Tokens of all products, ascending, how many products have each, and the number and mean length of products."""
-    indices = [shard.catalogue.words for shard in shards]
-    present = [index for index in indices if index is not None]
+    present = [part for part in parts if part is not None]
     if not present:
         return np.empty(0, np.uint64), np.empty(0, np.int64), None
-    keys, positions = np.unique(np.concatenate([index.keys for index in present]), return_inverse=True)
-    having = np.concatenate([np.diff(index.starts) for index in present])
+    keys, positions = np.unique(np.concatenate([part.keys for part in present]), return_inverse=True)
     counts = np.zeros(len(keys), np.int64)
-    np.add.at(counts, positions, having)
-    count = sum(index.count for index in present)
-    length = sum(int(index.lengths.sum(dtype=np.int64)) for index in present)
+    np.add.at(counts, positions, np.concatenate([part.having for part in present]))
+    count = sum(part.count for part in present)
+    length = sum(part.length for part in present)
     return keys, counts, WordCounts(count, max(1.0, length / count) if count else 1.0)
 
 

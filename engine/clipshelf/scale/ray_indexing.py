@@ -18,9 +18,9 @@ from clipshelf.errors import ClipshelfError
 from clipshelf.model.engine import Engine
 from clipshelf.scale.chunks import pack, unpack
 from clipshelf.scale.index_plan import Plan
-from clipshelf.scale.indexing import Result
 from clipshelf.scale.lost_nodes import PATIENCE, LostNodeWatch, WorkStopped
 from clipshelf.scale.ray_runtime import cause_of, load_ray, load_ray_data, raised_by_task, says_lost
+from clipshelf.scale.steps import Result
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ class RayExecutor:
     threads: int
     provider: str = "cpu"
 
-    def run(self, step: Callable[[int], Result], count: int) -> Iterator[Result]:
-        """Run a step for all numbers, each in a task; raises the error that a step raised."""
+    def run(self, step: Callable[[int], Result], count: int, /) -> Iterator[Result]:
+        """Take a step for all numbers, each in a task; raises the error that a step raised."""
         ray = load_ray()
         task, reference = ray.remote(_run).options(max_retries=_RETRIES), ray.put(step)
         try:

@@ -31,7 +31,8 @@ from clipshelf.scale.manifest import (
     read_manifest,
 )
 from clipshelf.scale.pooled_files import SAMPLE_FILE
-from clipshelf.scale.pooling import OpenShard, Pooled, ordinals_name, pool, quantiles_name
+from clipshelf.scale.pooling import Pooled, SavedShards, ordinals_name, pool, quantiles_name
+from clipshelf.scale.steps import Run, run_here
 from clipshelf.types import PathLike, Rows
 
 
@@ -111,24 +112,24 @@ def publish(
     *,
     relevance_curve: RelevanceCurve | None = None,
     extra: Mapping[str, bytes] | None = None,
+    run: Run = run_here,
 ) -> ShardedManifest:
     """Pool shards and replace the manifest, in one step.
 
     - `folder`: of the sharded catalogue, locked.
     - `declarations`: of the columns that are decided.
     - `extra`: contents of further pooled files, by name.
+    - `run`: takes the steps that read all products of a shard.
 
     Older generations than the one before are removed, unless they are used. Returns the new manifest.
     """
-    opened = [OpenShard(Catalogue.load(shard.folder), shard.ordinals) for shard in shards]
-    catalogues = [shard.catalogue for shard in opened]
+    catalogues = SavedShards([shard.folder for shard in shards])
     if len({(catalogue.fingerprint, catalogue.dim) for catalogue in catalogues}) > 1:
         raise CatalogueError(f"{folder}: expected shards of one model, found several")
-    pooled = pool(opened, declarations)
+    ordinals = [shard.ordinals for shard in shards]
+    pooled = pool(catalogues, ordinals, declarations, run)
     with writing(folder):
-        files = _write_pooled(
-            folder / f"pooled.{generation}", pooled, [shard.ordinals for shard in shards], extra or {}
-        )
+        files = _write_pooled(folder / f"pooled.{generation}", pooled, ordinals, extra or {})
         records = tuple(
             ShardRecord(shard.folder.name, len(shard.ordinals), FileRecord.of(shard.folder / CATALOGUE_MANIFEST).sha256)
             for shard in shards
@@ -183,17 +184,26 @@ def _write_pooled(
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir()
-    contents = {**extra, SAMPLE_FILE: _npy(pooled.sample)}
-    if pooled.words is not None:
-        contents[WORDS_FILE] = _npz({"keys": pooled.word_keys, "counts": pooled.word_counts})
-    numbers = {name: f"column{i}" for i, name in enumerate(pooled.kinds)}
-    for shard, (of_shard, tables) in enumerate(zip(ordinals, pooled.quantiles, strict=True)):
-        contents[ordinals_name(shard)] = _npy(of_shard.astype(np.int64))
-        contents[quantiles_name(shard)] = _npz({numbers[name]: table for name, table in tables.items()})
-    for name, content in contents.items():
+    files: dict[str, FileRecord] = {}
+    for name, content in _pooled_contents(pooled, ordinals, extra):
         with durable(folder / name) as file:
             file.write(content)
-    return {name: FileRecord.of(folder / name) for name in contents}
+        files[name] = FileRecord.of(folder / name)
+    return files
+
+
+def _pooled_contents(
+    pooled: Pooled, ordinals: Sequence[Rows], extra: Mapping[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """The names of the pooled files, and what they hold."""
+    yield from extra.items()
+    yield SAMPLE_FILE, _npy(pooled.sample)
+    if pooled.words is not None:
+        yield WORDS_FILE, _npz({"keys": pooled.word_keys, "counts": pooled.word_counts})
+    numbers = {name: f"column{i}" for i, name in enumerate(pooled.kinds)}
+    for shard, (of_shard, tables) in enumerate(zip(ordinals, pooled.quantiles, strict=True)):
+        yield ordinals_name(shard), _npy(of_shard.astype(np.int64))
+        yield quantiles_name(shard), _npz({numbers[name]: table for name, table in tables.items()})
 
 
 def _remove_older(folder: Path, current: ShardedManifest, before: ShardedManifest | None) -> None:
