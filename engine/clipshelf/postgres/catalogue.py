@@ -33,7 +33,7 @@ from clipshelf.display import describe
 from clipshelf.errors import FingerprintMismatch, InputError
 from clipshelf.model.engine import Engine
 from clipshelf.postgres.columns import from_table, is_storable
-from clipshelf.postgres.connections import Connection, Connections
+from clipshelf.postgres.connections import PATIENCE, Connection, Connections
 from clipshelf.postgres.search import LARGEST_EF, PatternSearch, as_array
 from clipshelf.postgres.sql import FALSE, TRUE, Piece, all_of, condition_piece, piece
 from clipshelf.postgres.tables import TableKinds, TableManifest, read_manifest
@@ -67,20 +67,23 @@ class PostgresCatalogue:
     - `name`: of the catalogue there.
     - `search`: "exact", or "hnsw" for the index, which may miss some of the best products.
     - `candidates`: how many of them an HNSW search looks at, up to 1,000.
+    - `patience`: for how many seconds a query whose connections break is tried again.
 
     `columns` has the kind of each column by name, as filters see them.
 
     Raises CatalogueError where the database or the catalogue is not there, InputError for arguments that do not fit.
     """
 
-    def __init__(self, dsn: str, name: str, *, search: str = "exact", candidates: int = 200) -> None:
+    def __init__(
+        self, dsn: str, name: str, *, search: str = "exact", candidates: int = 200, patience: float = PATIENCE
+    ) -> None:
         if search not in SEARCHES:
             raise InputError(f"search: expected one of {', '.join(SEARCHES)}, found {describe(search)}")
         if not 1 <= candidates <= LARGEST_EF:
             raise InputError(f"candidates: expected 1 to {LARGEST_EF}, found {describe(candidates)}")
-        self._arguments = (dsn, name, search, candidates)
+        self._arguments = (dsn, name, search, candidates, patience)
         self._search_by, self._candidates = search, candidates
-        self._connections = Connections(dsn)
+        self._connections = Connections(dsn, patience)
         try:
             self._manifest: TableManifest = self._connections.read(partial(read_manifest, name=name))
             if search == "hnsw" and not self._manifest.indexed:
@@ -95,8 +98,8 @@ class PostgresCatalogue:
         self.columns: Mapping[str, str] = TableKinds(self._manifest)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        dsn, name, search, candidates = self._arguments
-        return partial(type(self), search=search, candidates=candidates), (dsn, name)
+        dsn, name, search, candidates, patience = self._arguments
+        return partial(type(self), search=search, candidates=candidates, patience=patience), (dsn, name)
 
     def __len__(self) -> int:
         return self._manifest.count

@@ -1,84 +1,168 @@
-"""Connections to PostgreSQL that outlive a restart of the server, and forks of this process."""
+"""Connections to PostgreSQL that outlive a restart of the server, killed sessions, and forks of this process.
+
+A thread that needs a connection opens it by itself. psycopg_pool opens connections in threads of its own, after pauses
+that double with each failure, and a query would wait for them.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from pgvector.psycopg import register_vector
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from clipshelf.errors import CatalogueError
-from clipshelf.forks import call_in_child
+from clipshelf.display import describe
+from clipshelf.errors import CatalogueError, InputError
+from clipshelf.forks import call_in_child, never_destroy_in_child
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 Result = TypeVar("Result")
 
-_TRIES = 3
-_WAIT = 10.0  # seconds for a connection
+PATIENCE = 10.0  # seconds
 _MOST = 8  # connections
+_PAUSE = 0.05  # seconds, after a connection that could not be opened
+_SHORTEST_TIMEOUT = 2  # seconds of an attempt to connect, the least that libpq takes
 
 
 class Connections:
-    """A pool of connections to one database.
+    """Up to eight connections to one database.
 
     - `dsn`: what libpq takes, such as postgresql://user@host/database; "" for its environment variables.
+    - `patience`: for how many seconds from its first failure on some work is tried again, which takes connections that
+      break and those that cannot be opened.
+
+    Raises InputError unless `patience` is a positive number.
     """
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._pool: ConnectionPool[Connection] | None = None
-        self._lock = threading.Lock()
-        call_in_child(self, Connections._follow_fork)
+    def __init__(self, dsn: str, patience: float = PATIENCE) -> None:
+        if not 0 < patience < math.inf:
+            raise InputError(f"patience: expected a positive number of seconds, found {describe(patience)}")
+        self._dsn, self._patience = dsn, patience
+        self._start_anew()
+        call_in_child(self, Connections._start_anew)
 
-    def _follow_fork(self) -> None:
-        """Leave the parent's connections to the parent."""
-        self._pool = None
+    def _start_anew(self) -> None:
+        """Have no connections; a forked child leaves those of its parent to the parent."""
+        self._idle: list[Connection] = []
+        self._free = threading.BoundedSemaphore(_MOST)
         self._lock = threading.Lock()
 
     def read(self, work: Callable[[Connection], Result]) -> Result:
-        """Run some work in a transaction that only reads, again where its connection breaks.
+        """Run some work in a transaction that only reads, again where its connection breaks or cannot be opened.
 
-        Raises CatalogueError where the database cannot be reached or refuses.
+        Raises CatalogueError where the database refuses, or cannot be reached for as long as the patience lasts.
         """
-        for attempt in range(1, _TRIES + 1):
+        deadline = math.inf
+        while True:
             try:
-                with self._opened().connection(_WAIT) as connection, connection.transaction():
+                with self._borrowed(deadline) as connection, _told(connection), connection.transaction():
                     return work(connection)
-            except PoolTimeout as error:
-                raise CatalogueError(f"postgres: expected a connection within {_WAIT:g} s: {error}") from None
-            except psycopg.errors.UndefinedTable:
-                raise CatalogueError(
-                    "postgres: expected the table of the catalogue, found that it was replaced; open it again"
-                ) from None
-            except psycopg.OperationalError as error:
-                if attempt == _TRIES or isinstance(error, psycopg.errors.QueryCanceled):
-                    raise CatalogueError(f"postgres: {error_line(error)}") from None
-            except psycopg.Error as error:
-                raise CatalogueError(f"postgres: {error_line(error)}") from None
-        raise AssertionError("unreachable")
+            except _Interruption as interruption:
+                deadline = min(deadline, interruption.since + self._patience)
+                if time.monotonic() >= deadline:
+                    raise CatalogueError(
+                        f"postgres: expected an answer within {self._patience:g} s, found: {interruption}"
+                    ) from None
+                time.sleep(interruption.pause)
 
     def close(self) -> None:
         """Close the connections; the next use opens others."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
+            closed, self._idle = self._idle, []
+        for connection in closed:
+            connection.close()
 
-    def _opened(self) -> ConnectionPool[Connection]:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ConnectionPool(
-                    self._dsn,
-                    min_size=1,
-                    max_size=_MOST,
-                    configure=register,
-                    check=ConnectionPool.check_connection,
-                    open=True,
-                )
-            return self._pool
+    @contextmanager
+    def _borrowed(self, deadline: float) -> Iterator[Connection]:
+        """A connection that nobody else uses; it is kept for the next unless it broke."""
+        if not self._free.acquire(timeout=self._patience):
+            raise CatalogueError(
+                f"postgres: expected one of {_MOST} connections to be free within {self._patience:g} s, found none"
+            )
+        try:
+            with self._lock:
+                idle = self._idle
+                connection = idle.pop() if idle else None
+            if connection is None:
+                connection = self._open(min(self._patience, deadline - time.monotonic()))
+            try:
+                yield connection
+            finally:
+                with self._lock:
+                    stays = idle is self._idle and not connection.closed
+                    if stays:
+                        idle.append(connection)
+                if not stays:
+                    connection.close()
+        finally:
+            self._free.release()
+
+    def _open(self, seconds: float) -> Connection:
+        """Open a connection within some seconds, one that notices within the patience that its server is gone."""
+        start = time.monotonic()
+        try:
+            connection = psycopg.connect(_with_limits(self._dsn, seconds, self._patience))
+        except psycopg.OperationalError as error:
+            raise _Interruption(error_line(error), start, _PAUSE) from None
+        except psycopg.Error as error:
+            raise CatalogueError(f"postgres: {error_line(error)}") from None
+        never_destroy_in_child(connection)
+        try:
+            with _told(connection):
+                register(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class _Interruption(Exception):
+    """Work that may succeed when it is tried again.
+
+    - `since`: when the trouble began, by `time.monotonic`.
+    - `pause`: before the next try, in seconds.
+    """
+
+    def __init__(self, reason: str, since: float, pause: float = 0.0) -> None:
+        super().__init__(reason)
+        self.since, self.pause = since, pause
+
+
+@contextmanager
+def _told(connection: Connection) -> Iterator[None]:
+    """Tell errors of the database as an interruption, or as a CatalogueError where another try would end as this."""
+    try:
+        yield
+    except psycopg.errors.UndefinedTable:
+        raise CatalogueError(
+            "postgres: expected the table of the catalogue, found that it was replaced; open it again"
+        ) from None
+    except psycopg.Error as error:
+        # A replica cancels what reads rows that its primary has removed (SerializationFailure).
+        if connection.closed or isinstance(error, psycopg.errors.SerializationFailure):
+            raise _Interruption(error_line(error), time.monotonic()) from None
+        raise CatalogueError(f"postgres: {error_line(error)}") from None
+
+
+def _with_limits(dsn: str, to_connect: float, patience: float) -> str:
+    """An address with limits of time by which a lost server is noticed, where the user sets none.
+
+    - `to_connect`: seconds for an attempt to connect.
+    """
+    given: dict[str, Any] = conninfo_to_dict(dsn)
+    if "PGCONNECT_TIMEOUT" not in os.environ:
+        given.setdefault("connect_timeout", max(_SHORTEST_TIMEOUT, math.ceil(to_connect)))
+    given.setdefault("tcp_user_timeout", 1000 * math.ceil(patience))  # milliseconds
+    given.setdefault("keepalives_idle", max(1, int(patience / 2)))
+    given.setdefault("keepalives_interval", 1)
+    return make_conninfo(**given)
 
 
 def connect(dsn: str) -> Connection:

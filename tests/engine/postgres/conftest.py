@@ -9,7 +9,7 @@ from support import tiny
 from support.postgres_server import server
 from support.same_answers import DIM
 
-pytest.importorskip("psycopg_pool", reason="needs psycopg and pgvector, of the extra postgres")
+pytest.importorskip("psycopg", reason="needs psycopg and pgvector, of the extra postgres")
 pytest.importorskip("pgvector", reason="needs psycopg and pgvector, of the extra postgres")
 
 from clipshelf.postgres.catalogue import PostgresCatalogue

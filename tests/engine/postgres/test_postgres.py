@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -178,47 +177,6 @@ def test_connections_that_are_killed_are_opened_again(narrow_engine: Engine, dsn
         assert facts(recommender.recommend("red")) == expected
 
 
-@pytest.mark.parametrize("search", ["exact", "hnsw"])
-def test_connections_killed_at_random_cost_no_wrong_answer(
-    narrow_engine: Engine, dsn: str, opened: Open, search: str
-) -> None:
-    """Every query has the right answer, or one error; most have the answer, since they are asked again."""
-    export_catalogue(union(narrow_engine, 200, seed=15, share=0.0, words=()), dsn, "shot", index=True)
-    recommender = PostgresRecommender(narrow_engine, opened("shot", search=search))
-    texts = ["red", "green shoe", "blue", "warm shirt"]
-    expected = {text: facts(recommender.recommend(text)) for text in texts}
-    ended = threading.Event()
-
-    def kill() -> None:
-        rng = np.random.default_rng(4)
-        with psycopg.connect(dsn, autocommit=True) as killer:
-            while not ended.wait(rng.exponential(0.03)):
-                killer.execute(
-                    "select pg_terminate_backend(pid) from (select pid from pg_stat_activity where "
-                    "pid <> pg_backend_pid() and backend_type = 'client backend' order by random() limit 1) as any_one"
-                )
-
-    def ask(number: int) -> str | None:
-        text = texts[number % len(texts)]
-        try:
-            assert facts(recommender.recommend(text)) == expected[text]
-        except CatalogueError as error:
-            return str(error)
-        return None
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        with ThreadPoolExecutor(4) as threads:
-            errors = [error for error in threads.map(ask, range(100)) if error is not None]
-    finally:
-        ended.set()
-        killer.join()
-    assert all(error.startswith("postgres: ") and "\n" not in error for error in errors)
-    assert len(errors) < 10
-    assert facts(recommender.recommend("red")) == expected["red"]
-
-
 def test_a_statement_that_takes_too_long_is_not_repeated(narrow_engine: Engine, dsn: str) -> None:
     export_catalogue(union(narrow_engine, 5, seed=16, words=()), dsn, "slow")
     connections = Connections(dsn)
@@ -349,6 +307,7 @@ def test_arguments_that_do_not_fit(narrow_engine: Engine, dsn: str, opened: Open
         ({"search": "fast"}, "search: expected one of exact, hnsw"),
         ({"search": "hnsw"}, "found one without"),
         ({"candidates": 0}, "candidates: expected 1 to 1000"),
+        ({"patience": 0}, "patience: expected a positive number of seconds, found 0"),
     ):
         with pytest.raises(InputError, match=message):
             opened("plain", **arguments)
