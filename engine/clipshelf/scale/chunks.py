@@ -33,7 +33,7 @@ from clipshelf.types import Rows
 
 # A multiple of what a catalogue embeds at a time, so that the same products share a batch as on one machine.
 CHUNK = 1024
-_PIECE_BITS = 32  # of an ordinal are left for the position in a piece
+_PIECE_BITS = 32  # of an ordinal are left for the position in the file of a piece
 _PART_ARRAYS = ("owners", "starts", "embeds", "coefficients", "keys")
 
 
@@ -136,6 +136,11 @@ def embed_chunk(engine: Engine, chunk: Chunk, shards: int, folder: Path, *, root
     with durable(folder / chunk.name) as file:
         file.write(stream.getvalue())
     return len(failures)
+
+
+def place_of(ordinal: int) -> tuple[int, int]:
+    """The piece of the product of an ordinal, and its position in the file of the piece."""
+    return ordinal >> _PIECE_BITS, ordinal & ((1 << _PIECE_BITS) - 1)
 
 
 def read_part(path: Path, shard: int) -> ShardPart | None:

@@ -19,7 +19,7 @@ from clipshelf.failures import Failure
 from clipshelf.files import FileRecord, durable
 from clipshelf.model.engine import Engine
 from clipshelf.model.image_limits import ImageLimits
-from clipshelf.scale.chunks import Chunk, chunks_of, embed_chunk, join_parts, read_part, unfinished_pieces
+from clipshelf.scale.chunks import Chunk, chunks_of, embed_chunk, join_parts, place_of, read_part, unfinished_pieces
 from clipshelf.scale.pieces import Piece, read_piece
 from clipshelf.scale.writing import save_shard, shard_folder
 
@@ -104,12 +104,12 @@ class Plan:
         marker = self.building / f"shard-{shard:04}.json"
         target = self.folder / shard_folder(shard, self.generation)
         if marker.exists():
-            done = json.loads(marker.read_text())
+            finished = json.loads(marker.read_text())
             # Another plan may have written the same folder since.
-            if is_file(target / MANIFEST) and FileRecord.of(target / MANIFEST).sha256 == done["sha256"]:
-                return [Failure(*values) for values in done["repeated"]]
-        found = (read_part(path, shard) for path in sorted(self.building.glob("*-*.npz")))
-        whole = join_parts([part for part in found if part], self.dim, dict(self.declarations), self.words)
+            if is_file(target / MANIFEST) and FileRecord.of(target / MANIFEST).sha256 == finished["sha256"]:
+                return [Failure(*values) for values in finished["repeated"]]
+        parts = (read_part(path, shard) for path in sorted(self.building.glob("*-*.npz")))
+        whole = join_parts([part for part in parts if part], self.dim, dict(self.declarations), self.words)
         order = np.argsort(whole.ordinals, kind="stable")
         first, repeated = _first_of_each_id(order.tolist(), [product["id"] for product in whole.contents.products])
         contents = replace(
@@ -122,25 +122,29 @@ class Plan:
         save_shard(target, Catalogue(contents, self.fingerprint, self.root, self.artifact))
         with durable(self.building / f"ordinals-{shard:04}.npy") as file:
             np.save(file, whole.ordinals[first], allow_pickle=False)
-        failures = [
-            Failure(int(whole.ordinals[row]) & 0xFFFFFFFF, id_, "id: expected unique ids, found one again")
-            for row, id_ in repeated
-        ]
+        ordinals, products = whole.ordinals.tolist(), whole.contents.products
+        failures = [self._repeated(products[row]["id"], ordinals[row], ordinals[used]) for row, used in repeated]
         with durable(marker) as file:
             rows = [[failure.index, failure.source, failure.reason, failure.part] for failure in failures]
             file.write(json.dumps({"sha256": FileRecord.of(target / MANIFEST).sha256, "repeated": rows}).encode())
         return failures
 
+    def _repeated(self, id_: str, ordinal: int, used: int) -> Failure:
+        """The failure of a product whose id that of the ordinal `used` has."""
+        (name, position), (used_name, used_position) = self._place(ordinal), self._place(used)
+        of_file = f" of {used_name}" if used_name != name else ""
+        reason = f"id: expected unique ids, found {id_!r} again, which product {used_position}{of_file} has"
+        return Failure(position, id_, f"{name}: product {position}: {reason}")
 
-def _first_of_each_id(rows: Sequence[int], ids: Sequence[str]) -> tuple[list[int], list[tuple[int, str]]]:
-    """Of rows in the order of the source: those of the first product of each id, and the rows and ids of the others."""
-    seen: set[str] = set()
-    first: list[int] = []
-    repeated: list[tuple[int, str]] = []
-    for row in rows:
-        if ids[row] in seen:
-            repeated.append((row, ids[row]))
-        else:
-            seen.add(ids[row])
-            first.append(row)
-    return first, repeated
+    def _place(self, ordinal: int) -> tuple[str, int]:
+        """The file of a product, and its position there."""
+        piece, position = place_of(ordinal)
+        file = self.pieces[piece].file
+        return file.address(file.path), position
+
+
+def _first_of_each_id(rows: Sequence[int], ids: Sequence[str]) -> tuple[list[int], list[tuple[int, int]]]:
+    """Of rows in the order of the source those of the first product of each id; and the others, with the row of it."""
+    row_of: dict[str, int] = {}
+    repeated = [(row, row_of[ids[row]]) for row in rows if row_of.setdefault(ids[row], row) != row]
+    return list(row_of.values()), repeated

@@ -166,7 +166,8 @@ def test_products_that_cannot_be_used_are_named_by_their_address(store: Store, e
     assert found["3", "image"].startswith("s3://other/x.png: expected a picture, found: ")
     assert found["4", "image"].startswith("nowhere://x: expected a path, or a URI that pyarrow knows, found: ")
     assert found["line 6", None] == "s3://shop/bad/a.jsonl: line 6: product 5: expected an id, found none"
-    assert "found one again" in found["0", None] and len(found) == 7
+    again = "product 6: id: expected unique ids, found '0' again, which product 0 has"
+    assert found["0", None] == f"s3://shop/bad/a.jsonl: {again}" and len(found) == 7
 
 
 @pytest.mark.parametrize("source", ["s3://nobody/products.csv", "s3://shop/nothing.csv", "s3://shop/nothing/"])

@@ -128,9 +128,9 @@ def test_a_folder_of_pieces_is_read_in_the_order_of_paths(engine: Engine, source
         (tmp_path / image.name).write_bytes(image.read_bytes())
     one = index(engine, kept, tmp_path / "one", fields=FIELDS)
     assert facts(Recommender(engine, one)) == facts(ShardedRecommender(engine, sharded))
-    assert [(failure.source, failure.reason) for failure in failures] == [
-        ("p5", "id: expected unique ids, found one again")
-    ]
+    reason = "id: expected unique ids, found 'p5' again, which product 5 of"
+    first, again = folder / "part-0.csv", folder / "part-3.csv"
+    assert failures == [Failure(0, "p5", f"{again}: product 0: {reason} {first} has")]
 
 
 def test_what_an_interrupted_run_has_done_stays(
