@@ -12,34 +12,18 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from clipshelf import Engine
 from clipshelf.scale.chunks import CHUNK
-from clipshelf.scale.index_plan import Plan
 from clipshelf.scale.indexing import OneProcess, index_shards
-from clipshelf.scale.ray_indexing import RayExecutor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support import tiny
+from support.interrupted_embedding import InterruptedExecutor, files_of_catalogue
 from support.two_hosts import TwoHosts, reason_to_skip
 
 CPUS, SHARDS, PRODUCTS = 4, 2, 32 * CHUNK
-
-
-class CuttingExecutor(RayExecutor):
-    """Embeds on Ray, and calls `cut` when the first chunk is there."""
-
-    cut: Callable[[], object]
-
-    def embed(self, plan: Plan) -> Iterator[int]:
-        for number, count in enumerate(super().embed(plan)):
-            if number == 0:
-                done = len(list(plan.building.glob("*-*.npz")))
-                print(f"the link is cut after {done} of {PRODUCTS // CHUNK} chunks")
-                type(self).cut()
-            yield count
 
 
 def write_source(folder: Path) -> Path:
@@ -52,11 +36,6 @@ def write_source(folder: Path) -> Path:
     return folder
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
 def main(folder: Path) -> int:
     if reason := reason_to_skip():
         print(reason)
@@ -65,7 +44,7 @@ def main(folder: Path) -> int:
     source = write_source(folder / "source")
     # Both catalogues are built at the same place, since a catalogue records paths as seen from itself.
     expected, _ = index_shards(engine, source, folder / "many", SHARDS, OneProcess(engine))
-    content = files(expected.folder)
+    content = files_of_catalogue(expected.folder)
     expected.folder.rename(folder / "expected")
     hosts = TwoHosts(folder)
     with hosts.entered():
@@ -74,11 +53,15 @@ def main(folder: Path) -> int:
         with hosts.connected() as ray:
             while sum(node["Alive"] for node in ray.nodes()) < 2:
                 time.sleep(0.1)
-            CuttingExecutor.cut = hosts.cut
+
+            def cut(done: int) -> None:
+                print(f"the link is cut after {done} of {PRODUCTS // CHUNK} chunks", flush=True)
+                hosts.cut()
+
             begin = time.monotonic()
-            executor = CuttingExecutor(2, CPUS - 1)  # each host has room for one worker
+            executor = InterruptedExecutor(2, CPUS - 1, interrupt=cut)  # each host has room for one worker
             sharded, failures = index_shards(engine, source, folder / "many", SHARDS, executor)
-            is_same = not failures and files(sharded.folder) == content
+            is_same = not failures and files_of_catalogue(sharded.folder) == content
             print(f"{'the same' if is_same else 'other'} bytes after {time.monotonic() - begin:.0f} s")
     return 0 if is_same else 1
 

@@ -39,8 +39,9 @@ from clipshelf.scale.writing import split
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support import tiny
+from support.interrupted_embedding import files_of_catalogue
+from support.processes import processes_named
 from support.same_answers import DIM, facts, union
-from support.two_hosts import processes_below
 
 SHARDS, REPLICAS, NODES, CPUS = 3, 2, 2, 4
 PATIENCE = 2.0  # seconds
@@ -73,7 +74,7 @@ class Disturber:
                 self._cluster.remove_node(self._nodes.pop(self._random.randrange(NODES)), allow_graceful=False)
                 self._nodes.append(self._cluster.add_node(num_cpus=CPUS))
             else:
-                processes = raylets(self._nodes) if kind == "raylet stopped" else named(actor)
+                processes = raylets(self._nodes) if kind == "raylet stopped" else processes_named(actor)
                 if not processes:
                     continue
                 with suppress(ProcessLookupError):
@@ -87,16 +88,6 @@ class Disturber:
         os.kill(process, signal.SIGSTOP)
         time.sleep(self._random.uniform(0.5, 4))
         os.kill(process, signal.SIGCONT)
-
-
-def named(prefix: bytes) -> list[int]:
-    """The processes below this one whose name begins with a prefix."""
-    processes = []
-    for pid in processes_below(os.getpid()):
-        with suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(prefix):
-                processes.append(pid)
-    return processes
 
 
 def raylets(nodes: list[Any]) -> list[int]:
@@ -167,7 +158,7 @@ def embed(engine: Engine, disturber: Disturber, folder: Path, runs: int) -> None
         (folder / "in" / f"{part}.jsonl").write_text("\n".join(lines[part::4]) + "\n")
     source = folder / "in"
     expected, _ = index_shards(engine, source, folder / "out", SHARDS, OneProcess(engine))
-    content = files(expected.folder)
+    content = files_of_catalogue(expected.folder)
     for run in range(runs):
         shutil.rmtree(folder / "out")
         disturber.counts.clear()
@@ -177,7 +168,7 @@ def embed(engine: Engine, disturber: Disturber, folder: Path, runs: int) -> None
             work = pool.submit(index_shards, engine, source, folder / "out", SHARDS, executor)
             disturber.disturb(b"ray::MapWorker", [work])
         sharded, failures = work.result()
-        if failures or files(sharded.folder) != content:
+        if failures or files_of_catalogue(sharded.folder) != content:
             raise ValueError(f"run {run}: expected the files of one process, found others")
         print(f"embedding, run {run}: same bytes after {time.monotonic() - begin:.0f} s; {dict(disturber.counts)}")
 
@@ -189,11 +180,6 @@ class SlowExecutor(RayExecutor):
         for count in super().embed(plan):
             time.sleep(0.3)
             yield count
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def main() -> None:

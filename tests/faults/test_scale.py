@@ -32,6 +32,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support import tiny
+from support.interrupted_embedding import InterruptedExecutor, files_of_catalogue
 from support.same_answers import DIM, FIELD_QUERIES, QUERIES, assert_same, union
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
@@ -89,36 +90,23 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class LosingExecutor(RayExecutor):
-    """Embeds on Ray, and calls `lose` when the first chunk is there."""
-
-    lose: Callable[[], object]
-
-    def embed(self, plan: Plan) -> Iterator[int]:
-        for number, count in enumerate(super().embed(plan)):
-            if number == 0:
-                assert len(list(plan.building.glob("*-*.npz"))) < PRODUCTS // CHUNK, "expected work that is left"
-                type(self).lose()
-            yield count
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
 def test_a_raylet_that_is_killed_while_it_embeds_changes_no_byte(
     cluster: Any, engine: Engine, source: Path, tmp_path: Path
 ) -> None:
     # Both catalogues are built at the same place, since a catalogue records paths as seen from itself.
     expected, _ = index_shards(engine, source, tmp_path / "many", SHARDS, OneProcess(engine))
-    whole = files(expected.folder)
+    whole = files_of_catalogue(expected.folder)
     expected.folder.rename(tmp_path / "expected")
     node = cluster.add_node(num_cpus=CPUS)  # each node has room for one worker
     cluster.wait_for_nodes()
-    LosingExecutor.lose = lambda: cluster.remove_node(node, allow_graceful=False)
-    sharded, failures = index_shards(engine, source, tmp_path / "many", SHARDS, LosingExecutor(2, CPUS - 1))
-    assert failures == [] and files(sharded.folder) == whole
+
+    def kill(done: int) -> None:
+        assert done < PRODUCTS // CHUNK, "expected work that is left"
+        cluster.remove_node(node, allow_graceful=False)
+
+    executor = InterruptedExecutor(2, CPUS - 1, interrupt=kill)
+    sharded, failures = index_shards(engine, source, tmp_path / "many", SHARDS, executor)
+    assert failures == [] and files_of_catalogue(sharded.folder) == whole
 
 
 def test_an_error_of_a_task_or_worker_is_told_as_it_is(

@@ -1,9 +1,11 @@
-"""Shards in actors of Ray where resources run out: an object store without room, and processes that stand still."""
+"""Shards and workers on Ray where resources run out: an object store without room, and processes that stand still."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,12 +15,16 @@ from typing import Any
 import pytest
 from clipshelf import Engine, Recommender
 from clipshelf.errors import ShardLost
+from clipshelf.scale.chunks import CHUNK
 from clipshelf.scale.connections import Connections
+from clipshelf.scale.indexing import OneProcess, index_shards
 from clipshelf.scale.ray_runtime import load_ray
 from clipshelf.scale.ray_shards import RayShards
 from clipshelf.scale.recommender import ShardedRecommender
 from clipshelf.scale.writing import split
 from support import tiny
+from support.interrupted_embedding import InterruptedExecutor, files_of_catalogue
+from support.processes import processes_named
 from support.same_answers import DIM, facts, union
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
@@ -26,6 +32,7 @@ pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
 SHARDS = 2
 STORE = 80 << 20  # bytes, about the least that Ray takes
 PATIENCE = 2.0  # seconds
+STILL = 5.0  # seconds
 # Its candidates are more bytes than Ray sends in a message: they go through the object store.
 QUERY: dict[str, Any] = {"text": "red shoe", "k": 3_000}
 
@@ -88,6 +95,35 @@ def test_a_full_object_store_costs_no_answer_and_where_ray_carries_it_at_most_a_
         wait_for(many, QUERY, expected)
 
 
+def test_a_full_object_store_and_workers_that_stand_still_change_no_byte_of_what_is_embedded(
+    ray: Any, engine: Engine, tmp_path: Path
+) -> None:
+    lines = [json.dumps({"id": f"p{row}", "text": f"red shoe {row}"}) for row in range(4 * CHUNK)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    expected, _ = index_shards(engine, tmp_path / "in.jsonl", tmp_path / "many", SHARDS, OneProcess(engine))
+    content = files_of_catalogue(expected.folder)
+    expected.folder.rename(tmp_path / "expected")
+    stopped: list[int] = []
+
+    def stop(done: int) -> None:
+        stopped.extend(processes_named(b"ray::MapWorker"))
+        for process in stopped:
+            os.kill(process, signal.SIGSTOP)
+        threading.Timer(STILL, go_on).start()
+
+    def go_on() -> None:
+        for process in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+    taken = fill(ray)
+    begin = time.monotonic()
+    executor = InterruptedExecutor(2, 1, interrupt=stop)
+    sharded, failures = index_shards(engine, tmp_path / "in.jsonl", tmp_path / "many", SHARDS, executor)
+    assert taken and len(stopped) == 2 and time.monotonic() - begin > STILL
+    assert failures == [] and files_of_catalogue(sharded.folder) == content
+
+
 def fill(ray: Any) -> list[Any]:
     """References to objects that leave no room in the object store."""
     taken = []
@@ -124,18 +160,7 @@ def test_a_replica_answers_for_one_that_stands_still(ray: Any, one: Recommender,
 
 def actors() -> set[int]:
     """The processes of actors of shards that this process or its children started."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"ray::ShardActor"):
-                parent = int(entry.name)
-                while parent not in (0, os.getpid()):
-                    parent = int((Path("/proc") / str(parent) / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent:
-                    found.add(int(entry.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
+    return set(processes_named(b"ray::ShardActor"))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import pytest
 from clipshelf import Engine, index
 from clipshelf.scale.edits import add_products
 from clipshelf.scale.writing import split
+from support.processes import processes_below, processes_named
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
@@ -29,22 +30,9 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="re
 SHARDS, PRODUCTS = 2, 24
 
 
-def descendants(pid: int) -> list[int]:
-    """The processes below one."""
-    with suppress(OSError):
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return children + [below for child in children for below in descendants(child)]
-    return []
-
-
 def actors(pid: int) -> list[int]:
     """The processes of shards below a service."""
-    processes = []
-    for child in descendants(pid):
-        with suppress(OSError):
-            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"ray::ShardActor"):
-                processes.append(child)
-    return processes
+    return processes_named(b"ray::ShardActor", pid)
 
 
 def runs(pid: int) -> bool:
@@ -124,7 +112,7 @@ def test_a_killed_actor_and_a_new_generation_cost_no_answer(tiny_artifact: Path,
         assert {answer[:3] for answer in load.answers} == {(200, "1", None), (200, "2", None)}
         products = {"1": expected, "2": expected | {"new"}}
         assert all(ids == products[generation] for _, generation, _, ids in load.answers)
-        below = descendants(service.pid)
+        below = processes_below(service.pid)
         service.send_signal(signal.SIGTERM)
         assert service.wait(60) == 0
         eventually(lambda: not any(map(runs, below)), "the end of all of Ray")

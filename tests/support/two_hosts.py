@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from clipshelf.scale.ray_runtime import load_ray
+from support.processes import processes_below
 
 ADDRESSES = ("10.213.77.1", "10.213.77.2")
 _PORT = 6379
@@ -144,14 +145,6 @@ def end_hosts(names: Sequence[str]) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             _ip("netns", "delete", name)
-
-
-def processes_below(pid: int) -> list[int]:
-    """The children of a process, and theirs."""
-    with suppress(OSError):
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return children + [below for child in children for below in processes_below(child)]
-    return []
 
 
 def _raylet_of(node: subprocess.Popen[bytes], log: Path) -> int:
