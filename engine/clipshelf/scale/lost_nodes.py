@@ -1,4 +1,4 @@
-"""When work on Ray waits for a node that is lost, as it may for long, or for ever.
+"""Work on Ray that waits for a node that is lost, as it may for long, or for ever, and is begun again.
 
 Where the link to a node is cut, or its machine is gone, Ray notices within half a minute. The tasks that it had sent
 there it runs elsewhere only when gRPC gives up the connection, after seven minutes (Ray 2.60). Tasks of a lost actor of
@@ -7,14 +7,22 @@ Ray Data wait until the actor has room on another node, which others may have un
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from clipshelf.errors import ClipshelfError
+from clipshelf.scale.ray_runtime import cause_of, says_lost
+
+_Result = TypeVar("_Result")
+
+_log = logging.getLogger(__name__)
 # Seconds without a result that Ray gets to go on by itself. It starts a lost actor again within about five.
 PATIENCE = 15.0
 # Of the longest time between two results: slow work is not taken for work that waits.
 _GAPS = 3
+_TRIES = 5  # jobs in a row without a result
 
 
 class WorkStopped(Exception):
@@ -62,3 +70,33 @@ class LostNodeWatch:
         alive = {node["NodeID"] for node in self._nodes() if node["Alive"]}
         self._seen |= alive
         return self._seen != alive
+
+
+def begin_again(name: str, job: Callable[[float], Iterator[_Result]]) -> Iterator[_Result]:
+    """The results of a job, and where it loses what it needs, those of the next one.
+
+    - `name`: of the work, for messages.
+    - `job`: begins with what is not done yet; gets its patience in seconds, and raises WorkStopped, or an error of Ray
+      that says what was lost.
+
+    A job that gave no result is followed by one with twice the patience. Raises ClipshelfError after several of them,
+    and other errors of a job as they are.
+    """
+    tries = 0
+    while True:
+        has_results = False
+        try:
+            for result in job(PATIENCE * 2**tries):
+                yield result
+                has_results = True
+            return
+        except Exception as error:
+            if not (isinstance(error, WorkStopped) or says_lost(error)):
+                raise
+            tries = 0 if has_results else tries + 1
+            if tries == _TRIES:
+                raise ClipshelfError(
+                    f"{name}: expected nodes and workers that stay, found {tries} times in a row that some were lost "
+                    f"before anything was done; run it again, and it goes on. {cause_of(error)}"
+                ) from error
+            _log.warning("%s: begins again with what is missing: %s", name, cause_of(error))

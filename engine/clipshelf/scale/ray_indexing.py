@@ -6,7 +6,6 @@ Back-pressure and retries are Ray's, except where it waits for a node that is lo
 from __future__ import annotations
 
 import json
-import logging
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,11 +17,9 @@ from clipshelf.errors import ClipshelfError
 from clipshelf.model.engine import Engine
 from clipshelf.scale.chunks import pack, unpack
 from clipshelf.scale.index_plan import Plan
-from clipshelf.scale.lost_nodes import PATIENCE, LostNodeWatch, WorkStopped
-from clipshelf.scale.ray_runtime import cause_of, load_ray, load_ray_data, raised_by_task, says_lost
+from clipshelf.scale.lost_nodes import LostNodeWatch, WorkStopped, begin_again
+from clipshelf.scale.ray_runtime import load_ray, load_ray_data, raised_by_task
 from clipshelf.scale.steps import Result
-
-_log = logging.getLogger(__name__)
 
 # Other than those of a worker: Ray would join both steps, and one worker would embed all of a piece. None, since
 # workers that have reserved all CPUs would wait for ever for readers, and these for a CPU.
@@ -30,7 +27,6 @@ _READER_CPUS = 0
 # Of a step whose worker or node is lost.
 _RETRIES = 20
 _LOOK_EVERY = 1.0  # seconds, for lost nodes
-_TRIES = 5  # jobs in a row in which no chunk is done
 
 
 @dataclass(frozen=True)
@@ -57,35 +53,17 @@ class RayExecutor:
             raise raised_by_task(error) from error
 
     def embed(self, plan: Plan) -> Iterator[int]:
-        """Embed all chunks, as they come.
+        """Embed all chunks, as they come, in as many jobs as it takes; see `lost_nodes.begin_again`."""
+        return begin_again("embedding", lambda patience: self._counts(plan, patience))
 
-        A job that has stopped since a node was lost is ended, and another one, with more patience, embeds the chunks
-        that are missing. Raises ClipshelfError where this happens several times before any chunk is done.
-        """
-        tries = 0
-        while unfinished := plan.unfinished():
-            try:
-                for count in self._counts(plan, unfinished, PATIENCE * 2**tries):
-                    yield count
-                    tries = 0
-                return
-            except Exception as error:
-                if not (isinstance(error, WorkStopped) or says_lost(error)):
-                    raise
-                tries += 1
-                if tries == _TRIES:
-                    raise ClipshelfError(
-                        f"{plan.folder}: expected workers that embed, found {tries} times in a row that some were lost "
-                        f"and no chunk was done; run it again, and it goes on. {cause_of(error)}"
-                    ) from error
-                _log.warning("embedding: begins again with the chunks that are missing: %s", cause_of(error))
-
-    def _counts(self, plan: Plan, unfinished: Mapping[int, Sequence[int]], patience: float) -> Iterator[int]:
-        """Embed the chunks that pieces lack in one job, and yield the number of products of each.
+    def _counts(self, plan: Plan, patience: float) -> Iterator[int]:
+        """Embed the chunks that are missing in one job, and yield the number of products of each.
 
         Raises WorkStopped where it has stopped since a node was lost.
         """
-        ray = load_ray()
+        ray, unfinished = load_ray(), plan.unfinished()
+        if not unfinished:
+            return
         # On this node, which is not lost before this process is.
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
