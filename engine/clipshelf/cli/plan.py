@@ -29,7 +29,7 @@ def add_commands(commands: Commands) -> None:
     def option(name: str, kind: Callable[[str], float], help_: str, default: float | None = None) -> None:
         parser.add_argument(name, type=kind, required=default is None, default=default, help=help_, metavar="VALUE")
 
-    option("--products", count, "how many, such as 100M")
+    option("--products", _whole(count), "how many, such as 100M")
     option("--qps", count, "queries in a second")
     option("--p99", duration, "time within which 99 of 100 queries are answered, such as 50ms")
     option("--record", size, "bytes of a product's fields (default: 500)", 500)
@@ -61,6 +61,18 @@ def _quantity(expected: str, units: dict[str, float]) -> Callable[[str], float]:
         return float(match[1]) * units[match[2].lower()]
 
     return parse
+
+
+def _whole(parse: Callable[[str], float]) -> Callable[[str], float]:
+    """The same parser for whole numbers alone."""
+
+    def parse_whole(text: str) -> float:
+        value = parse(text)
+        if not value.is_integer():
+            raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}")
+        return value
+
+    return parse_whole
 
 
 def _number(text: str) -> float:

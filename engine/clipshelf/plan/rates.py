@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Any
-
-import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.contents import contents_of_rows
@@ -64,6 +63,9 @@ class Rates:
             raise InputError(f"rates: expected what `clipshelf bench --rates --json` prints, found {found}")
         lists = {name: tuple(_positive(name, value) for value in _list(name, data[name])) for name in _LISTS}
         numbers = {name: _positive(name, data[name]) for name in names if name not in _LISTS}
+        for name in ("threads", "dim"):
+            if not numbers[name].is_integer():
+                raise InputError(f"rates: {name}: expected a whole number, found {describe(data[name])}")
         whole = {name: int(numbers.pop(name)) for name in ("threads", "dim")}
         return cls(**whole, **numbers, **lists)  # type: ignore[arg-type]
 
@@ -132,6 +134,6 @@ def _list(name: str, values: Any) -> list[Any]:
 
 
 def _positive(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < np.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= sys.float_info.max:
         raise InputError(f"rates: {name}: expected a number above 0, found {describe(value)}")
     return float(value)

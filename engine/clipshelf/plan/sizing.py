@@ -129,7 +129,7 @@ def plan(demand: Demand, machine: Machine, rates: Rates) -> Plan:
             least = min(least, sizing.idle_p99)
         elif shards >= best.machines:
             break
-    if best is None and least > demand.p99:
+    if best is None and demand.p99 < least < math.inf:
         raise InputError(
             f"p99: expected more than {1000 * least:.1f} ms, which a query takes that never waits, found "
             f"{1000 * demand.p99:g} ms; embedding a query takes "
@@ -137,7 +137,10 @@ def plan(demand: Demand, machine: Machine, rates: Rates) -> Plan:
             f"{_threads(rates, machine)} CPUs"
         )
     if best is None:
-        raise InputError(f"plan: expected a cluster of at most {_MOST_MACHINES:,} machines, found that it needs more")
+        raise InputError(
+            f"plan: expected a cluster of at most {_MOST_MACHINES:,} machines, found that it needs more; all products "
+            f"take {demand.products * demand.product_bytes / 1e9:,.0f} GB of memory"
+        )
     return best
 
 

@@ -93,6 +93,22 @@ def test_more_of_anything_needs_no_fewer_machines() -> None:
     assert search_seconds(DEMAND, replace(MACHINE, bandwidth=1e9), RATES, 10) == pytest.approx(1e-4 + 0.1024)
 
 
+@pytest.mark.parametrize(
+    ("demand", "machine"),
+    [
+        (DEMAND, replace(MACHINE, memory=1000.0)),  # fewer bytes than a product has
+        (replace(DEMAND, products=10**15), MACHINE),
+        (replace(DEMAND, qps=1e12), MACHINE),
+    ],
+)
+def test_a_demand_that_no_cluster_meets_says_how_large_it_is(demand: Demand, machine: Machine) -> None:
+    size = f"{demand.products * 5668 / 1e9:,.0f} GB of memory"
+    with pytest.raises(
+        InputError, match=f"at most 100,000 machines, found that it needs more; all products take {size}"
+    ):
+        plan(demand, machine, RATES)
+
+
 @pytest.mark.parametrize("change", [{"qps": 0}, {"products": 0}, {"p99": math.inf}, {"pictures": -1.0}])
 def test_a_demand_that_is_none(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"{next(iter(change))}: expected a number above 0"):
@@ -112,6 +128,8 @@ def test_rates_of_a_machine(engine: Engine) -> None:
         ({"rates": {}}, "found no threads"),
         ({**RATES.to_dict(), "scan": -1}, "scan: expected a number above 0, found -1"),
         ({**RATES.to_dict(), "jitter": []}, "jitter: expected a list of numbers"),
+        ({**RATES.to_dict(), "threads": 0.5}, r"threads: expected a whole number, found 0\.5"),
+        ({**RATES.to_dict(), "scan": 10**400}, "scan: expected a number above 0"),
     ],
 )
 def test_rates_that_are_none(data: object, message: str) -> None:
@@ -136,6 +154,12 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     file.write_text("{")
     assert main(command) == 1
     assert "expected JSON of `clipshelf bench --rates --json`" in capsys.readouterr().err
+
+
+def test_half_a_product_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", "--products", "1.5", "--qps", "1", "--p99", "1s"])
+    assert "--products: expected a whole number, found '1.5'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["0", "10x", "-3", "1e9", "ten"])
