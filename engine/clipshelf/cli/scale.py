@@ -13,6 +13,7 @@ from clipshelf.cli.options import (
     add_embedding_options,
     add_product_options,
     add_removal_options,
+    add_waiting_option,
     image_limits,
     positive,
     product_fields,
@@ -55,12 +56,14 @@ def add_commands(commands: Commands) -> None:
         "alone, where there is a text (default: %(default)s)",
     )
     add_product_options(index)
+    add_waiting_option(index)
     index.set_defaults(run=_index)
 
     divide = actions.add_parser("split", help="make a sharded catalogue of an ordinary one; nothing is embedded")
     divide.add_argument("catalogue", metavar="CATALOGUE", help="folder that `clipshelf index` wrote")
     divide.add_argument("out", metavar="OUT", help="folder of the sharded catalogue")
     _add_shards(divide)
+    add_waiting_option(divide)
     divide.set_defaults(run=_split)
 
     for command, text in (
@@ -71,12 +74,14 @@ def add_commands(commands: Commands) -> None:
         edit.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
         edit.add_argument("products", metavar="PRODUCTS", help="file of products")
         add_embedding_options(edit, default="that of the catalogue")
+        add_waiting_option(edit)
         edit.set_defaults(run=_add_or_update, command=command)
 
     remove = actions.add_parser("remove", help="take products out of a sharded catalogue")
     remove.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
     remove.add_argument("ids", metavar="ID", nargs="+", help="id of a product")
     add_removal_options(remove)
+    add_waiting_option(remove)
     remove.set_defaults(run=_remove)
 
     scale_serve.add_action(actions)
@@ -106,6 +111,7 @@ def _index(args: argparse.Namespace) -> int:
             fields=product_fields(args),
             keep_text=args.on_error == "keep-text",
             allow_shrink=args.allow_shrink,
+            timeout=args.wait,
             progress=progress,
         )
     return _report(catalogue, failures)
@@ -115,7 +121,7 @@ def _split(args: argparse.Namespace) -> int:
     from clipshelf.catalogue.catalogue import Catalogue
     from clipshelf.scale.writing import split
 
-    return _report(split(Catalogue.load(args.catalogue), args.out, args.shards), ())
+    return _report(split(Catalogue.load(args.catalogue), args.out, args.shards, timeout=args.wait), ())
 
 
 def _add_or_update(args: argparse.Namespace) -> int:
@@ -131,6 +137,7 @@ def _add_or_update(args: argparse.Namespace) -> int:
         fields=product_fields(args),
         on_error="raise" if args.on_error == "raise" else failures.append,
         keep_text=args.on_error == "keep-text",
+        timeout=args.wait,
     )
     return _report(catalogue, failures)
 
@@ -140,7 +147,10 @@ def _remove(args: argparse.Namespace) -> int:
 
     failures: list[Failure] = []
     catalogue = remove_products(
-        args.catalogue, args.ids, on_error="raise" if args.on_error == "raise" else failures.append
+        args.catalogue,
+        args.ids,
+        on_error="raise" if args.on_error == "raise" else failures.append,
+        timeout=args.wait,
     )
     return _report(catalogue, failures)
 

@@ -37,9 +37,10 @@ def add_products(
     fields: ProductFields = DEFAULT_FIELDS,
     on_error: OnError = "raise",
     keep_text: bool = False,
+    timeout: float = 0.0,
 ) -> ShardedCatalogue:
-    """Add new products to a sharded catalogue; the parameters are those of `Catalogue.add`."""
-    return _Edit("add", Path(path), engine, fields, on_error, keep_text).apply(products)
+    """Add new products to a sharded catalogue; see `Catalogue.add`, and `Catalogue.save` for `timeout`."""
+    return _Edit("add", Path(path), engine, fields, on_error, keep_text).apply(products, timeout)
 
 
 def update_products(
@@ -50,14 +51,17 @@ def update_products(
     fields: ProductFields = DEFAULT_FIELDS,
     on_error: OnError = "raise",
     keep_text: bool = False,
+    timeout: float = 0.0,
 ) -> ShardedCatalogue:
-    """Change fields of products of a sharded catalogue; the parameters are those of `Catalogue.update`."""
-    return _Edit("update", Path(path), engine, fields, on_error, keep_text).apply(products)
+    """Change fields of products of a sharded catalogue; see `Catalogue.update`, and `Catalogue.save` for `timeout`."""
+    return _Edit("update", Path(path), engine, fields, on_error, keep_text).apply(products, timeout)
 
 
-def remove_products(path: PathLike, ids: Sequence[str], *, on_error: OnError = "raise") -> ShardedCatalogue:
-    """Remove products of a sharded catalogue by their ids; the parameters are those of `Catalogue.remove`."""
-    with locked(folder := Path(path)):
+def remove_products(
+    path: PathLike, ids: Sequence[str], *, on_error: OnError = "raise", timeout: float = 0.0
+) -> ShardedCatalogue:
+    """Remove products of a sharded catalogue by their ids; see `Catalogue.remove`, and `Catalogue.save`."""
+    with locked(folder := Path(path), timeout=timeout):
         catalogue = ShardedCatalogue(folder)
         known = known_ids(Catalogue.listed_ids(ids), _ShardedIds(catalogue), on_error)
         owners = shards_of(known, catalogue.shards)
@@ -80,9 +84,9 @@ class _Edit:
     _on_error: OnError
     _keep_text: bool
 
-    def apply(self, products: PathLike | Iterable[Product]) -> ShardedCatalogue:
+    def apply(self, products: PathLike | Iterable[Product], timeout: float) -> ShardedCatalogue:
         """Edit the catalogue and publish it."""
-        with locked(self._folder):
+        with locked(self._folder, timeout=timeout):
             catalogue = ShardedCatalogue(self._folder)
             catalogue.require(self._engine)
             batch = self._read(products, catalogue.manifest)

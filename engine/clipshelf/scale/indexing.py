@@ -84,6 +84,7 @@ def index_shards(
     fields: ProductFields = DEFAULT_FIELDS,
     keep_text: bool = False,
     allow_shrink: float = DEFAULT_SHRINK,
+    timeout: float = 0.0,
     progress: Progress | None = None,
 ) -> tuple[ShardedCatalogue, list[Failure]]:
     """Embed products into a sharded catalogue.
@@ -95,6 +96,7 @@ def index_shards(
     - `executor`: where the work is done.
     - `fields`, `keep_text`: as `clipshelf.index` takes them.
     - `allow_shrink`: the share, 0 to 1, of the products that the folder's catalogue may lose.
+    - `timeout`: seconds to wait for another writer.
     - `progress`: called with the number of products that this run embedded, and None.
 
     Returns the catalogue, and the products that were left out, which are also in `left-out.jsonl` of the pooled files.
@@ -105,7 +107,7 @@ def index_shards(
     folder = Path(path).absolute()
     artifact = None if engine.is_default else str(engine.artifact.path.resolve())
     files, root = files_of(str(source)), root_of(str(source))
-    with locked(folder), writing(folder):
+    with locked(folder, timeout=timeout), writing(folder):
         pieces = _pieces(files, fields, executor)
         plan = Plan(
             folder,

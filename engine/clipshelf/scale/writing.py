@@ -54,17 +54,18 @@ def check_shards(shards: int) -> None:
         raise InputError(f"shards: expected a number from 1 to {MOST_SHARDS:,}, found {shards!r}")
 
 
-def split(catalogue: Catalogue, path: PathLike, shards: int) -> ShardedCatalogue:
+def split(catalogue: Catalogue, path: PathLike, shards: int, *, timeout: float = 0.0) -> ShardedCatalogue:
     """Write the products of one catalogue as a sharded one; nothing is embedded.
 
     - `path`: its folder; a sharded catalogue that is there gets its next generation.
     - `shards`: their number, from 1.
+    - `timeout`: seconds to wait for another writer.
 
     Returns the sharded catalogue. Raises InputError and CatalogueError.
     """
     check_shards(shards)
     folder = Path(path)
-    with locked(folder):
+    with locked(folder, timeout=timeout):
         generation = current_generation(folder) + 1
         owners = shards_of_keys(catalogue.contents.keys[:, 0], shards)
         written = []

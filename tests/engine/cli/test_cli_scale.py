@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from clipshelf import Engine, index
 from clipshelf.cli.main import main
 from clipshelf.errors import ClipshelfError, InputError
+from clipshelf.files import locked
 from clipshelf.scale.catalogue import ShardedCatalogue
 from clipshelf.scale.ray_shards import RayShards
 from support import tiny
@@ -74,6 +77,24 @@ def test_without_ray_the_extra_is_named(
     command = ["scale", "index", str(source), str(tmp_path / "many"), "--artifact", str(artifact)]
     assert main(command) == 1
     assert "pip install 'clipshelf[scale]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["remove", "p1"], ["add", "more.csv"], ["update", "more.csv"]])
+def test_an_edit_waits_for_another_writer(
+    sharded: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(sharded.parent)
+    Path("more.csv").write_text(f"id,text\n{'n1' if command[0] == 'add' else 'p1'},green\n")
+    edit = ["scale", command[0], str(sharded), *command[1:]]
+    with locked(sharded):
+        assert main(edit) == 1
+        assert "found one at work" in capsys.readouterr().err
+        waiting = threading.Thread(target=main, args=([*edit, "--wait", "60"],))
+        waiting.start()
+        time.sleep(0.1)
+        assert ShardedCatalogue(sharded).manifest.generation == 1
+    waiting.join(60)
+    assert ShardedCatalogue(sharded).manifest.generation == 2
 
 
 def test_an_index_leaves_out_what_cannot_be_used(capsys: pytest.CaptureFixture[str]) -> None:
