@@ -93,6 +93,23 @@ def test_fields_of_any_values_have_the_answers_of_one_catalogue(engine: Engine, 
         assert_same(Recommender(engine, catalogue), many, [{"text": "red", **query} for query in queries])
 
 
+def test_the_value_of_a_group_has_one_spelling(engine: Engine, tmp_path: Path) -> None:
+    ids = [f"p{row}" for row in range(20)]
+    for seed, whole in enumerate((int, float)):  # of the first shard, the others have the other type
+        owners = shards_of(ids, 3).tolist()
+        catalogue = catalogue_of(
+            engine,
+            [
+                {"id": id_, "text": "x", "v": {"a": (whole if owner else {int: float, float: int}[whole])(row % 3)}}
+                for row, (id_, owner) in enumerate(zip(ids, owners, strict=True))
+            ],
+        )
+        many = ShardedRecommender(engine, split(catalogue, tmp_path / str(seed), 3))
+        for recommender in (Recommender(engine, catalogue), many):
+            answer = recommender.recommend(text="x", group_by="v.a")
+            assert sorted(repr(item.group.value) for item in answer if item.group) == ["0", "1", "2"]
+
+
 def test_names_and_columns_in_either_normal_form(engine: Engine, tmp_path: Path) -> None:
     forms = [unicodedata.normalize(form, "größe") for form in ("NFC", "NFD")]
     records: list[Product] = [
