@@ -93,6 +93,33 @@ def test_fields_of_any_values_have_the_answers_of_one_catalogue(engine: Engine, 
         assert_same(Recommender(engine, catalogue), many, [{"text": "red", **query} for query in queries])
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"where": "v.a=it.v.a"},
+        {"where": "v.a in (1, x)"},
+        {"group_by": "v.a", "group_members": 9},
+        {"where": "price>0", "group_by": "v.a", "k": 2},
+    ],
+)
+def test_a_field_of_numbers_in_one_shard_and_of_text_in_all(
+    engine: Engine, tmp_path: Path, arguments: dict[str, Any]
+) -> None:
+    ids = [f"p{row}" for row in range(60)]
+    owners = shards_of(ids, 3).tolist()
+    products: list[Product] = [
+        {"id": id_, "text": "x", "price": 1, "v": {"a": row % 2 if owner == 0 else ["1", "x", "y"][row % 3]}}
+        for row, (id_, owner) in enumerate(zip(ids, owners, strict=True))
+    ]
+    liked = next(id_ for id_, owner in zip(ids, owners, strict=True) if owner == 0)
+    catalogue = catalogue_of(engine, products)
+    many = ShardedRecommender(engine, split(catalogue, tmp_path / "s", 3))
+    # The first query of shards that know nothing of the field.
+    query: dict[str, Any] = {"liked": [liked], "k": 40, **arguments}
+    assert_same(Recommender(engine, catalogue), many, [query])
+    assert len(many.recommend(**query)) > 1
+
+
 def test_the_value_of_a_group_has_one_spelling(engine: Engine, tmp_path: Path) -> None:
     ids = [f"p{row}" for row in range(20)]
     for seed, whole in enumerate((int, float)):  # of the first shard, the others have the other type
