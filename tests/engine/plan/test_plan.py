@@ -61,8 +61,10 @@ def test_a_plan_answers_in_time_and_one_machine_fewer_does_not() -> None:
     assert found.p99 <= DEMAND.p99
     assert found.machines == found.shards * found.replicas + found.embedders
     assert found.shard_memory <= MACHINE.memory
-    with pytest.raises(InputError, match="p99: expected more than"):
+    with pytest.raises(InputError, match=r"p99: expected more than .*ms for one without a photo \(--photos 0\)$"):
         plan(replace(DEMAND, p99=0.010), MACHINE, RATES)
+    with pytest.raises(InputError, match=r"p99: expected more than .* CPUs$"):
+        plan(replace(DEMAND, p99=0.001, photos=0.0), MACHINE, RATES)
 
 
 def test_the_arithmetic() -> None:
