@@ -19,7 +19,7 @@ from clipshelf.last_used import LastUsed
 from clipshelf.recommend.boosts import BOOST_KINDS, Addition
 from clipshelf.recommend.store import Search
 from clipshelf.scale.columns import ShardedColumns
-from clipshelf.scale.pooling import pooled_quantiles
+from clipshelf.scale.distinct_values import pooled_quantiles
 from clipshelf.scale.selections import AddedFields
 from clipshelf.types import DoubleArray
 

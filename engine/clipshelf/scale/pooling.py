@@ -10,13 +10,12 @@ shards are the rows of the one catalogue, and those of each shard are ascending.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,21 +24,15 @@ from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import STATISTICS_ROWS, Statistics, sample_rows
 from clipshelf.catalogue.typed_columns.evidence import ColumnEvidence, gather_evidence
 from clipshelf.catalogue.typed_columns.inference import infer
-from clipshelf.recommend.boosts import BOOST_KINDS, quantiles_by_counts, value_counts
+from clipshelf.recommend.boosts import BOOST_KINDS
 from clipshelf.recommend.store import SAMPLE
+from clipshelf.scale.distinct_values import DistinctValues, pooled_quantiles
 from clipshelf.scale.manifest import WordCounts
 from clipshelf.scale.pooled_table import PooledContents
 from clipshelf.scale.steps import Run
 from clipshelf.types import DoubleArray, FloatArray, Rows
 
 _BITS = 63  # of an ordinal
-
-
-class DistinctValues(NamedTuple):
-    """The V distinct values of a column in one shard, ascending, and the number of products (V,) that have each."""
-
-    values: list[Any]
-    counts: Rows
 
 
 class SavedShards:
@@ -184,18 +177,7 @@ def _distinct_values(
 ) -> DistinctValues:
     """The distinct values of a column of a shard."""
     column = PooledContents(shards[number].contents, kinds, declarations).column(name)
-    return DistinctValues(column.values, value_counts(column))
-
-
-def pooled_quantiles(parts: Sequence[DistinctValues]) -> list[DoubleArray]:
-    """For each shard the quantiles (V + 1,) of its V values, and of no value, among the values of all shards."""
-    counts: Counter[Any] = Counter()
-    for part in parts:
-        counts.update(dict(zip(part.values, part.counts.tolist(), strict=True)))
-    values = sorted(counts)
-    table = quantiles_by_counts(np.array([counts[value] for value in values], np.int64))
-    position = {value: i for i, value in enumerate(values)}
-    return [table[[*(position[value] for value in part.values), len(values)]] for part in parts]
+    return DistinctValues.of(column)
 
 
 def _words(shards: SavedShards, number: int) -> ShardWords | None:

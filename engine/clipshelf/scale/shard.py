@@ -23,14 +23,15 @@ from clipshelf.catalogue.typed_columns.evidence import ColumnEvidence, gather_ev
 from clipshelf.catalogue.typed_columns.kinds import kind_of
 from clipshelf.errors import CatalogueError
 from clipshelf.last_used import LastUsed
-from clipshelf.recommend.boosts import BOOST_KINDS, Quantiles, value_counts
+from clipshelf.recommend.boosts import BOOST_KINDS, Quantiles
 from clipshelf.recommend.catalogue_store import MaskedRows, TableStore
 from clipshelf.recommend.store import Candidates, Search, Selection
+from clipshelf.scale.distinct_values import DistinctValues
 from clipshelf.scale.manifest import ShardedManifest
 from clipshelf.scale.opening import open_shard, read_ordinals
 from clipshelf.scale.pooled_files import PooledFile
 from clipshelf.scale.pooled_table import PooledContents, PooledTable
-from clipshelf.scale.pooling import DistinctValues, quantiles_name
+from clipshelf.scale.pooling import quantiles_name
 from clipshelf.scale.selections import AddedFields, IdMatches, LackedQuantiles, ShardCandidates, ShardedSelection
 from clipshelf.scale.shard_masks import ShardMasks
 from clipshelf.types import DoubleArray, FloatArray, Product, Rows
@@ -115,8 +116,7 @@ class Shard:
     def count_field(self, name: str, declaration: str) -> DistinctValues:
         """How many products have each value of a dotted column of single values; reads all records the first time."""
         self._table.read({name: declaration})
-        column = self._table.columns.column(name)
-        return DistinctValues(column.values, value_counts(column))
+        return DistinctValues.of(self._table.columns.column(name))
 
     def read_columns(self, declarations: Mapping[str, str]) -> None:
         """Read columns from the records, for the methods that raise ColumnsUnread without them."""
