@@ -9,13 +9,16 @@ a `Failure` instead, the item is left out, and the others go on; the `append` of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, TypeVar
 
 from clipshelf.errors import InputError
 
 Result = TypeVar("Result")
+
+_HINT = "on_error, on the command line --on-error skip, leaves such an item out"
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,21 @@ def check_on_error(on_error: OnError) -> None:
 def handle(on_error: OnError, index: int, source: str, error: InputError) -> None:
     """Do with an item that cannot be used what `on_error` says: raise `error`, or report it as a `Failure`."""
     if on_error == "raise":
-        error.add_note("on_error, on the command line --on-error skip, leaves such an item out")
+        error.add_note(_HINT)
         raise error
     on_error(Failure(index, source, str(error)))
+
+
+@contextmanager
+def one_item() -> Iterator[None]:
+    """For a call that has one item and no `on_error`: its errors do not speak of leaving items out."""
+    try:
+        yield
+    except InputError as error:
+        notes = getattr(error, "__notes__", [])
+        if _HINT in notes:
+            notes.remove(_HINT)
+        raise
 
 
 def attempt(call: Callable[[], Result]) -> Result | InputError:

@@ -18,7 +18,7 @@ from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.display import describe
 from clipshelf.errors import InputError, ShardLost
-from clipshelf.failures import OnError, attempt, check_on_error, handle
+from clipshelf.failures import OnError, attempt, check_on_error, handle, one_item
 from clipshelf.model.engine import Engine
 from clipshelf.model.match_probability import check_gives_probabilities
 from clipshelf.recommend.answers import Contributions, Group, GroupMember, Recommendation, Recommendations
@@ -122,7 +122,8 @@ class StoreRecommender:
 
     def answer(self, query: Query) -> Recommendations:
         """`recommend`, for arguments that are a query already."""
-        return self.recommend_batch([query])[0]
+        with one_item():
+            return self.recommend_batch([query])[0]
 
     def recommend_batch(
         self,

@@ -121,6 +121,15 @@ def test_one_bad_query_does_not_lose_the_others(recommender: Recommender) -> Non
     assert failures[5].reason.startswith("query: expected a signal that counts")
 
 
+def test_an_error_of_one_query_says_nothing_of_others(recommender: Recommender) -> None:
+    with pytest.raises(UnknownIdError) as of_batch:
+        recommender.recommend_batch([{"liked": ["nobody"]}])
+    assert "on_error" in of_batch.value.__notes__[0]
+    with pytest.raises(UnknownIdError) as of_one:
+        recommender.recommend(liked=["nobody"])
+    assert str(of_one.value) == str(of_batch.value) and not of_one.value.__notes__
+
+
 def test_failed_queries_are_reported_by_index(recommender: Recommender) -> None:
     queries: list[dict[str, Any]] = [{"liked": [str(i % COUNT)], "k": 1 + i % 3} for i in range(300)]
     for i in (7, 140, 299):
