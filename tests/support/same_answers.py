@@ -65,6 +65,7 @@ def union(
     words: Sequence[str] = ("text", "family"),
     several: float = 0.0,
     curve: RelevanceCurve | None = None,
+    products: list[Product] | None = None,
 ) -> Catalogue:
     """A catalogue with duplicates and one-sided products.
 
@@ -72,12 +73,13 @@ def union(
     - `words`: the fields whose words are indexed.
     - `several`: the share of the sides with several pictures or texts.
     - `curve`: fitted to the shop's own queries.
+    - `products`: `count` records, instead of those of `records`.
     """
     matrix = one_sided(clustered(max(count, 1), DIM, seed=seed)[:count], seed, share)
     for row in range(count - duplicates, count):
         if row > 0:
             matrix[row] = matrix[row % max(1, count // 2)]
-    products = records(count, seed)
+    products = records(count, seed) if products is None else products
     keys = np.zeros((count, 3, 16), np.uint8)
     keys[:, 0] = id_keys(product["id"] for product in products)
     parts = with_parts(matrix, seed, several)

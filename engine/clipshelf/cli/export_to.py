@@ -36,7 +36,6 @@ def add_commands(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from clipshelf.catalogue.catalogue import Catalogue
-    from clipshelf.cli.output import print_note
     from clipshelf.cli.progress import progress_bar
 
     try:
@@ -51,11 +50,13 @@ def _run(args: argparse.Namespace) -> int:
         done = export_catalogue(
             catalogue, args.dsn, name, precision=args.precision, index=args.index, progress=progress
         )
-    if catalogue.contents.word_columns:
-        print_note(
-            f"words: the index of {', '.join(catalogue.contents.word_columns)} is not written; queries of the database "
-            "compare texts by meaning alone"
-        )
     index = "with an HNSW index" if done.indexed else "without an index"
-    print(f"{done.count:,} products as {name}, {done.precision} {index}, {len(done.columns)} columns for filters")
+    stored = [
+        f"{done.count:,} products as {name}",
+        f"{done.precision} {index}",
+        f"{len(done.columns)} columns for filters",
+    ]
+    if word_columns := catalogue.contents.word_columns:
+        stored.append(f"words of {', '.join(word_columns)}")
+    print(", ".join(stored))
     return 0

@@ -7,9 +7,6 @@ missing. An HNSW index finds some of them only; what it finds is scored as exact
 
 from __future__ import annotations
 
-import json
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -32,17 +29,17 @@ from clipshelf.catalogue.statistics import Statistics, sample_rows
 from clipshelf.display import describe
 from clipshelf.errors import FingerprintMismatch, InputError
 from clipshelf.model.engine import Engine
-from clipshelf.postgres.columns import from_table, is_storable
 from clipshelf.postgres.connections import PATIENCE, Connection, Connections
-from clipshelf.postgres.search import LARGEST_EF, PatternSearch, as_array
+from clipshelf.postgres.manifest import TableKinds, TableManifest, read_manifest
+from clipshelf.postgres.product_lines import ProductLines
+from clipshelf.postgres.search import LARGEST_EF, PatternSearch
 from clipshelf.postgres.sql import FALSE, TRUE, Piece, all_of, condition_piece, piece
-from clipshelf.postgres.tables import TableKinds, TableManifest, read_manifest
+from clipshelf.postgres.word_tables import TableWords
 from clipshelf.recommend.calibration import COMPLETE
 from clipshelf.recommend.store import SAMPLE, Candidates, Search, Selection, Sides
 from clipshelf.types import FloatArray, Product, Rows
 
 SEARCHES = ("exact", "hnsw")
-_KEPT_BYTES = 1 << 26  # of embeddings that were seen last
 _OF_CANDIDATES = ("rows", "patterns", "scores")
 
 
@@ -92,8 +89,7 @@ class PostgresCatalogue:
             self.close()
             raise
         self._table = sql.Identifier(self._manifest.table)
-        self._kept: OrderedDict[int, FloatArray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lines = ProductLines(self._connections, self._manifest)
         self._found_patterns: list[int] = []
         self.columns: Mapping[str, str] = TableKinds(self._manifest)
 
@@ -127,8 +123,10 @@ class PostgresCatalogue:
         return self._manifest.statistics
 
     @property
-    def words(self) -> None:
-        """None: the index of words is not written to the database."""
+    def words(self) -> TableWords | None:
+        """What the index of words says of all products, None without one."""
+        length = self._manifest.mean_length
+        return None if length is None else TableWords(self._manifest, length, self._connections.read)
 
     @property
     def relevance_curve(self) -> RelevanceCurve | None:
@@ -141,10 +139,7 @@ class PostgresCatalogue:
 
     def find(self, ids: Sequence[str]) -> Rows:
         """The (n,) rows of n ids, -1 for one that is not there."""
-        listed = [id_ if type(id_) is str else product_id(id_) for id_ in ids]
-        known = list(filter(is_storable, listed))
-        found = dict(self._select("id, row", piece("id = any(%s)", known)))
-        return np.array([found.get(id_, -1) for id_ in listed], np.int64)
+        return self._lines.find([id_ if type(id_) is str else product_id(id_) for id_ in ids])
 
     def select(self, where: Where | str | None) -> RowsWhere:
         """The products that a filter lets through, all for None; raises InputError."""
@@ -175,20 +170,12 @@ class PostgresCatalogue:
         condition = self._of(selection)
         if condition is TRUE:
             return len(self) - len(excluded)
-        [(count,)] = self._select("count(*)", all_of([condition, _without(excluded)]))
+        [(count,)] = self._lines.select("count(*)", all_of([condition, _without(excluded)]))
         return int(count)
 
     def fetch(self, rows: Rows) -> Sides:
         """The sides of n products."""
-        listed = rows.tolist()
-        with self._lock:
-            kept = {row: self._kept[row] for row in listed if row in self._kept}
-        if wanted := [row for row in set(listed) if row not in kept]:
-            lines = self._select("row, embedding", piece("row = any(%s)", wanted))
-            found = {row: as_array(embedding) for row, embedding in lines}
-            self._keep(found)
-            kept |= found
-        embeddings = np.array([kept[row] for row in listed], np.float32).reshape(len(listed), 2 * self.dim)
+        embeddings = self._lines.embeddings(rows)
         return Sides(embeddings, present_sides(embeddings))
 
     def parts(self, rows: Rows) -> SideParts:  # noqa: ARG002
@@ -197,16 +184,11 @@ class PostgresCatalogue:
 
     def records(self, rows: Rows) -> list[Product]:
         """The records of n products."""
-        found = dict(self._select("row, record", piece("row = any(%s)", rows.tolist())))
-        return [json.loads(found[row]) for row in rows.tolist()]
+        return self._lines.records(rows)
 
     def group_values(self, name: str, rows: Rows) -> list[Any]:
         """The values (n,) of a column of single values, None for a product without one."""
-        if name == "id":
-            return [record["id"] for record in self.records(rows)]
-        column = self._manifest.columns[name]
-        found = dict(self._select("row, {column}", piece("row = any(%s)", rows.tolist()), column=column.name))
-        return [from_table(column, found[row]) for row in rows.tolist()]
+        return self._lines.values(name, rows)
 
     def without_groups(self, selection: Selection, name: str, rows: Rows) -> RowsWhere:
         """A selection without the groups, by a column, that some products belong to."""
@@ -227,13 +209,13 @@ class PostgresCatalogue:
 
     def _search(self, search: Search, connection: Connection) -> Candidates:
         allowed = all_of([self._of(search.selection), _without(search.excluded)])
-        exact = self._search_by == "exact" or bool(search.additions)  # the index knows nothing of additions
+        candidates = 0 if self._search_by == "exact" else self._candidates
         found = [
-            PatternSearch(self._manifest, search, pattern).best(connection, allowed, 0 if exact else self._candidates)
+            PatternSearch(self._manifest, search, pattern).best(connection, allowed, candidates)
             for pattern in self._patterns(connection)
         ]
         for part in found:
-            self._keep(part.embeddings)
+            self._lines.keep(part.embeddings)
         rows, patterns, scores = (np.concatenate([getattr(part, name) for part in found]) for name in _OF_CANDIDATES)
         return Candidates(rows, patterns, scores, np.concatenate([part.numbers for part in found], axis=1))
 
@@ -244,13 +226,6 @@ class PostgresCatalogue:
             self._found_patterns = [pattern for (pattern,) in connection.execute(query)] or [COMPLETE]
         return self._found_patterns
 
-    def _keep(self, embeddings: Mapping[int, FloatArray]) -> None:
-        """Keep embeddings that were seen in memory, instead of those that were seen longest ago."""
-        with self._lock:
-            self._kept |= embeddings
-            while len(self._kept) * 8 * self.dim > _KEPT_BYTES:
-                self._kept.popitem(last=False)
-
     def _condition(self, where: Where) -> Piece:
         return condition_piece(check_where(where, self.columns), self._manifest.columns)
 
@@ -259,15 +234,6 @@ class PostgresCatalogue:
         if not isinstance(selection, RowsWhere):
             raise TypeError(f"selection: expected one of this store, found {type(selection).__name__}")
         return selection.condition
-
-    def _select(self, what: str, condition: Piece, **columns: str) -> list[tuple[Any, ...]]:
-        """Lines of the table where a condition holds."""
-        names = {name: sql.Identifier(column) for name, column in columns.items()}
-        listed = sql.SQL(what).format(**names)
-        query = sql.SQL("select {} from {} where {}").format(listed, self._table, condition.text)
-        return self._connections.read(
-            lambda connection: connection.execute(query, condition.parameters, binary=True).fetchall()
-        )
 
 
 def _without(excluded: AbstractSet[int]) -> Piece:

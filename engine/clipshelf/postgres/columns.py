@@ -36,7 +36,9 @@ _TYPES = {
 }
 _LONGEST_NAME = 50  # bytes, which leave room for the suffix of a quantile below PostgreSQL's 63
 _MOST_COLUMNS = 1_000
-_RESERVED = ("row", "id", "sides", "embedding", "record", "ctid", "oid", "xmin", "xmax", "cmin", "cmax", "tableoid")
+# Of the table itself, of its join with words, and of PostgreSQL.
+_RESERVED = ("row", "id", "sides", "embedding", "record", "matched")
+_RESERVED_BY_SYSTEM = ("ctid", "oid", "xmin", "xmax", "cmin", "cmax", "tableoid")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def stored_columns(catalogue: Catalogue) -> dict[str, StoredColumn]:
     if len(names) > _MOST_COLUMNS:
         raise InputError(f"postgres: expected at most {_MOST_COLUMNS:,} columns, found {len(names):,}")
     stored: dict[str, StoredColumn] = {}
-    taken = set(_RESERVED)
+    taken = {*_RESERVED, *_RESERVED_BY_SYSTEM}
     for position, name in enumerate(names):
         column, own = catalogue.columns.column(name), _table_name(name, position, taken)
         taken.add(own)

@@ -1,8 +1,8 @@
-"""A catalogue written to tables, and what is known of it there.
+"""A catalogue written to tables.
 
 `clipshelf_catalogues` has a line for each catalogue: its name, the table of its products, the table that was there
-before, and its manifest. A catalogue is written to a table of its own, and one step makes it the current one. Who still
-reads the table before goes on; it is removed by the write after.
+before, and its manifest. A catalogue is written to a table of its own, with those of its words beside it, and one step
+makes it the current one. Who still reads the table before goes on; it is removed by the write after.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,94 +19,20 @@ from pgvector import HalfVector, Vector
 from psycopg import sql
 
 from clipshelf.catalogue.catalogue import Catalogue
-from clipshelf.catalogue.relevance_curve import RelevanceCurve
-from clipshelf.catalogue.statistics import Statistics
 from clipshelf.display import describe
 from clipshelf.errors import CatalogueError, InputError
-from clipshelf.postgres.columns import StoredColumn, TableColumn, check_text, stored_columns
+from clipshelf.postgres.columns import StoredColumn, check_text, stored_columns
 from clipshelf.postgres.connections import Connection, connect, error_line, register
+from clipshelf.postgres.manifest import TableManifest, tables_of
+from clipshelf.postgres.word_tables import write_words
 from clipshelf.recommend.calibration import side_patterns
 from clipshelf.types import Progress
 
-FORMAT = 1
 PRECISIONS = ("vector", "halfvec")
 _INDEXED_UP_TO = {"vector": 2_000, "halfvec": 4_000}  # dimensions that pgvector's HNSW takes
 _STORED_UP_TO = 16_000
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 _ROWS_AT_A_TIME = 1_000
-
-
-@dataclass(frozen=True)
-class TableManifest:
-    """What a table of products is of.
-
-    - `table`: its name.
-    - `precision`: "vector", float32, or "halfvec", float16.
-    - `indexed`: whether it has an HNSW index.
-    - `kinds`: of the catalogue's columns, by name.
-    - `columns`: where they are, by name; fields of records inside records too.
-    """
-
-    table: str
-    fingerprint: str
-    count: int
-    dim: int
-    precision: str
-    indexed: bool
-    statistics: Statistics
-    relevance_curve: RelevanceCurve | None
-    kinds: dict[str, str]
-    columns: dict[str, TableColumn]
-
-    def to_json(self) -> str:
-        """The manifest as JSON; `from_json` inverts it."""
-        curve = None if self.relevance_curve is None else self.relevance_curve.to_dict()
-        return json.dumps(
-            {
-                "format": FORMAT,
-                "table": self.table,
-                "fingerprint": self.fingerprint,
-                "count": self.count,
-                "dim": self.dim,
-                "precision": self.precision,
-                "indexed": self.indexed,
-                "statistics": self.statistics.to_dict(),
-                "relevance_curve": curve,
-                "kinds": self.kinds,
-                "columns": {name: asdict(column) for name, column in self.columns.items()},
-            }
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> TableManifest:
-        """Read a manifest. Raises CatalogueError for another format."""
-        data = json.loads(text)
-        if data.pop("format", None) != FORMAT:
-            raise CatalogueError(f"postgres: expected a catalogue of format {FORMAT}, found another; write it again")
-        data["statistics"] = Statistics.from_dict(data["statistics"], data["dim"])
-        curve = data["relevance_curve"]
-        data["relevance_curve"] = None if curve is None else RelevanceCurve.from_dict(curve)
-        data["columns"] = {name: TableColumn(**column) for name, column in data["columns"].items()}
-        return cls(**data)
-
-
-class TableKinds(Mapping[str, str]):
-    """The kind of each column by name, as filters see them; dotted names are found and not listed."""
-
-    def __init__(self, manifest: TableManifest) -> None:
-        self._listed = {unicodedata.normalize("NFC", name): kind for name, kind in manifest.kinds.items()}
-        self._dotted = {name: column.kind for name, column in manifest.columns.items() if name not in self._listed}
-
-    def __getitem__(self, name: str) -> str:
-        if isinstance(name, str):
-            name = unicodedata.normalize("NFC", name)
-        return self._listed[name] if name in self._listed else self._dotted[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._listed)
-
-    def __len__(self) -> int:
-        return len(self._listed)
 
 
 def export_catalogue(
@@ -143,6 +67,7 @@ def export_catalogue(
         catalogue.relevance_curve,
         dict(catalogue.columns.items()),
         {column: stored.column for column, stored in columns.items()},
+        None if catalogue.words is None else catalogue.words.mean_length,
     )
     try:
         with connect(dsn) as connection:
@@ -151,20 +76,12 @@ def export_catalogue(
             with connection.transaction():
                 _create(connection, manifest)
                 _copy(connection, manifest, catalogue, columns, progress)
+                if catalogue.words is not None:
+                    write_words(connection, manifest, catalogue.words)
                 _publish(connection, manifest, name)
     except psycopg.Error as error:
         raise CatalogueError(f"postgres: {error_line(error)}") from error
     return manifest
-
-
-def read_manifest(connection: Connection, name: str) -> TableManifest:
-    """Read the manifest of a catalogue; raises CatalogueError where there is none."""
-    found = None
-    if connection.execute("select to_regclass('clipshelf_catalogues')").fetchone() != (None,):
-        found = connection.execute("select manifest from clipshelf_catalogues where name = %s", [name]).fetchone()
-    if found is None:
-        raise CatalogueError(f"postgres: expected a catalogue {describe(name)} in the database, found none")
-    return TableManifest.from_json(found[0])
 
 
 def _check(catalogue: Catalogue, name: str, precision: str, index: bool) -> None:
@@ -264,4 +181,5 @@ def _publish(connection: Connection, manifest: TableManifest, name: str) -> None
         [name, manifest.table, current, manifest.to_json()],
     )
     if before is not None:
-        connection.execute(sql.SQL("drop table if exists {}").format(sql.Identifier(before)))
+        tables = map(sql.Identifier, tables_of(before))
+        connection.execute(sql.SQL("drop table if exists {}").format(sql.SQL(", ").join(tables)))

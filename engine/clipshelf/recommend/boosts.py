@@ -19,7 +19,7 @@ spread over a catalogue is about 1, and are not changed by the weights of signal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -30,6 +30,7 @@ from clipshelf.catalogue.typed_columns.columns import Column
 from clipshelf.display import describe
 from clipshelf.errors import InputError
 from clipshelf.last_used import LastUsed
+from clipshelf.recommend.word_matches import match_numbers, match_shares
 from clipshelf.types import DoubleArray, FloatArray, Rows
 
 _MATCHES_KEPT = 8
@@ -112,14 +113,19 @@ def addition_values(additions: Sequence[Added], numbers: DoubleArray) -> DoubleA
     return values
 
 
-def addition_offsets(additions: Sequence[Added], numbers: DoubleArray) -> FloatArray | None:
-    """(n,) sum of additions for n products from their numbers (A, n), as in `Booster.offsets`; None for none."""
+def column_shares(addition: Addition, numbers: DoubleArray) -> FloatArray:
+    """(n,) an addition of weight 1 for n products from their numbers, by which a search orders them."""
+    if addition.half_life is None:
+        return numbers.astype(np.float32)
+    freshness: FloatArray = np.exp2(-_ages(addition, numbers).astype(np.float32))
+    return freshness
+
+
+def weighted_sum(additions: Iterable[Added], shares: Iterable[FloatArray]) -> FloatArray | None:
+    """(n,) sum of additions for n products from their shares (n,) by addition, None for no additions."""
     total: FloatArray | None = None
-    for addition, of_products in zip(additions, numbers, strict=True):
-        shares = of_products.astype(np.float32)
-        if isinstance(addition, Addition) and addition.half_life is not None:
-            shares = np.exp2(-_ages(addition, of_products).astype(np.float32))
-        values = np.float32(addition.weight) * shares
+    for addition, of_products in zip(additions, shares, strict=True):
+        values = np.float32(addition.weight) * of_products
         total = values if total is None else np.add(total, values, out=total)
     return total
 
@@ -145,40 +151,17 @@ class Booster:
 
     def offsets(self, additions: tuple[Added, ...], quantiles: Quantiles) -> FloatArray | None:
         """(N,) sum of additions for all products, None where there are none."""
-        total: FloatArray | None = None
-        for addition in additions:
-            if isinstance(addition, WordMatch):
-                shares = self._matches(addition)
-            else:
-                shares = self._share_of_each(addition, quantiles)
-            values = np.float32(addition.weight) * shares
-            total = values if total is None else np.add(total, values, out=total)
-        return total
+        return weighted_sum(additions, (self._shares_of(addition, quantiles) for addition in additions))
 
     def numbers(self, additions: tuple[Added, ...], rows: Rows, quantiles: Quantiles) -> DoubleArray:
         """(A, n) what each of A additions has of n products: 2 q - 1, a time in seconds, or the word match."""
         numbers = np.empty((len(additions), len(rows)))
         for line, addition in zip(numbers, additions, strict=True):
             if isinstance(addition, WordMatch):
-                line[:] = self._matches_of(addition, rows)
+                line[:] = match_numbers(self._parts(addition), len(addition.texts), rows)
             else:
                 line[:] = self._table(addition, quantiles)[self._column(addition.column).codes[rows]]
         return numbers
-
-    def _matches(self, addition: WordMatch) -> FloatArray:
-        """(N,) mean word match of the texts with all products."""
-        shares = np.zeros(self._count, np.float32)
-        for rows, matches in self._parts(addition):
-            shares[rows] += matches
-        return shares / np.float32(len(addition.texts)) if len(addition.texts) > 1 else shares
-
-    def _matches_of(self, addition: WordMatch, rows: Rows) -> DoubleArray:
-        """(n,) mean word match of the texts with n products."""
-        total = np.zeros(len(rows))
-        for found, matches in self._parts(addition):
-            positions = np.minimum(np.searchsorted(found, rows.astype(found.dtype)), len(found) - 1)
-            total += np.where(found[positions] == rows, matches[positions], 0.0)
-        return total / len(addition.texts)
 
     def _parts(self, addition: WordMatch) -> list[tuple[Integers, FloatArray]]:
         """What each token of the texts adds. Those of the last texts stay in memory, for their contributions."""
@@ -192,13 +175,14 @@ class Booster:
             self._last_matches[addition.tokens] = parts
         return parts
 
-    def _share_of_each(self, addition: Addition, quantiles: Quantiles) -> FloatArray:
+    def _shares_of(self, addition: Added, quantiles: Quantiles) -> FloatArray:
         """(N,) addition of weight 1. That of a boost stays in memory."""
+        if isinstance(addition, WordMatch):
+            return match_shares(self._parts(addition), len(addition.texts), self._count)
         codes, table = self._column(addition.column).codes, self._table(addition, quantiles)
         if addition.half_life is not None:
-            freshness: FloatArray = np.exp2(-_ages(addition, table).astype(np.float32))
-            return freshness[codes]
-        return self._shares.get(addition.column, lambda: table.astype(np.float32)[codes])
+            return column_shares(addition, table)[codes]
+        return self._shares.get(addition.column, lambda: column_shares(addition, table)[codes])
 
     def _table(self, addition: Addition, quantiles: Quantiles) -> DoubleArray:
         """(V + 1,) quantiles or seconds of the distinct values; the last, which code -1 finds, is that of no value."""

@@ -107,10 +107,13 @@ class PooledWords:
         self.count, self.mean_length = counts.count, counts.mean_length
         self._keys, self._having = keys, having
 
-    def having(self, key: int) -> int:
-        """The number of products that have a token."""
-        position = int(np.searchsorted(self._keys, np.uint64(key)))
-        return int(self._having[position]) if position < len(self._keys) and self._keys[position] == key else 0
+    def having(self, keys: Sequence[int]) -> list[int]:
+        """The numbers of products that have each of n tokens."""
+        positions = [int(np.searchsorted(self._keys, np.uint64(key))) for key in keys]
+        return [
+            int(self._having[position]) if position < len(self._keys) and self._keys[position] == key else 0
+            for key, position in zip(keys, positions, strict=True)
+        ]
 
 
 def shards_of_keys(keys: Keys, shards: int) -> Rows:

@@ -329,4 +329,5 @@ def test_on_the_command_line(
     assert [item.id for item in recommender.recommend("shoe", where="price<5")] == ["a"]
     union(narrow_engine, 5, seed=9).save(tmp_path / "worded")
     assert main(["export-to", "postgres", str(tmp_path / "worded"), "--dsn", dsn]) == 0
-    assert "words: the index of text, family is not written; queries" in capsys.readouterr().err
+    assert "5 products as worded, vector without an index, " in (printed := capsys.readouterr().out)
+    assert printed.endswith("columns for filters, words of text, family\n")

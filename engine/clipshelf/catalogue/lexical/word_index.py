@@ -58,14 +58,22 @@ class WordStatistics(Protocol):
     def mean_length(self) -> float:
         """Mean number of tokens of a product, at least 1."""
 
-    def having(self, key: int) -> int:
-        """Return the number of products that have the token with a key."""
+    def having(self, keys: Sequence[int]) -> Sequence[int]:
+        """Return the numbers of products that have each of the tokens with n keys."""
+
+
+def is_common(having: Integers, count: int) -> npt.NDArray[np.bool_]:
+    """(n,) whether tokens that so many of `count` products have are too common to count."""
+    common: npt.NDArray[np.bool_] = np.asarray(having > max(_COMMON_AT_LEAST, count // _COMMON_ONE_IN))
+    return common
 
 
 def weigh(text: str, statistics: WordStatistics) -> list[WeighedToken]:
     """The tokens of a query's text that some products have and that count, with their weights."""
     words, neighbours = query_tokens(text)
-    pairs = [(token, statistics.having(token_key(token))) for token in (*words, *neighbours)]
+    tokens_of_query = [*words, *neighbours]
+    keys = [token_key(token) for token in tokens_of_query]
+    pairs = list(zip(tokens_of_query, statistics.having(keys) if keys else [], strict=True))
     total = 0.0
     counted: list[tuple[str, float]] = []
     for token, having in pairs[: len(words)] + [pair for pair in pairs[len(words) :] if pair[1]]:
@@ -139,10 +147,9 @@ class WordIndex:
         """Mean number of tokens of a product, at least 1."""
         return max(1.0, float(self.lengths.mean())) if len(self.lengths) else 1.0
 
-    def having(self, key: int) -> int:
-        """Return the number of products that have the token with a key."""
-        start, stop = self._span(key)
-        return stop - start
+    def having(self, keys: Sequence[int]) -> list[int]:
+        """Return the numbers of products that have each of the tokens with n keys."""
+        return [stop - start for start, stop in map(self._span, keys)]
 
     def match(self, text: str) -> tuple[Rows, DoubleArray]:
         """The word matches of a query: rows (n,), ascending, of products that have any of it, and L (n,) of each."""
@@ -161,12 +168,13 @@ class WordIndex:
         """
         spans = [(*self._span(token.key), np.float32(token.weight)) for token in tokens]
         return [
-            (self.rows[start:stop], weight * self._saturations(start, stop, mean_length))
+            (self.rows[start:stop], weight * self.shares(start, stop, mean_length))
             for start, stop, weight in spans
             if stop > start
         ]
 
-    def _saturations(self, start: int, stop: int, mean_length: float) -> FloatArray:
+    def shares(self, start: int, stop: int, mean_length: float) -> FloatArray:
+        """The factor of tf (n,) in the match of each pair from `start` to `stop`; below K + 1."""
         counts = self.counts[start:stop].astype(np.float32)
         weights = self.lengths[self.rows[start:stop]].astype(np.float32)
         weights *= np.float32(K * B / mean_length)
