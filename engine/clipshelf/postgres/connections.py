@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from pgvector.psycopg import register_vector
+from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clipshelf.display import describe
@@ -42,9 +43,10 @@ class Connections:
     """
 
     def __init__(self, dsn: str, patience: float = PATIENCE) -> None:
-        if not 0 < patience < math.inf:
+        if not isinstance(patience, (int, float)) or not 0 < patience < math.inf:
             raise InputError(f"patience: expected a positive number of seconds, found {describe(patience)}")
         self._dsn, self._patience = dsn, patience
+        self._adapters: AdaptersMap | None = None  # what a connection learned of pgvector, for those after it
         self._start_anew()
         call_in_child(self, Connections._start_anew)
 
@@ -108,7 +110,7 @@ class Connections:
         """Open a connection within some seconds, one that notices within the patience that its server is gone."""
         start = time.monotonic()
         try:
-            connection = psycopg.connect(_with_limits(self._dsn, seconds, self._patience))
+            connection = psycopg.connect(_with_limits(self._dsn, seconds, self._patience), context=self._adapters)
         except psycopg.OperationalError as error:
             raise _Interruption(error_line(error), start, _PAUSE) from None
         except psycopg.Error as error:
@@ -117,6 +119,7 @@ class Connections:
         try:
             with _told(connection):
                 register(connection)
+                self._adapters = connection.adapters
         except BaseException:
             connection.close()
             raise
@@ -175,10 +178,14 @@ def connect(dsn: str) -> Connection:
 
 
 def register(connection: Connection) -> None:
-    """Teach a connection the types of pgvector, and let its index look further where a filter lets little through."""
+    """Teach a connection the types of pgvector, and let its index look further where a filter lets little through.
+
+    It costs two statements where the connection knows the types from another.
+    """
     try:
-        register_vector(connection)
-        connection.execute("select '[0]'::vector")  # loads pgvector, which declares its settings
+        loaded = connection.execute("select '[0]'::vector").fetchone()  # loads pgvector, which declares its settings
+        if loaded == ("[0]",):
+            register_vector(connection)
         # Versions before 0.8 lack it.
         connection.execute(
             "select set_config(name, 'relaxed_order', false) from pg_settings where name = 'hnsw.iterative_scan'"

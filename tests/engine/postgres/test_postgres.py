@@ -308,6 +308,7 @@ def test_arguments_that_do_not_fit(narrow_engine: Engine, dsn: str, opened: Open
         ({"search": "hnsw"}, "found one without"),
         ({"candidates": 0}, "candidates: expected 1 to 1000"),
         ({"patience": 0}, "patience: expected a positive number of seconds, found 0"),
+        ({"patience": "1"}, "patience: expected a positive number of seconds, found '1'"),
     ):
         with pytest.raises(InputError, match=message):
             opened("plain", **arguments)
