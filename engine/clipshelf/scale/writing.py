@@ -74,7 +74,8 @@ def split(catalogue: Catalogue, path: PathLike, shards: int, *, timeout: float =
             target = folder / shard_folder(shard, generation)
             write_shard(target, catalogue, rows)
             written.append(WrittenShard(target, rows))
-        publish(folder, generation, written, catalogue.contents.declarations, relevance_curve=catalogue.relevance_curve)
+        declared = {**dict.fromkeys(catalogue.contents.kinds, ""), **catalogue.contents.declarations}
+        publish(folder, generation, written, declared, relevance_curve=catalogue.relevance_curve)
     return ShardedCatalogue(folder)
 
 
