@@ -263,7 +263,7 @@ class Catalogue(ProductTable):
     def check_shrink(self, ids: Iterable[str], allow_shrink: float, folder: Path) -> None:
         """Raise CatalogueError if more than the share `allow_shrink` of the products is not among n ids."""
         remain = np.unique(self.find(ids))
-        Losses(products=len(self) - int((remain >= 0).sum())).check(self._contents, allow_shrink, folder)
+        Losses(products=len(self) - int((remain >= 0).sum())).check([self._contents], allow_shrink, folder)
 
     def save(self, path: PathLike, *, allow_shrink: float = DEFAULT_SHRINK, timeout: float = 0.0) -> None:
         """Write the catalogue to the folder `path` as its next generation, in one step.
@@ -364,11 +364,11 @@ class Catalogue(ProductTable):
         if self._origin is not None and self._origin.folder == folder.resolve():
             require_current(folder, self._origin, manifest)
             if self._losses != NO_LOSSES:
-                self._losses.check(self._origin.generation or Generation.open(folder), allow_shrink, folder)
+                self._losses.check([self._origin.generation or Generation.open(folder)], allow_shrink, folder)
             return
         try:
             old = Generation.open(folder)
             losses = Losses.between(old, self._contents)
         except CatalogueError as error:
             raise CatalogueError(f"{error}; --allow-shrink 1, or allow_shrink=1, replaces it") from error
-        losses.check(old, allow_shrink, folder)
+        losses.check([old], allow_shrink, folder)

@@ -95,14 +95,15 @@ class Losses:
     def __add__(self, other: Losses) -> Losses:
         return Losses(self.products + other.products, self.pictures + other.pictures, self.texts + other.texts)
 
-    def check(self, old: Contents, allow_shrink: float, folder: object) -> None:
-        """Raise CatalogueError if more than the share `allow_shrink` of what `old` has is lost.
+    def check(self, old: Sequence[Contents], allow_shrink: float, folder: object) -> None:
+        """Raise CatalogueError if more than the share `allow_shrink` of what was there is lost.
 
+        - `old`: what was there, in one part or several.
         - `folder`: that of the catalogue, for the message.
         """
-        counts = {"products": len(old)}
+        counts = {"products": sum(map(len, old))}
         if self.pictures or self.texts:
-            counts["pictures"], counts["texts"] = _counts(old).sum(axis=0).tolist()
+            counts["pictures"], counts["texts"] = sum(_counts(part).sum(axis=0) for part in old).tolist()
         for name, count in counts.items():
             lost = getattr(self, name)
             if lost > allow_shrink * count:

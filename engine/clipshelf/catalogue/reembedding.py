@@ -87,7 +87,7 @@ def reembed(
         run = _Run(engine, folder, root, allow_outside, Reembedder(engine, cache, on_error, keep_text, progress))
         # Before hours of embedding; what cannot be embedded otherwise is counted in the end.
         catalogue = run.load()
-        run.reembedder.losses(catalogue).check(catalogue.contents, allow_shrink, folder)
+        run.reembedder.losses(catalogue).check([catalogue.contents], allow_shrink, folder)
         catalogue, contents = run.embed()
         with locked(folder, timeout=timeout):
             if read_manifest(folder).generation != _generation(catalogue).manifest.generation:
@@ -95,7 +95,7 @@ def reembed(
                 catalogue, contents = run.embed()
             _require_other(read_manifest(folder), engine, folder)
             losses = Losses.between(catalogue.contents, contents)
-            losses.check(catalogue.contents, allow_shrink, folder)
+            losses.check([catalogue.contents], allow_shrink, folder)
             curve = _save_prepared(engine, catalogue, contents)
             if catalogue.relevance_curve is not None and curve is None and on_warning is not None:
                 on_warning(

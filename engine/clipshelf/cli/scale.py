@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clipshelf.cli import scale_serve
@@ -14,6 +15,7 @@ from clipshelf.cli.options import (
     add_product_options,
     add_removal_options,
     add_waiting_option,
+    add_writing_options,
     image_limits,
     positive,
     product_fields,
@@ -66,16 +68,16 @@ def add_commands(commands: Commands) -> None:
     add_waiting_option(divide)
     divide.set_defaults(run=_split)
 
-    for command, text in (
-        ("add", "put more products into a sharded catalogue"),
-        ("update", "change fields of products, by their ids"),
-    ):
-        edit = actions.add_parser(command, help=text)
+    add = actions.add_parser("add", help="put more products into a sharded catalogue")
+    update = actions.add_parser("update", help="change fields of products, by their ids")
+    for edit in (add, update):
         edit.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
         edit.add_argument("products", metavar="PRODUCTS", help="file of products")
         add_embedding_options(edit, default="that of the catalogue")
-        add_waiting_option(edit)
-        edit.set_defaults(run=_add_or_update, command=command)
+    add_waiting_option(add)
+    add_writing_options(update)
+    add.set_defaults(run=_add)
+    update.set_defaults(run=_update)
 
     remove = actions.add_parser("remove", help="take products out of a sharded catalogue")
     remove.add_argument("catalogue", metavar="CATALOGUE", help=_FOLDER)
@@ -124,12 +126,22 @@ def _split(args: argparse.Namespace) -> int:
     return _report(split(Catalogue.load(args.catalogue), args.out, args.shards, timeout=args.wait), ())
 
 
-def _add_or_update(args: argparse.Namespace) -> int:
+def _add(args: argparse.Namespace) -> int:
+    from clipshelf.scale.edits import add_products
+
+    return _edit(args, add_products)
+
+
+def _update(args: argparse.Namespace) -> int:
+    from clipshelf.scale.edits import update_products
+
+    return _edit(args, partial(update_products, allow_shrink=args.allow_shrink))
+
+
+def _edit(args: argparse.Namespace, edit: Callable[..., ShardedCatalogue]) -> int:
     from clipshelf.scale.catalogue import ShardedCatalogue
-    from clipshelf.scale.edits import add_products, update_products
 
     failures: list[Failure] = []
-    edit = add_products if args.command == "add" else update_products
     catalogue = edit(
         args.catalogue,
         load_engine(args, ShardedCatalogue(args.catalogue)),

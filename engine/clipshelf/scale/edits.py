@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from clipshelf.catalogue.catalogue import Catalogue
+from clipshelf.catalogue.changes import DEFAULT_SHRINK, NO_LOSSES, Losses, check_allow_shrink
 from clipshelf.catalogue.edit_ids import known_ids, select_known, select_new
-from clipshelf.catalogue.edits import Editor
+from clipshelf.catalogue.edits import Edit, Editor
 from clipshelf.catalogue.indexing import change
 from clipshelf.catalogue.products import ProductBatch, read_products
 from clipshelf.catalogue.reading.readers import DEFAULT_FIELDS, ProductFields
@@ -51,10 +52,12 @@ def update_products(
     fields: ProductFields = DEFAULT_FIELDS,
     on_error: OnError = "raise",
     keep_text: bool = False,
+    allow_shrink: float = DEFAULT_SHRINK,
     timeout: float = 0.0,
 ) -> ShardedCatalogue:
-    """Change fields of products of a sharded catalogue; see `Catalogue.update`, and `Catalogue.save` for `timeout`."""
-    return _Edit("update", Path(path), engine, fields, on_error, keep_text).apply(products, timeout)
+    """Change fields of products of a sharded catalogue; see `Catalogue.update`, and `Catalogue.save`."""
+    check_allow_shrink(allow_shrink)
+    return _Edit("update", Path(path), engine, fields, on_error, keep_text, allow_shrink).apply(products, timeout)
 
 
 def remove_products(
@@ -83,6 +86,7 @@ class _Edit:
     _fields: ProductFields
     _on_error: OnError
     _keep_text: bool
+    _allow_shrink: float = DEFAULT_SHRINK
 
     def apply(self, products: PathLike | Iterable[Product], timeout: float) -> ShardedCatalogue:
         """Edit the catalogue and publish it."""
@@ -94,10 +98,13 @@ class _Edit:
             select_ids = select_new if self._kind == "add" else select_known
             batch = select_ids(batch, _ShardedIds(catalogue), self._on_error)
             owners = shards_of([product["id"] for product in batch.products], catalogue.shards)
-            edited = {
-                shard: self._edited(catalogue, shard, _of_shard(batch, shard, catalogue.shards))
-                for shard in np.unique(owners).tolist()
-            }
+            edited, losses = dict[int, WrittenShard](), NO_LOSSES
+            for shard in np.unique(owners).tolist():
+                edited[shard], lost = self._edited(catalogue, shard, _of_shard(batch, shard, catalogue.shards))
+                losses += lost
+            if losses != NO_LOSSES:
+                old = [catalogue.shard(shard).contents for shard in range(catalogue.shards)]
+                losses.check(old, self._allow_shrink, self._folder)
             _publish(catalogue, edited, batch.declarations)
         return ShardedCatalogue(self._folder)
 
@@ -113,20 +120,20 @@ class _Edit:
             declarations=manifest.declarations,
         )
 
-    def _edited(self, catalogue: ShardedCatalogue, shard: int, batch: ProductBatch) -> WrittenShard:
-        """A shard after the edit, in a new folder."""
-        positions: list[int] = []
+    def _edited(self, catalogue: ShardedCatalogue, shard: int, batch: ProductBatch) -> tuple[WrittenShard, Losses]:
+        """A shard after the edit, in a new folder, and what went from it without having been named."""
+        edits: list[Edit] = []
         fields = ProductFields(falloff=self._fields.falloff)
 
         def changed(old: Catalogue) -> Catalogue:
             editor = Editor(old, old.root, self._engine, fields, self._on_error, self._keep_text, None, None)
             edit = editor.add(batch) if self._kind == "add" else editor.update(batch)
-            positions.extend(edit.positions)
+            edits.append(edit)
             return old.edited(edit)
 
         _, folder = _change_shard(catalogue, shard, changed)
-        added = catalogue.manifest.next_ordinal + np.array(positions, np.int64)
-        return WrittenShard(folder, np.concatenate((catalogue.ordinals(shard), added)))
+        added = catalogue.manifest.next_ordinal + np.array(edits[-1].positions, np.int64)
+        return WrittenShard(folder, np.concatenate((catalogue.ordinals(shard), added))), edits[-1].losses
 
 
 @dataclass(frozen=True)

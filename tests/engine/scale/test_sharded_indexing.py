@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clipshelf import Catalogue, Engine, ProductFields, Recommender, index
+from clipshelf.catalogue.indexing import change
 from clipshelf.errors import CatalogueError, InputError, UnknownIdError
 from clipshelf.failures import Failure
 from clipshelf.recommend.recommender import StoreRecommender
@@ -395,6 +396,29 @@ def test_a_catalogue_that_would_shrink_stays(engine: Engine, source: Path, tmp_p
     assert len(ShardedCatalogue(tmp_path / "many")) == 60
     sharded, _ = index_shards(engine, few, tmp_path / "many", 2, OneProcess(engine), allow_shrink=1)
     assert len(sharded) == 1 and sharded.manifest.generation == 2
+
+
+def test_an_update_that_takes_many_pictures_away_is_refused_as_on_one_machine(
+    engine: Engine, source: Path, tmp_path: Path
+) -> None:
+    one = index(engine, source, tmp_path / "one", fields=FIELDS, on_error=list[Failure]().append)
+    split(one, tmp_path / "many", 3)
+    without = tmp_path / "update.csv"
+    without.write_text("id,image\n" + "".join(f"p{row},\n" for row in range(1, 60) if row % 4 and row % 5))
+    with pytest.raises(CatalogueError) as of_one:
+        change(tmp_path / "one", lambda catalogue: catalogue.update(engine, without))
+    with pytest.raises(CatalogueError) as of_many:
+        update_products(tmp_path / "many", engine, without)
+    assert str(of_many.value) == str(of_one.value).replace(str(tmp_path / "one"), str(tmp_path / "many"))
+    assert "pictures to go" in str(of_many.value)
+    assert ShardedCatalogue(tmp_path / "many").manifest.generation == 1
+    assert update_products(tmp_path / "many", engine, without, allow_shrink=1).manifest.generation == 2
+
+
+def test_other_commands_say_that_a_catalogue_is_in_shards(engine: Engine, source: Path, tmp_path: Path) -> None:
+    index_shards(engine, source, tmp_path / "many", 2, OneProcess(engine), fields=FIELDS)
+    with pytest.raises(CatalogueError, match=r"found one in shards, for `clipshelf scale`$"):
+        Catalogue.load(tmp_path / "many")
 
 
 def test_a_shard_of_another_plan_is_not_taken_for_a_finished_one(

@@ -24,6 +24,7 @@ from clipshelf.json_parsing import parse_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_SHARDS = "shards.json"  # the manifest of a sharded catalogue
 
 MOST_COUNT = 1 << 53  # for numbers of products, bytes and generations: what JSON holds exactly everywhere
 _SHA256_DIGITS = 64
@@ -134,7 +135,8 @@ def read_manifest(folder: Path) -> CatalogueManifest:
         content = read_regular(path, MANIFEST_BYTES)
         data = parse_json(content)
     except FileNotFoundError:
-        raise CatalogueError(f"{folder}: expected a catalogue folder with a {MANIFEST}, found none") from None
+        other = "one in shards, for `clipshelf scale`" if (folder / _SHARDS).is_file() else "none"
+        raise CatalogueError(f"{folder}: expected a catalogue folder with a {MANIFEST}, found {other}") from None
     except NotADirectoryError:
         raise CatalogueError(f"{folder}: expected the folder of a catalogue, found a file") from None
     except (OSError, ValueError) as error:
