@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clipshelf.model.artifact import Artifact
 
 _MANIFEST = "manifest.json"
+_SHARDS = "shards.json"  # the manifest of a catalogue in shards
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -121,9 +122,8 @@ def _is_catalogue(folder: Path) -> bool:
     try:
         manifest = parse_json(read_regular(folder / _MANIFEST, MANIFEST_BYTES))
     except FileNotFoundError:
-        raise ClipshelfError(
-            f"{folder}: expected the folder of an artifact or a catalogue, found no {_MANIFEST}"
-        ) from None
+        other = "a catalogue in shards, each of which is one" if (folder / _SHARDS).is_file() else f"no {_MANIFEST}"
+        raise ClipshelfError(f"{folder}: expected the folder of an artifact or a catalogue, found {other}") from None
     except NotADirectoryError:
         raise ClipshelfError(f"{folder}: expected the folder of an artifact or a catalogue, found a file") from None
     except (OSError, ValueError) as error:
