@@ -26,7 +26,7 @@ from clipshelf_bench.datasets.clustered import WORDS
 from clipshelf_bench.tables import Table, TableRow
 
 _CHUNKS, _CHUNKS_QUICK = 40, 6
-_ROUNDS = 2
+_ROUNDS = 3
 
 
 def sharded_embedding(bench: Bench) -> list[Table]:
