@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipshelf.cached import cached_property
 from clipshelf.catalogue.catalogue import Catalogue
 from clipshelf.catalogue.disk.manifest import MANIFEST
 from clipshelf.catalogue.picture_paths import is_file
@@ -66,9 +67,9 @@ class Plan:
     declarations: tuple[tuple[str, str], ...] = ()
     words: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def building(self) -> Path:
-        """Where the files of this plan are until it is published."""
+        """Where the files of this plan are until it is published; to name it takes a pass over all pieces."""
         facts = {**asdict(self), "folder": None, "artifact": None, "declarations": None, "words": None, "format": 5}
         facts["limits"] |= {"memory": None}  # free memory decides it, and it does not decide what a picture becomes
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

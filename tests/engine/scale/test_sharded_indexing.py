@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -188,6 +189,26 @@ def test_a_chunk_that_an_executor_lost_is_no_smaller_catalogue(
         engine, source, tmp_path / "many", 2, OneProcess(engine), progress=lambda count, _: done.append(count)
     )
     assert done == [8] and len(sharded) == 30
+
+
+def test_the_folder_of_a_plan_is_named_once_for_all_workers(
+    engine: Engine, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[bytes] = []
+
+    class Sending(OneProcess):
+        """Pickles the plan, as an executor does that has workers."""
+
+        def embed(self, plan: Plan) -> Iterator[int]:
+            """Embed all chunks."""
+            plan.unfinished()
+            plans.append(pickle.dumps(plan))
+            yield from super().embed(plan)
+
+    index_shards(engine, source, tmp_path / "many", 2, Sending(engine))
+    # A name for each chunk would take as long as to embed it where a source has thousands of pieces.
+    monkeypatch.setattr("clipshelf.scale.index_plan.asdict", None)
+    assert pickle.loads(plans[0]).building.parent == tmp_path / "many" / "building"
 
 
 def test_chunks_are_the_same_again_whatever_is_embedded_meanwhile(
