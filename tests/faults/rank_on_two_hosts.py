@@ -30,6 +30,7 @@ from clipshelf.scale.writing import split
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support import tiny
+from support.processes import stop_process
 from support.same_answers import DIM, facts, union
 from support.two_hosts import TwoHosts, reason_to_skip
 
@@ -144,7 +145,7 @@ def check_a_raylet_that_stands_still_costs_no_answer(
 
 @contextmanager
 def stopped(process: int) -> Iterator[None]:
-    os.kill(process, signal.SIGSTOP)
+    stop_process(process)
     try:
         yield
     finally:

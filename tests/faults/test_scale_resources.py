@@ -24,7 +24,7 @@ from clipshelf.scale.recommender import ShardedRecommender
 from clipshelf.scale.writing import split
 from support import tiny
 from support.interrupted_embedding import InterruptedExecutor, files_of_catalogue
-from support.processes import processes_named
+from support.processes import processes_named, stop_process
 from support.same_answers import DIM, facts, union
 
 pytest.importorskip("ray", reason="needs Ray: pip install 'clipshelf[scale]'")
@@ -108,7 +108,7 @@ def test_a_full_object_store_and_workers_that_stand_still_change_no_byte_of_what
     def stop(done: int) -> None:
         stopped.extend(processes_named(b"ray::MapWorker"))
         for process in stopped:
-            os.kill(process, signal.SIGSTOP)
+            stop_process(process)
         threading.Timer(STILL, go_on).start()
 
     def go_on() -> None:
@@ -167,7 +167,7 @@ def actors() -> set[int]:
 def stopped(processes: list[int]) -> Iterator[None]:
     assert processes, "expected processes of actors"
     for process in processes:
-        os.kill(process, signal.SIGSTOP)
+        stop_process(process)
     try:
         yield
     finally:
