@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from clipshelf.model.artifact import Artifact
 
 _MANIFEST = "manifest.json"
-_SHARDS = "shards.json"  # the manifest of a catalogue in shards
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -122,7 +121,9 @@ def _is_catalogue(folder: Path) -> bool:
     try:
         manifest = parse_json(read_regular(folder / _MANIFEST, MANIFEST_BYTES))
     except FileNotFoundError:
-        other = "a catalogue in shards, each of which is one" if (folder / _SHARDS).is_file() else f"no {_MANIFEST}"
+        from clipshelf.catalogue.disk.manifest import is_sharded
+
+        other = "a catalogue in shards, each of which is one" if is_sharded(folder) else f"no {_MANIFEST}"
         raise ClipshelfError(f"{folder}: expected the folder of an artifact or a catalogue, found {other}") from None
     except NotADirectoryError:
         raise ClipshelfError(f"{folder}: expected the folder of an artifact or a catalogue, found a file") from None

@@ -122,6 +122,7 @@ def _add_signals(signals: argparse._ArgumentGroup) -> None:
 def _run(args: argparse.Namespace) -> int:
     if not any(getattr(args, name) for name in _SIGNALS):
         args.misuse("expected --text, --image, --like, --dislike, --history or --profile")
+    from clipshelf.catalogue.disk.manifest import is_sharded
     from clipshelf.catalogue.messages import shorten_list
     from clipshelf.recommend.recommender import Recommender
 
@@ -129,10 +130,10 @@ def _run(args: argparse.Namespace) -> int:
         query = _query(args)
     except InputError as error:
         args.misuse(str(error))
-    is_sharded = _is_sharded(args.catalogue)
-    if is_sharded and args.html is not None:
+    in_shards = is_sharded(Path(args.catalogue))
+    if in_shards and args.html is not None:
         raise InputError("--html: expected the folder of an ordinary catalogue, found one in shards")
-    recommender = _sharded(args) if is_sharded else _whole(args)
+    recommender = _sharded(args) if in_shards else _whole(args)
     answer = recommender.answer(query)
     if args.json:
         print_json(answer.to_dict(explain=args.explain))
@@ -146,11 +147,6 @@ def _run(args: argparse.Namespace) -> int:
         section = Section("What fits", query, answer, recommender.catalogue)
         write_page(args.html, "Recommendations", f"from {args.catalogue}", [section])
     return 0
-
-
-def _is_sharded(folder: str) -> bool:
-    """Whether a folder is that of a sharded catalogue."""
-    return Path(folder, "shards.json").is_file()
 
 
 def _whole(args: argparse.Namespace) -> Recommender:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from clipshelf.catalogue.disk.manifest import MOST_COUNT, file_record, is_plain_name
+from clipshelf.catalogue.disk.manifest import MOST_COUNT, SHARDS_MANIFEST, file_record, is_plain_name
 from clipshelf.catalogue.relevance_curve import RelevanceCurve
 from clipshelf.catalogue.statistics import Statistics
 from clipshelf.catalogue.typed_columns.kinds import KINDS, check_declarations
@@ -29,7 +29,7 @@ from clipshelf.files import FileRecord, read_regular
 from clipshelf.json_parsing import parse_json
 
 FORMAT = 1
-MANIFEST = "shards.json"
+MANIFEST = SHARDS_MANIFEST
 MOST_SHARDS = 1 << 12
 _MOST_BYTES = 1 << 28
 _MOST_DIM = 1 << 16

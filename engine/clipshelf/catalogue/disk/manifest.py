@@ -24,7 +24,7 @@ from clipshelf.json_parsing import parse_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-_SHARDS = "shards.json"  # the manifest of a sharded catalogue
+SHARDS_MANIFEST = "shards.json"  # of a sharded catalogue, which `clipshelf.scale` reads
 
 MOST_COUNT = 1 << 53  # for numbers of products, bytes and generations: what JSON holds exactly everywhere
 _SHA256_DIGITS = 64
@@ -128,6 +128,11 @@ class CatalogueManifest:
         return _seal({"format": FORMAT, **_plain(asdict(self))})
 
 
+def is_sharded(folder: Path) -> bool:
+    """Whether a folder is that of a sharded catalogue."""
+    return (folder / SHARDS_MANIFEST).is_file()
+
+
 def read_manifest(folder: Path) -> CatalogueManifest:
     """Read the manifest of the catalogue in `folder`; raises CatalogueError unless there is one of this format."""
     path = folder / MANIFEST
@@ -135,7 +140,7 @@ def read_manifest(folder: Path) -> CatalogueManifest:
         content = read_regular(path, MANIFEST_BYTES)
         data = parse_json(content)
     except FileNotFoundError:
-        other = "one in shards, for `clipshelf scale`" if (folder / _SHARDS).is_file() else "none"
+        other = "one in shards, for `clipshelf scale`" if is_sharded(folder) else "none"
         raise CatalogueError(f"{folder}: expected a catalogue folder with a {MANIFEST}, found {other}") from None
     except NotADirectoryError:
         raise CatalogueError(f"{folder}: expected the folder of a catalogue, found a file") from None

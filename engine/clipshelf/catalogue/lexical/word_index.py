@@ -64,8 +64,13 @@ class WordStatistics(Protocol):
 
 def is_common(having: Integers, count: int) -> npt.NDArray[np.bool_]:
     """(n,) whether tokens that so many of `count` products have are too common to count."""
-    common: npt.NDArray[np.bool_] = np.asarray(having > max(_COMMON_AT_LEAST, count // _COMMON_ONE_IN))
+    common: npt.NDArray[np.bool_] = np.asarray(having > _most_having(count))
     return common
+
+
+def _most_having(count: int) -> int:
+    """How many of `count` products may have a token that counts."""
+    return max(_COMMON_AT_LEAST, count // _COMMON_ONE_IN)
 
 
 def weigh(text: str, statistics: WordStatistics) -> list[WeighedToken]:
@@ -77,7 +82,7 @@ def weigh(text: str, statistics: WordStatistics) -> list[WeighedToken]:
     total = 0.0
     counted: list[tuple[str, float]] = []
     for token, having in pairs[: len(words)] + [pair for pair in pairs[len(words) :] if pair[1]]:
-        if having > max(_COMMON_AT_LEAST, statistics.count // _COMMON_ONE_IN):
+        if having > _most_having(statistics.count):
             continue
         idf = math.log1p((statistics.count - having + 0.5) / (having + 0.5))
         total += idf
